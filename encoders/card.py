@@ -1,0 +1,88 @@
+"""encoder.json: what an encoder folder is, and the formats of its files."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from encoders.graph import Precision
+from encoders.pooling import Pooling
+from trimseek.errors import EncoderError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """Heads and neurons kept in one layer."""
+
+    heads: int
+    neurons: int
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """encoder.json.
+
+    ``space``: encoders with the same one give comparable vectors. ``prompts`` has the keys
+    "query" and "document". ``recipe``: the steps that made the encoder from its base.
+    ``sha256``: of each file beside encoder.json. ``measured``: what a benchmark said of it.
+    """
+
+    name: str
+    space: str
+    base: str
+    base_sha256: str
+    architecture: str
+    dim: int
+    layers: tuple[LayerShape, ...]
+    pooling: Pooling
+    normalize: bool
+    max_tokens: int
+    prompts: dict[str, str]
+    precision: Precision
+    reduced_range: bool
+    recipe: tuple[str, ...]
+    sha256: dict[str, str]
+    measured: dict[str, float] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever a vector could: the graph's and the tokenizer's hashes in one."""
+        parts = [self.sha256["model.onnx"], self.sha256["tokenizer.json"], str(self.max_tokens)]
+        parts += [self.prompts["query"], self.prompts["document"]]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def space_id(base_sha256: str, pooling: Pooling, *, normalize: bool) -> str:
+    """The id of the embedding space of a base checkpoint: 16 hexadecimal digits."""
+    text = f"{base_sha256} {pooling.value} {'unit' if normalize else 'raw'}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_card(card: EncoderCard, path: Path) -> None:
+    path.write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_card(path: Path) -> EncoderCard:
+    """Read encoder.json; EncoderError if it is damaged or newer than this version."""
+    try:
+        fields: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        version = fields["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EncoderError(f"{path}: not an encoder's card: {error}") from error
+    if version != FORMAT_VERSION:
+        raise EncoderError(
+            f"{path}: format version {version}, this trimseek reads {FORMAT_VERSION}; "
+            "use the trimseek that wrote it, or make the encoder anew"
+        )
+    try:
+        fields["layers"] = tuple(LayerShape(**layer) for layer in fields["layers"])
+        fields["pooling"] = Pooling(fields["pooling"])
+        fields["precision"] = Precision(fields["precision"])
+        fields["recipe"] = tuple(fields["recipe"])
+        return EncoderCard(**fields)
+    except (KeyError, ValueError, TypeError) as error:
+        raise EncoderError(f"{path}: damaged: {error}") from error

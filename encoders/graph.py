@@ -1,0 +1,205 @@
+"""Build the ONNX graph of an encoder from its arrays: token ids in, one vector per text out.
+
+No tracing: whatever shape each layer has after pruning is what the graph has. Operators of
+onnxruntime's own domain are used where the standard has none (dynamically quantized product,
+attention that masks padding).
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from encoders.pooling import Pooling
+from encoders.quantize import Quantized, quantize_columns, quantize_rows
+from encoders.weights import EncoderWeights, FloatArray, LayerNorm, LayerWeights, Linear
+
+OPSET = 20
+IR_VERSION = 10
+CONTRIB = "com.microsoft"
+SMALLEST_NORM = 1e-12
+MASKED_OUT = -1e9
+
+
+class Precision(str, Enum):
+    """What the matrix products and the token table are stored in."""
+
+    FLOAT32 = "float32"
+    INT8 = "int8"
+
+
+def build_graph(
+    weights: EncoderWeights,
+    *,
+    pooling: Pooling,
+    normalize: bool,
+    precision: Precision,
+    reduced_range: bool = False,
+    token_types: bool = False,
+) -> onnx.ModelProto:
+    """The graph ``(input_ids, attention_mask) (batch, tokens) int64 -> embedding (batch, dim)``.
+
+    Without ``token_types`` every token is of type 0, whose embedding is folded into the
+    positions'; with it the graph takes a third input ``token_type_ids``.
+    """
+    return GraphBuilder(precision, reduced_range).build(weights, pooling, normalize, token_types)
+
+
+class GraphBuilder:
+    """Collects nodes and constants; a value is known by its name."""
+
+    def __init__(self, precision: Precision, reduced_range: bool) -> None:
+        self.precision = precision
+        self.reduced_range = reduced_range
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+
+    def build(
+        self, weights: EncoderWeights, pooling: Pooling, normalize: bool, token_types: bool
+    ) -> onnx.ModelProto:
+        x = self.embed(weights, token_types)
+        mask = self.node("Cast", "attention_mask", to=TensorProto.INT32)
+        for i, layer in enumerate(weights.layers):
+            x = self.layer(f"layer{i}", layer, weights, x, mask)
+        pooled = self.pool(x, pooling)
+        self.nodes.append(
+            helper.make_node(
+                "Identity", [self.unit(pooled) if normalize else pooled], ["embedding"]
+            )
+        )
+        names = ["input_ids", "attention_mask"] + ["token_type_ids"] * token_types
+        graph = helper.make_graph(
+            self.nodes,
+            "encoder",
+            [
+                helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
+                for name in names
+            ],
+            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", weights.dim])],
+            list(self.constants.values()),
+        )
+        domains = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
+        return helper.make_model(
+            graph, opset_imports=domains, ir_version=IR_VERSION, producer_name="trimseek"
+        )
+
+    def embed(self, weights: EncoderWeights, token_types: bool) -> str:
+        x = self.look_up("token_embeddings", weights.token_embeddings)
+        positions, types = weights.position_embeddings, weights.token_type_embeddings
+        if types is not None and not token_types:
+            positions = positions + types[0]
+        table = self.constant("position_embeddings", positions)
+        length = self.node("Shape", "input_ids", start=1, end=2)
+        start = self.constant("zero", np.zeros(1, np.int64))
+        x = self.node("Add", x, self.node("Slice", table, start, length))
+        if types is not None and token_types:
+            table = self.constant("token_type_embeddings", types)
+            x = self.node("Add", x, self.node("Gather", table, "token_type_ids"))
+        x = self.norm("embedding_norm", weights.embedding_norm, x, weights.layer_norm_eps)
+        if weights.embedding_projection is not None:
+            x = self.linear("embedding_projection", weights.embedding_projection, x)
+        return x
+
+    def layer(
+        self, name: str, layer: LayerWeights, weights: EncoderWeights, x: str, mask: str
+    ) -> str:
+        """Attention, then the feed-forward network, each added to its input and normalized."""
+        scale = np.float32(weights.head_dim**-0.5)
+        joined = Linear(
+            np.concatenate([layer.query.weight * scale, layer.key.weight, layer.value.weight], 1),
+            np.concatenate([layer.query.bias * scale, layer.key.bias, layer.value.bias]),
+        )
+        width = layer.query.weight.shape[1]
+        query, key, value = self.split(self.linear(f"{name}.qkv", joined, x), 3)
+        attended = self.node(
+            "MultiHeadAttention",
+            *(query, key, value, "", mask),
+            domain=CONTRIB,
+            num_heads=width // weights.head_dim,
+            scale=1.0,
+            mask_filter_value=MASKED_OUT,
+        )
+        eps = weights.layer_norm_eps
+        y = self.linear(f"{name}.attention_output", layer.attention_output, attended)
+        x = self.norm(f"{name}.attention_norm", layer.attention_norm, self.node("Add", x, y), eps)
+        hidden = self.linear(f"{name}.intermediate", layer.intermediate, x)
+        y = self.linear(f"{name}.output", layer.output, self.activate(hidden, weights.activation))
+        return self.norm(f"{name}.output_norm", layer.output_norm, self.node("Add", x, y), eps)
+
+    def pool(self, x: str, pooling: Pooling) -> str:
+        """``(batch, tokens, dim) -> (batch, dim)``, blind to padding."""
+        if pooling is Pooling.CLS:
+            first = self.constant("first", np.array(0, np.int64))
+            return self.node("Gather", x, first, axis=1)
+        axis = self.constant("token_axis", np.ones(1, np.int64))
+        if pooling is Pooling.MAX:
+            kept = self.node("Cast", "attention_mask", to=TensorProto.BOOL)
+            kept = self.node("Unsqueeze", kept, self.constant("last", np.array([-1], np.int64)))
+            lowest = self.constant("lowest", np.array(-np.inf, np.float32))
+            return self.node("ReduceMax", self.node("Where", kept, x, lowest), axis, keepdims=0)
+        mask = self.node("Cast", "attention_mask", to=TensorProto.FLOAT)
+        shares = self.node("Div", mask, self.node("ReduceSum", mask, axis, keepdims=1))
+        mean = self.node("MatMul", self.node("Unsqueeze", shares, axis), x)
+        return self.node("Squeeze", mean, axis)
+
+    def unit(self, x: str) -> str:
+        axis = self.constant("vector_axis", np.array([-1], np.int64))
+        length = self.node("ReduceL2", x, axis, keepdims=1)
+        smallest = self.constant("smallest", np.array(SMALLEST_NORM, np.float32))
+        return self.node("Div", x, self.node("Max", length, smallest))
+
+    def linear(self, name: str, linear: Linear, x: str) -> str:
+        if self.precision is Precision.FLOAT32:
+            product = self.node("MatMul", x, self.constant(f"{name}.weight", linear.weight))
+            return self.node("Add", product, self.constant(f"{name}.bias", linear.bias))
+        weight, scale = self.quantized(
+            name, quantize_columns(linear.weight, reduced=self.reduced_range)
+        )
+        zero = self.constant(f"{name}.zero", np.zeros(linear.bias.shape, np.int8))
+        bias = self.constant(f"{name}.bias", linear.bias)
+        return self.node("DynamicQuantizeMatMul", x, weight, scale, zero, bias, domain=CONTRIB)
+
+    def look_up(self, name: str, table: FloatArray) -> str:
+        if self.precision is Precision.FLOAT32:
+            return self.node("Gather", self.constant(name, table), "input_ids")
+        rows, scale = self.quantized(name, quantize_rows(table))
+        picked = self.node("Cast", self.node("Gather", rows, "input_ids"), to=TensorProto.FLOAT)
+        return self.node("Mul", picked, self.node("Gather", scale, "input_ids"))
+
+    def quantized(self, name: str, pair: Quantized) -> tuple[str, str]:
+        return (
+            self.constant(f"{name}.int8", pair.values),
+            self.constant(f"{name}.scale", pair.scale),
+        )
+
+    def activate(self, x: str, activation: str) -> str:
+        if activation == "relu":
+            return self.node("Relu", x)
+        return self.node("Gelu", x, approximate="none" if activation == "gelu" else "tanh")
+
+    def norm(self, name: str, norm: LayerNorm, x: str, epsilon: float) -> str:
+        weight = self.constant(f"{name}.weight", norm.weight)
+        bias = self.constant(f"{name}.bias", norm.bias)
+        return self.node("LayerNormalization", x, weight, bias, epsilon=epsilon, axis=-1)
+
+    def split(self, x: str, parts: int) -> Sequence[str]:
+        outputs = [f"{x}.{i}" for i in range(parts)]
+        self.nodes.append(helper.make_node("Split", [x], outputs, axis=-1, num_outputs=parts))
+        return outputs
+
+    def node(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Append a node with one output; the output's name."""
+        name = f"{kind}_{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(kind, inputs, [name], name=name, domain=domain, **attributes)
+        )
+        return name
+
+    def constant(self, name: str, array: NDArray[np.generic]) -> str:
+        if name not in self.constants:
+            self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name

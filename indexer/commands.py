@@ -1,0 +1,103 @@
+"""``trimseek index`` and ``trimseek info``."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from encoders import DEFAULT_ENCODER, DocumentEncoder, find_encoder
+from encoders.catalog import split_precision
+from indexer.card import CARD, read_card
+from indexer.chunks import DEFAULT_OVERLAP
+from indexer.corpus import open_corpus
+from indexer.documents import Fields
+from indexer.folder import check_space
+from indexer.ingest import Ingest
+from indexer.summary import summarize
+from trimseek.console import note, print_json
+
+app = typer.Typer()
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command()
+def index(
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            help="A .jsonl, .csv, .tsv or .parquet file, a BEIR folder, a folder of .txt and .md "
+            "files, hub:owner/name, sample:python, or - for JSON Lines from standard input."
+        ),
+    ],
+    into: Annotated[Path, typer.Option(help="The index folder; made if it is missing.")],
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Document encoder: minilm, a model folder or a hub id, with -int8 or -float32 "
+            f"behind it. Default: the index's own, or {DEFAULT_ENCODER}."
+        ),
+    ] = None,
+    id_field: Annotated[str | None, typer.Option(help="Field of the id. Default: _id, id.")] = None,
+    title_field: Annotated[
+        str | None, typer.Option(help="Field of the title. Default: title.")
+    ] = None,
+    text_field: Annotated[
+        str | None, typer.Option(help="Field of the text. Default: text, contents, content, body.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of a hub data set.")] = "train",
+    sync: Annotated[
+        bool, typer.Option("--sync", help="Remove documents that the corpus no longer has.")
+    ] = False,
+    overlap: Annotated[
+        int,
+        typer.Option(min=0, max=128, help="Tokens that neighbouring chunks of a document share."),
+    ] = DEFAULT_OVERLAP,
+    as_json: AsJson = False,
+) -> None:
+    """Embed a corpus into an index folder; run it again to update."""
+    source = open_corpus(corpus, Fields(id_field, title_field, text_field), split)
+    card = read_card(into) if (into / CARD).is_file() else None
+    name = absolute_name(encoder or (card.encoder if card else DEFAULT_ENCODER))
+    document_encoder = DocumentEncoder(find_encoder(name))
+    if card is not None:
+        check_space(card, document_encoder.card.space, into, name)
+    report = Ingest(source, into, document_encoder, name, sync, overlap).run()
+    if as_json:
+        print_json(asdict(report))
+        return
+    rate = (report.added + report.updated) / report.seconds
+    note(
+        f"{into}: {report.added} added, {report.updated} updated, {report.unchanged} unchanged, "
+        f"{report.removed} removed in {report.seconds:.1f} s ({rate:.0f} documents/s)"
+    )
+
+
+def absolute_name(name: str) -> str:
+    """A folder's name so that it is found from anywhere; any other name as it is."""
+    base, _ = split_precision(name)
+    if Path(base).exists():
+        return str(Path(base).resolve()) + name.removeprefix(base)
+    return name
+
+
+@app.command()
+def info(
+    folder: Annotated[Path, typer.Argument(help="The index folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what an index holds and which encoder made it."""
+    summary = summarize(folder)
+    if as_json:
+        print_json(asdict(summary))
+        return
+    snapshot = "none yet" if summary.snapshot is None else f"{summary.snapshot} of the chunks"
+    for label, value in (
+        ("documents", f"{summary.documents:,}"),
+        ("chunks", f"{summary.chunks:,}"),
+        ("encoder", summary.encoder),
+        ("space", f"{summary.space} ({summary.dim} dimensions)"),
+        ("snapshot", snapshot),
+        ("on disk", f"{summary.bytes / 1e6:.1f} MB"),
+    ):
+        typer.echo(f"{label:<11}{value}")

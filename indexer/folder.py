@@ -1,0 +1,106 @@
+"""An index folder: index.json, documents.db, snapshot-<n>.faiss."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from indexer.card import CARD, IndexCard, read_card, write_card
+from indexer.snapshot import build_snapshot, is_stale, read_snapshot
+from indexer.store import Store
+from trimseek.errors import IndexFolderError, StorageError
+
+LOCK = "write.lock"
+
+
+@contextmanager
+def write_lock(folder: Path) -> Iterator[None]:
+    """One writer at a time; StorageError at once if there is another."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise StorageError(
+            f"{folder}: another program is writing to this index; try again"
+        ) from None
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_space(card: IndexCard, space: str, folder: Path, encoder: str) -> None:
+    """Refuse an encoder whose vectors cannot be compared with the index's."""
+    if card.space != space:
+        raise IndexFolderError(
+            f"{folder}: made by {card.encoder!r} in space {card.space}, but {encoder!r} is of "
+            f"space {space}; use an encoder of the index's space, or make another index"
+        )
+
+
+@contextmanager
+def open_for_writing(folder: Path, card: IndexCard) -> Iterator[Store]:
+    """The store of an index, created if the folder is new or empty; holds the write lock.
+
+    A folder that was created here and got no document is taken away again, so that a failed
+    first run leaves nothing behind.
+    """
+    existed = folder.exists()
+    if existed and not folder.is_dir():
+        raise IndexFolderError(f"{folder}: a file; --into needs a folder")
+    if existed and not (folder / CARD).is_file() and any(f.name != LOCK for f in folder.iterdir()):
+        raise IndexFolderError(f"{folder}: neither empty nor an index; choose another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be created: {error.strerror}") from error
+    with write_lock(folder):
+        created = not (folder / CARD).is_file()
+        store = None
+        try:
+            store = create_files(folder, card) if created else Store(folder, writable=True)
+            yield store
+        finally:
+            empty = store is None or (created and store.counts().documents == 0)
+            if store is not None:
+                store.close()
+            if created and empty:
+                remove_files(folder, whole=not existed)
+
+
+def create_files(folder: Path, card: IndexCard) -> Store:
+    store = Store(folder, writable=True, create=True)
+    write_card(card, folder)
+    return store
+
+
+def remove_files(folder: Path, *, whole: bool) -> None:
+    if whole:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for path in folder.iterdir():
+        if path.name != LOCK:
+            path.unlink(missing_ok=True)
+
+
+def refresh_snapshot(store: Store, folder: Path, card: IndexCard) -> None:
+    """Write a new snapshot if there is none that is whole, or too much changed since."""
+    record = store.snapshot()
+    if record is not None and not is_stale(store):
+        try:
+            read_snapshot(record, folder, card.dim)
+        except IndexFolderError:
+            pass
+        else:
+            return
+    build_snapshot(store, folder, card.dim)
+
+
+def open_index(folder: Path) -> tuple[IndexCard, Store]:
+    """Card and store of an index, for reading."""
+    card = read_card(folder)
+    return card, Store(folder)

@@ -1,0 +1,144 @@
+"""Corpus to index: read, compare, chunk, embed, store.
+
+A corpus that can be read twice is first checked as a whole, so that a mistake in its last line
+is found before anything is written. Then every batch of documents is one transaction: whenever
+the run is interrupted, what was stored is searchable, and the next run goes on from there.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from encoders.encoder import DocumentEncoder
+from indexer.card import CARD, IndexCard, read_card
+from indexer.chunks import DEFAULT_OVERLAP, Chunker
+from indexer.documents import Corpus, Document, metadata_json
+from indexer.folder import check_space, open_for_writing, refresh_snapshot
+from indexer.seen import SeenIds
+from indexer.store import Store, content_hash
+from trimseek.console import progress
+from trimseek.errors import CorpusError
+
+# A batch ends at whichever comes first: enough work for good batches, bounded memory.
+BATCH_DOCUMENTS = 256
+BATCH_CHARACTERS = 2**20
+
+Advance = Callable[[int], None]
+
+
+@dataclass
+class IngestReport:
+    """What a run did, in documents; ``chunks`` and ``tokens`` that were embedded."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    chunks: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """One run: ``corpus`` into the index at ``folder``.
+
+    ``encoder_name``: what the index records, so that a search finds the encoder again.
+    ``sync``: documents of the index that the corpus lacks are removed.
+    """
+
+    corpus: Corpus
+    folder: Path
+    encoder: DocumentEncoder
+    encoder_name: str
+    sync: bool = False
+    overlap: int = DEFAULT_OVERLAP
+    report: IngestReport = field(default_factory=IngestReport)
+
+    def run(self) -> IngestReport:
+        """Do it; CorpusError, IndexFolderError or StorageError leave the index consistent."""
+        card = self._card()
+        total = None if self.corpus.streamed else self._check_corpus()
+        started = time.perf_counter()
+        with open_for_writing(self.folder, card) as store:
+            chunker = Chunker(self.encoder.tokenizer, card.overlap)
+            seen = SeenIds()
+            with progress("indexing", total) as ticker:
+                for batch in batches(self.corpus.documents()):
+                    for document in batch:
+                        seen.add(document)
+                    self._store_batch(store, chunker, batch)
+                    ticker.advance(len(batch))
+            if self.report == IngestReport():
+                raise CorpusError(f"{self.corpus.name}: no documents")
+            if self.sync:
+                with store.transaction():
+                    self.report.removed = store.delete(seen.missing(store.ids()))
+            seen.close()
+            refresh_snapshot(store, self.folder, card)
+            store.checkpoint()
+        self.report.seconds = time.perf_counter() - started
+        return self.report
+
+    def _card(self) -> IndexCard:
+        encoder = self.encoder.card
+        if (self.folder / CARD).is_file():
+            card = read_card(self.folder)
+            check_space(card, encoder.space, self.folder, self.encoder_name)
+            return card
+        return IndexCard(encoder.space, encoder.dim, self.encoder_name, self.overlap)
+
+    def _check_corpus(self) -> int:
+        """Read every document once; how many there are. CorpusError."""
+        seen, count = SeenIds(), 0
+        with progress("checking") as ticker:
+            for document in self.corpus.documents():
+                seen.add(document)
+                metadata_json(document)
+                count += 1
+                ticker.advance(1)
+        seen.close()
+        if count == 0:
+            raise CorpusError(f"{self.corpus.name}: no documents")
+        return count
+
+    def _store_batch(self, store: Store, chunker: Chunker, batch: Sequence[Document]) -> None:
+        known = store.known([document.id for document in batch])
+        changed: list[Document] = []
+        relabelled: list[Document] = []
+        for document in batch:
+            old_hash, old_metadata = known.get(document.id, (b"", ""))
+            if old_hash != content_hash(document):
+                changed.append(document)
+            elif old_metadata != metadata_json(document):
+                relabelled.append(document)
+        chunks = [chunker.chunks(document) for document in changed]
+        encoded = self.encoder.encode([chunk.embedded for part in chunks for chunk in part])
+        with store.transaction():
+            start = 0
+            for document, part in zip(changed, chunks, strict=True):
+                store.upsert(document, part, encoded.vectors[start : start + len(part)])
+                start += len(part)
+            for document in relabelled:
+                store.set_metadata(document)
+        added = sum(document.id not in known for document in changed)
+        self.report.added += added
+        self.report.updated += len(changed) - added + len(relabelled)
+        self.report.unchanged += len(batch) - len(changed) - len(relabelled)
+        self.report.chunks += len(encoded.vectors)
+        self.report.tokens += encoded.tokens
+
+
+def batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
+    """Cut the stream of documents by count and by length."""
+    batch: list[Document] = []
+    characters = 0
+    for document in documents:
+        batch.append(document)
+        characters += len(document.text)
+        if len(batch) == BATCH_DOCUMENTS or characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch

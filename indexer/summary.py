@@ -1,0 +1,37 @@
+"""What an index folder holds, in a few numbers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from indexer.folder import open_index
+
+
+@dataclass(frozen=True)
+class IndexSummary:
+    """``snapshot``: chunks in the FAISS snapshot, None without one; ``bytes`` on disk."""
+
+    name: str
+    documents: int
+    chunks: int
+    encoder: str
+    space: str
+    dim: int
+    snapshot: int | None
+    bytes: int
+
+
+def summarize(folder: Path) -> IndexSummary:
+    """Read an index's numbers; IndexFolderError."""
+    card, store = open_index(folder)
+    counts, snapshot = store.counts(), store.snapshot()
+    store.close()
+    return IndexSummary(
+        name=folder.resolve().name,
+        documents=counts.documents,
+        chunks=counts.chunks,
+        encoder=card.encoder,
+        space=card.space,
+        dim=card.dim,
+        snapshot=snapshot.chunks if snapshot else None,
+        bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+    )

@@ -1,0 +1,58 @@
+"""``trimseek search``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.padding import Padding
+
+from search.hits import Hit, Results
+from search.searcher import Searcher
+from trimseek.console import note, print_json, stdout
+
+app = typer.Typer()
+PASSAGE_SHOWN = 300  # characters
+
+
+@app.command()
+def search(
+    folder: Annotated[Path, typer.Argument(help="The index folder.")],
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
+    query_encoder: Annotated[
+        str | None,
+        typer.Option(help="Encoder of the query, of the index's space. Default: the index's own."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Search an index and print the passages that match."""
+    searcher = Searcher(folder, query_encoder)
+    results = searcher.search(query, k)
+    searcher.close()
+    if results.truncated:
+        limit = searcher.encoder.card.max_tokens
+        note(f"the query is longer than {limit} tokens; what comes after was left out")
+    if as_json:
+        print_json(as_dict(results))
+        return
+    for hit in results.hits:
+        print_hit(hit)
+    timing = results.timing_ms
+    note(f"{timing.total:.1f} ms (encode {timing.encode:.1f}, search {timing.search:.1f})")
+
+
+def as_dict(results: Results) -> dict[str, Any]:
+    return results._asdict() | {
+        "hits": [hit._asdict() | {"passage": hit.passage._asdict()} for hit in results.hits],
+        "timing_ms": results.timing_ms._asdict(),
+    }
+
+
+def print_hit(hit: Hit) -> None:
+    passage = " ".join(hit.passage.text.split())
+    if len(passage) > PASSAGE_SHOWN:
+        passage = passage[:PASSAGE_SHOWN].rsplit(" ", 1)[0] + " ..."
+    title = f"  {escape(hit.title)}" if hit.title else ""
+    stdout.print(f"[green]{hit.score:.3f}[/green]  [bold]{escape(hit.id)}[/bold]{title}")
+    stdout.print(Padding(escape(passage), (0, 0, 0, 7)), soft_wrap=False)

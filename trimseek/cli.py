@@ -1,0 +1,106 @@
+"""The command line: finds the package that has a command, and turns errors into one line.
+
+A command's module is imported when the command is called, so that ``trimseek --help`` does not
+wait for onnxruntime and FAISS. DESIGN: data on stdout, everything else on stderr; exit 2 for a
+user's mistake, 1 for a failure, 130 when interrupted.
+"""
+
+import importlib
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+import typer.core
+import typer.main
+
+from trimseek import __version__
+from trimseek.errors import TrimseekError
+
+INTERRUPTED = 130
+
+# command -> (module whose ``app`` has it, the first line of its help)
+COMMANDS = {
+    "pull": (
+        "encoders.commands",
+        "Fetch a base model and quantize it, so that it is ready to run.",
+    ),
+    "index": ("indexer.commands", "Embed a corpus into an index folder; run it again to update."),
+    "info": ("indexer.commands", "Say what an index holds and which encoder made it."),
+    "search": ("search.commands", "Search an index and print the passages that match."),
+    "serve": ("api.commands", "Serve indexes over HTTP."),
+    "bench": ("eval.commands", "Measure retrieval quality and latency, encoder beside encoder."),
+    "doctor": ("trimseek.commands", "Check this machine, the model and, when given, an index."),
+}
+
+
+def load_command(name: str) -> Any:
+    """The command itself, from its package's ``commands.py``."""
+    module, _ = COMMANDS[name]
+    return typer.main.get_group(importlib.import_module(module).app).commands[name]
+
+
+class LazyGroup(typer.core.TyperGroup):
+    """Lists the commands without importing them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        return typer.core.TyperCommand(cmd_name, help=COMMANDS[cmd_name][1])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and load_command(str(name)), rest
+
+
+app = typer.Typer(cls=LazyGroup, add_completion=False)
+
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def trimseek(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback on errors; give it first.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Semantic search on a CPU budget: index, search, serve and measure."""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    args = (sys.argv[1:] if args is None else args) or ["--help"]
+    try:
+        status = app(args, standalone_mode=False)
+    except (TrimseekError, typer.TyperException) as error:
+        if "--debug" in args[:1]:
+            raise
+        return report(str(error) or error.__class__.__name__, error.exit_code)
+    except BrokenPipeError:  # the reader of our output has left: nothing to say, nobody to hear
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except typer.Abort:
+        status = INTERRUPTED
+    except Exception as error:
+        if "--debug" in args[:1]:
+            raise
+        kind = error.__class__.__name__
+        return report(f"unexpected {kind}: {error} (trimseek --debug ... shows where)", 1)
+    if status == INTERRUPTED:
+        return report("interrupted; what was finished is kept", INTERRUPTED)
+    return status if isinstance(status, int) else 0
+
+
+def report(message: str, status: int) -> int:
+    sys.stderr.write("trimseek: " + " ".join(message.split()) + "\n")
+    return status
