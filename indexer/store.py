@@ -270,6 +270,13 @@ class Store:
         )[0]
         return Counts(*row)
 
+    def documents_without_chunks(self) -> int:
+        return int(
+            self._rows(
+                "SELECT count(*) FROM documents WHERE key NOT IN (SELECT document FROM chunks)", []
+            )[0][0]
+        )
+
     def snapshot(self) -> SnapshotRecord | None:
         rows = self._rows(
             "SELECT number, kind, sha256, last_chunk, chunks FROM snapshots"

@@ -19,6 +19,7 @@ from typing import Any
 # Importing these opens a browser or a window, prints, or is not a library.
 NOT_LIBRARIES = {"antigravity", "this", "idlelib", "lib2to3", "test", "turtledemo", "pydoc_data"}
 NOT_LIBRARIES |= {"ensurepip", "encodings"}
+NOT_LIBRARIES |= {"posixpath", "ntpath", "genericpath"}  # os.path is one of them
 NOT_SUBMODULES = {"test", "tests", "__main__", "idle_test"}
 LONGEST_SIGNATURE = 120
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -71,7 +72,6 @@ def identity(value: Any) -> object:
 def public_modules() -> Iterator[tuple[str, ModuleType]]:
     names = sorted(sys.stdlib_module_names - NOT_LIBRARIES)
     pending = [name for name in names if not name.startswith("_")] + ["os.path"]
-    pending.remove(importlib.import_module("os.path").__name__)  # posixpath or ntpath
     while pending:
         name = pending.pop()
         try:
@@ -90,10 +90,15 @@ def public_members(module: ModuleType) -> Iterator[tuple[str, Any]]:
     names = listed if listed is not None else [n for n in vars(module) if not n.startswith("_")]
     for name in names:
         value = getattr(module, name, None)
-        if inspect.isclass(value) or inspect.isroutine(value):
-            own = getattr(value, "__module__", None) == module.__name__
-            if own or listed is not None or module is builtins:
-                yield name, value
+        offered = listed is not None or module is builtins or is_own(value, module)
+        if offered and (inspect.isclass(value) or inspect.isroutine(value)):
+            yield name, value
+
+
+def is_own(value: Any, module: ModuleType) -> bool:
+    """Whether a module without ``__all__`` defines a thing, itself or in its private C half."""
+    package = str(getattr(value, "__module__", None)).partition(".")[0]
+    return package.startswith("_") or package == module.__name__.partition(".")[0]
 
 
 def public_methods(value: Any) -> Iterator[tuple[str, Any]]:
@@ -111,7 +116,7 @@ def signature(value: Any) -> str:
         return ""
     try:
         text = ADDRESS.sub("", str(inspect.signature(value)))
-    except (TypeError, ValueError):
+    except Exception:  # a default that cannot be evaluated, or no signature at all
         return ""
     return text if len(text) <= LONGEST_SIGNATURE else "(...)"
 

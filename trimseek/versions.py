@@ -1,0 +1,17 @@
+"""Versions of what is installed, for reports."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("trimseek", "onnxruntime", "faiss-cpu", "numpy", "tokenizers", "torch", "transformers")
+
+
+def installed_versions() -> dict[str, str]:
+    """Package -> version, without those that are not installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
