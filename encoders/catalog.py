@@ -17,7 +17,7 @@ from encoders.cpu import needs_reduced_range
 from encoders.fetch import checkpoint_folder, fetch
 from encoders.folder import is_encoder_folder, open_encoder, write_encoder
 from encoders.graph import Precision
-from trimseek.atomic import sha256_of
+from trimseek.atomic import make_folder, sha256_of
 from trimseek.console import note
 from trimseek.errors import EncoderError
 from trimseek.settings import load_settings
@@ -35,8 +35,7 @@ def find_encoder(name: str) -> Path:
     base, precision = split_precision(name)
     narrow = "-7bit" if precision is Precision.INT8 and needs_reduced_range() else ""
     cached = f"{cache_key(base)}-{precision.value}{narrow}-v{GRAPH_VERSION}"
-    folder = load_settings().home / "encoders" / cached
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(load_settings().home / "encoders") / cached
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not is_intact(folder):
             checkpoint = find_checkpoint(base)

@@ -5,6 +5,7 @@ appears under checkpoints/ only after its files matched their sha256.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,7 @@ from filelock import FileLock
 
 from encoders.base_models import BaseModel
 from encoders.checkpoint import read_checkpoint
-from trimseek.atomic import atomic_folder, replace_folder, sha256_of
+from trimseek.atomic import atomic_folder, make_folder, replace_folder, sha256_of
 from trimseek.console import note, stderr
 from trimseek.errors import DownloadError, EncoderError
 from trimseek.settings import load_settings
@@ -47,9 +48,8 @@ def fetch(name: str, base: BaseModel | None) -> Path:
     DownloadError if no source has it; EncoderError naming a file that arrived damaged.
     """
     folder = checkpoint_folder(name)
-    partial = load_settings().home / "downloads" / folder.name
-    partial.mkdir(parents=True, exist_ok=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = make_folder(load_settings().home / "downloads" / folder.name)
+    make_folder(folder.parent)
     with FileLock(partial.with_name(f"{partial.name}.lock")):
         if folder.is_dir():
             return folder
@@ -89,6 +89,7 @@ def from_hub(hub_id: str, partial: Path, folder: Path, sha256: str | None) -> No
         wanted["model.safetensors"] = sha256
     verify_files(partial, wanted)
     read_checkpoint(partial)
+    shutil.rmtree(partial / ".cache", ignore_errors=True)  # the client's notes on the download
     replace_folder(partial, folder)
 
 

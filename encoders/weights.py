@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from trimseek.errors import EncoderError
+from trimseek.errors import EncoderError, StorageError
 
 FloatArray = NDArray[np.float32]
 
@@ -108,7 +108,10 @@ def named(name: str, pair: Linear | LayerNorm) -> dict[str, FloatArray]:
 
 
 def save_weights(weights: EncoderWeights, path: Path) -> None:
-    """Write safetensors; scalars (head_dim, activation, epsilon) go into its metadata."""
+    """Write safetensors; scalars (head_dim, activation, epsilon) go into its metadata.
+
+    StorageError if the disk is full.
+    """
     metadata = {
         "head_dim": str(weights.head_dim),
         "activation": weights.activation,
@@ -116,13 +119,14 @@ def save_weights(weights: EncoderWeights, path: Path) -> None:
         "layers": str(len(weights.layers)),
     }
     arrays = {name: np.ascontiguousarray(array) for name, array in weights.arrays().items()}
-    save_file(arrays, path, metadata)
+    try:
+        save_file(arrays, path, metadata)
+    except SafetensorError as error:
+        raise StorageError(f"{path}: cannot write: {error}") from error
 
 
 def load_weights(path: Path) -> EncoderWeights:
     """Read what ``save_weights`` wrote; EncoderError if the file is damaged or incomplete."""
-    from safetensors import safe_open
-
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata()

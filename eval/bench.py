@@ -28,7 +28,7 @@ from trimseek.versions import installed_versions
 FORMAT_VERSION = 1
 ROUNDS = 5
 TIMED_QUERIES = 100  # in each round
-TIMED_DOCUMENTS = 256  # in each round
+TIMED_DOCUMENTS = 128  # in each round
 WARM_UP = 10
 SEED = 13
 ENCODED_AT_A_TIME = 1024

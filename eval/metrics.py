@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 from trimseek.errors import MissingExtraError
 
-# our name -> ir_measures' name
-MEASURES = {"nDCG@10": "nDCG@10", "recall@10": "R@10", "recall@100": "R@100", "MRR@10": "RR@10"}
+MEASURES = ("nDCG@10", "recall@10", "recall@100", "MRR@10")
 DEPTH = 100  # hits that the deepest measure looks at
 
 Run = Mapping[str, Mapping[str, float]]
@@ -21,6 +20,19 @@ def measure(qrels: Mapping[str, Mapping[str, int]], run: Run) -> dict[str, float
         import ir_measures
     except ImportError:
         raise MissingExtraError("trimseek bench", "bench") from None
-    measures = {ours: ir_measures.parse_measure(theirs) for ours, theirs in MEASURES.items()}
-    values = ir_measures.calc_aggregate(measures.values(), qrels, run)
-    return {ours: float(values[theirs]) for ours, theirs in measures.items()}
+    from ir_measures import RR, R, nDCG
+
+    trec_eval = ir_measures.pytrec_eval
+    values = trec_eval.calc_aggregate([nDCG @ 10, R @ 10, R @ 100], qrels, run)
+    # trec_eval's reciprocal rank has no cut-off, and another implementation other ties
+    values |= trec_eval.calc_aggregate([RR], qrels, cut(run, 10))
+    found = (values[nDCG @ 10], values[R @ 10], values[R @ 100], values[RR])
+    return {name: float(value) for name, value in zip(MEASURES, found, strict=True)}
+
+
+def cut(run: Run, depth: int) -> Run:
+    """The first ``depth`` hits of each query, ties broken as trec_eval does."""
+    return {
+        query: dict(sorted(hits.items(), key=lambda hit: (hit[1], hit[0]), reverse=True)[:depth])
+        for query, hits in run.items()
+    }

@@ -11,12 +11,7 @@ from eval.contenders import BASELINE
 from eval.metrics import MEASURES
 
 NOTHING = "-"
-SPEED_HEADINGS = (
-    "encoder",
-    *("encode p50 ms", "p95", "p99", "faster"),
-    *("search p50 ms", "p95", "p99"),
-    *("documents/s", "faster", "MB"),
-)
+LATENCIES = ("p50", "p95", "p99")
 
 
 class Cells(NamedTuple):
@@ -38,23 +33,26 @@ def quality_cells(report: CollectionReport) -> Cells:
 
 
 def speed_cells(report: CollectionReport) -> Cells:
-    """Latencies and rates; "faster" is the ratio to the torch baseline, if it ran."""
+    """Milliseconds and documents a second; with the ratio to the torch baseline, if it ran."""
     baseline = next((row for row in report.rows if row.encoder == BASELINE), None)
-    return Cells(SPEED_HEADINGS, [speed_row(row, baseline) for row in report.rows])
+    ratio = ["ratio"] * (baseline is not None)
+    latencies = [f"{what} {name}" for what in ("encode", "search") for name in LATENCIES]
+    headings = ["encoder", *latencies[:3], *ratio, *latencies[3:], "docs/s", *ratio, "MB"]
+    return Cells(headings, [speed_row(row, baseline) for row in report.rows])
 
 
 def speed_row(row: Row, baseline: Row | None) -> list[str]:
-    query_ratio = document_ratio = NOTHING
+    query_ratio, document_ratio = [], []
     if baseline is not None:
-        query_ratio = f"{baseline.encode.p50 / row.encode.p50:.1f}x"
-        document_ratio = f"{row.documents_per_second / baseline.documents_per_second:.1f}x"
+        query_ratio = [f"{baseline.encode.p50 / row.encode.p50:.1f}x"]
+        document_ratio = [f"{row.documents_per_second / baseline.documents_per_second:.1f}x"]
     return [
         row.encoder,
         *milliseconds(row.encode),
-        query_ratio,
+        *query_ratio,
         *milliseconds(row.search),
         f"{row.documents_per_second:.0f}",
-        document_ratio,
+        *document_ratio,
         f"{row.graph_bytes / 1e6:.1f}" if row.graph_bytes else NOTHING,
     ]
 
@@ -83,7 +81,7 @@ def terminal_tables(report: BenchReport) -> Iterable[Table]:
 
 
 def terminal_table(cells: Cells, heading: str | None) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=heading, title_justify="left", padding=(0, 0, 0, 1))
+    table = Table(box=box.SIMPLE_HEAD, title=heading, title_justify="left", padding=(0, 0))
     for i, name in enumerate(cells.headings):
         table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
     for row in cells.rows:

@@ -49,6 +49,9 @@ def index(
     sync: Annotated[
         bool, typer.Option("--sync", help="Remove documents that the corpus no longer has.")
     ] = False,
+    skip_empty: Annotated[
+        bool, typer.Option("--skip-empty", help="Leave out documents without any text.")
+    ] = False,
     overlap: Annotated[
         int,
         typer.Option(min=0, max=128, help="Tokens that neighbouring chunks of a document share."),
@@ -62,14 +65,23 @@ def index(
     document_encoder = DocumentEncoder(find_encoder(name))
     if card is not None:
         check_space(card, document_encoder.card.space, into, name)
-    report = Ingest(source, into, document_encoder, name, sync, overlap).run()
+    report = Ingest(
+        source,
+        into,
+        document_encoder,
+        encoder_name=name,
+        sync=sync,
+        skip_empty=skip_empty,
+        overlap=overlap,
+    ).run()
     if as_json:
         print_json(asdict(report))
         return
     rate = (report.added + report.updated) / report.seconds
+    skipped = f"{report.skipped} skipped, " if report.skipped else ""
     note(
         f"{into}: {report.added} added, {report.updated} updated, {report.unchanged} unchanged, "
-        f"{report.removed} removed in {report.seconds:.1f} s ({rate:.0f} documents/s)"
+        f"{skipped}{report.removed} removed in {report.seconds:.1f} s ({rate:.0f} documents/s)"
     )
 
 

@@ -20,6 +20,11 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     where: str = ""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to find it by."""
+        return not self.text.strip() and not self.title
+
 
 class Corpus(Protocol):
     """Documents that can be gone through; again and again unless ``streamed``."""
@@ -67,7 +72,7 @@ def document_from_row(row: object, fields: Fields, number: int, where: str) -> D
         metadata={str(key): value for key, value in row.items() if key not in used},
         where=where,
     )
-    check(document, str(text_field))
+    check(document)
     return document
 
 
@@ -107,10 +112,8 @@ def identifier(value: object, name: str, where: str) -> str:
     return text
 
 
-def check(document: Document, text_field: str = "text") -> None:
-    """Refuse what cannot be stored or found again; CorpusError."""
-    if not document.text.strip() and not document.title:
-        raise CorpusError(f"{document.where}: field {text_field!r} is empty and there is no title")
+def check(document: Document) -> None:
+    """Refuse what cannot be stored; CorpusError."""
     if len(document.text) > LONGEST_DOCUMENT:
         raise CorpusError(
             f"{document.where}: {len(document.text):,} characters of text; the most is "

@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from indexer.card import CARD, IndexCard, read_card, write_card
 from indexer.snapshot import build_snapshot, is_stale, read_snapshot
 from indexer.store import Store
+from trimseek.atomic import make_folder
 from trimseek.errors import IndexFolderError, StorageError
 
 LOCK = "write.lock"
@@ -54,10 +55,7 @@ def open_for_writing(folder: Path, card: IndexCard) -> Iterator[Store]:
         raise IndexFolderError(f"{folder}: a file; --into needs a folder")
     if existed and not (folder / CARD).is_file() and any(f.name != LOCK for f in folder.iterdir()):
         raise IndexFolderError(f"{folder}: neither empty nor an index; choose another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be created: {error.strerror}") from error
+    make_folder(folder)
     with write_lock(folder):
         created = not (folder / CARD).is_file()
         store = None

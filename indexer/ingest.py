@@ -29,12 +29,16 @@ Advance = Callable[[int], None]
 
 @dataclass
 class IngestReport:
-    """What a run did, in documents; ``chunks`` and ``tokens`` that were embedded."""
+    """What a run did, in documents; ``chunks`` and ``tokens`` that were embedded.
+
+    ``skipped``: documents without any text, left out because that was asked for.
+    """
 
     added: int = 0
     updated: int = 0
     unchanged: int = 0
     removed: int = 0
+    skipped: int = 0
     chunks: int = 0
     tokens: int = 0
     seconds: float = 0.0
@@ -45,7 +49,8 @@ class Ingest:
     """One run: ``corpus`` into the index at ``folder``.
 
     ``encoder_name``: what the index records, so that a search finds the encoder again.
-    ``sync``: documents of the index that the corpus lacks are removed.
+    ``sync``: documents of the index that the corpus lacks are removed. ``skip_empty``: documents
+    without any text are left out; otherwise they are a CorpusError.
     """
 
     corpus: Corpus
@@ -53,6 +58,7 @@ class Ingest:
     encoder: DocumentEncoder
     encoder_name: str
     sync: bool = False
+    skip_empty: bool = False
     overlap: int = DEFAULT_OVERLAP
     report: IngestReport = field(default_factory=IngestReport)
 
@@ -65,12 +71,12 @@ class Ingest:
             chunker = Chunker(self.encoder.tokenizer, card.overlap)
             seen = SeenIds()
             with progress("indexing", total) as ticker:
-                for batch in batches(self.corpus.documents()):
+                for batch in batches(self._documents()):
                     for document in batch:
                         seen.add(document)
                     self._store_batch(store, chunker, batch)
                     ticker.advance(len(batch))
-            if self.report == IngestReport():
+            if self.report.added + self.report.updated + self.report.unchanged == 0:
                 raise CorpusError(f"{self.corpus.name}: no documents")
             if self.sync:
                 with store.transaction():
@@ -89,16 +95,29 @@ class Ingest:
             return card
         return IndexCard(encoder.space, encoder.dim, self.encoder_name, self.overlap)
 
+    def _documents(self) -> Iterator[Document]:
+        """The corpus's documents that have a text."""
+        for document in self.corpus.documents():
+            if not document.is_empty:
+                yield document
+            elif self.skip_empty:
+                self.report.skipped += 1
+            else:
+                raise CorpusError(
+                    f"{document.where}: document {document.id!r} has no text and no title; "
+                    "--skip-empty leaves such documents out"
+                )
+
     def _check_corpus(self) -> int:
         """Read every document once; how many there are. CorpusError."""
         seen, count = SeenIds(), 0
         with progress("checking") as ticker:
-            for document in self.corpus.documents():
+            for document in self._documents():
                 seen.add(document)
-                metadata_json(document)
                 count += 1
                 ticker.advance(1)
         seen.close()
+        self.report.skipped = 0  # they are met again
         if count == 0:
             raise CorpusError(f"{self.corpus.name}: no documents")
         return count

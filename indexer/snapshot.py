@@ -16,7 +16,7 @@ import numpy as np
 
 from indexer.store import SnapshotRecord, Store, Vectors
 from trimseek.atomic import atomic_file, sha256_of
-from trimseek.errors import IndexFolderError
+from trimseek.errors import IndexFolderError, StorageError
 
 # A reader searches this many rows, or this share, beside the snapshot before it is worth a new one.
 STALE_ROWS = 2000
@@ -62,7 +62,13 @@ def build_snapshot(store: Store, folder: Path, dim: int) -> SnapshotRecord:
     last = fill(index, store.vectors(0, dim))
     path = snapshot_path(folder, number)
     with atomic_file(path) as temporary:
-        faiss.write_index(index, str(temporary))
+        try:
+            faiss.write_index(index, str(temporary))
+        except RuntimeError as error:  # FAISS's word for a failed write
+            reason = str(error).rpartition("Error: ")[2]
+            raise StorageError(
+                f"{path}: cannot write ({reason}); the documents are stored, run it again"
+            ) from error
     record = SnapshotRecord(number, SnapshotKind.EXACT.value, sha256_of(path), last, index.ntotal)
     with store.transaction():
         store.set_snapshot(record)

@@ -58,8 +58,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     An existing ``path`` is replaced. On any error nothing changes.
     """
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
         raise storage_error(error, path) from error
@@ -86,6 +86,15 @@ def replace_folder(source: Path, path: Path) -> None:
     else:
         source.rename(path)
     sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder and those above it; StorageError if that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be created: {error.strerror}") from error
+    return path
 
 
 def storage_error(error: OSError, path: Path) -> Exception:

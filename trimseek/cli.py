@@ -85,7 +85,8 @@ def main(args: list[str] | None = None) -> int:
     except (TrimseekError, typer.TyperException) as error:
         if "--debug" in args[:1]:
             raise
-        return report(str(error) or error.__class__.__name__, error.exit_code)
+        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        return report(message, error.exit_code)
     except BrokenPipeError:  # the reader of our output has left: nothing to say, nobody to hear
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -1,8 +1,9 @@
 """A data set of the hub, or a local folder in its layout, streamed through ``datasets``."""
 
-import os
 from collections.abc import Iterator
+from pathlib import Path
 
+from encoders.fetch import HUB_TIMEOUT
 from indexer.documents import Document, Fields, document_from_row
 from trimseek.errors import CorpusError, MissingExtraError
 
@@ -18,13 +19,15 @@ class HubDataset:
         self._config, self._split, self._fields = config or None, split, fields
 
     def documents(self) -> Iterator[Document]:
-        os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
         try:
             import datasets
+            from huggingface_hub import HfApi
         except ImportError:
             raise MissingExtraError("reading a data set of the hub", "datasets") from None
         datasets.disable_progress_bars()
         try:
+            if not Path(self._path).exists():  # ask first: the library itself tries for long
+                HfApi().dataset_info(self._path, timeout=HUB_TIMEOUT)
             rows = datasets.load_dataset(
                 self._path, self._config, split=self._split, streaming=True
             )

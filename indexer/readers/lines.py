@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
@@ -44,6 +45,7 @@ class StandardInput:
     def documents(self) -> Iterator[Document]:
         if self._copy is None:
             self._copy = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the corpus
+            weakref.finalize(self, self._copy.close)
             shutil.copyfileobj(sys.stdin.buffer, self._copy, READ_SIZE)
         self._copy.seek(0)
         yield from documents_from_lines(self._copy, self.name, self._fields)
@@ -88,7 +90,6 @@ def refuse_constant(name: str) -> None:
 def open_bytes(path: Path) -> IO[bytes]:
     """A file opened for reading, unpacked on the way if its name ends in .gz."""
     try:
-        file = path.open("rb")
-        return cast("IO[bytes]", gzip.open(file)) if path.suffix == ".gz" else file
+        return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
     except OSError as error:
         raise CorpusError(f"{path}: {error.strerror}") from error

@@ -14,6 +14,8 @@ from tempfile import TemporaryDirectory
 from indexer.documents import Document
 from trimseek.errors import CorpusError
 
+# Without installed packages, some of which put themselves in the place of standard modules.
+BARE = ("-I", "-S")
 LISTING = Path(__file__).with_name("python_library.py")
 
 
@@ -33,7 +35,7 @@ def list_library() -> bytes:
     """What ``python_library.py`` prints; CorpusError if it fails."""
     with TemporaryDirectory() as folder:
         done = subprocess.run(  # noqa: S603 - our own interpreter and script
-            [sys.executable, "-I", "-W", "ignore", str(LISTING)],
+            [sys.executable, *BARE, "-W", "ignore", str(LISTING)],
             capture_output=True,
             stdin=subprocess.DEVNULL,
             cwd=folder,

@@ -87,8 +87,9 @@ def public_modules() -> Iterator[tuple[str, ModuleType]]:
 def public_members(module: ModuleType) -> Iterator[tuple[str, Any]]:
     """Classes and functions that a module offers as its own."""
     listed = getattr(module, "__all__", None)
-    names = listed if listed is not None else [n for n in vars(module) if not n.startswith("_")]
-    for name in names:
+    for name in vars(module) if listed is None else listed:
+        if name.startswith("_"):
+            continue
         value = getattr(module, name, None)
         offered = listed is not None or module is builtins or is_own(value, module)
         if offered and (inspect.isclass(value) or inspect.isroutine(value)):

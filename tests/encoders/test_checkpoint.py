@@ -1,0 +1,211 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from encoders import DocumentEncoder, Precision, read_checkpoint, write_encoder
+from encoders.checkpoint import Checkpoint
+from encoders.encoder import pad
+from encoders.families import FAMILIES
+from encoders.pooling import Pooling
+from encoders.tokens import TextTokenizer
+from encoders.weights import FloatArray, load_weights, save_weights
+from tests.conftest import shared
+from tests.tiny import save_hugging_face
+from trimseek.errors import EncoderError
+
+
+def texts_of_many_lengths(count: int, longest: int) -> list[str]:
+    random = np.random.default_rng(0)
+    words = "the split of a shell command into words and 42 lists for xylophones".split()
+    lengths = np.linspace(1, longest, count).astype(int)
+    return [" ".join(random.choice(words, length)) for length in lengths]
+
+
+def reference(model: Any, checkpoint: Checkpoint, texts: list[str]) -> FloatArray:
+    """What transformers gives, one text at a time: mean pooling, normalized."""
+    tokenizer = TextTokenizer(checkpoint.tokenizer, checkpoint.max_tokens)
+    vectors = []
+    for tokens in tokenizer.encode(texts):
+        ids, mask = pad([tokens])
+        with torch.inference_mode():
+            hidden = model(
+                input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)
+            ).last_hidden_state
+        vectors.append(torch.nn.functional.normalize(hidden.mean(1), dim=1)[0].numpy())
+    return np.stack(vectors)
+
+
+def encode(checkpoint: Checkpoint, folder: Path, texts: list[str]) -> FloatArray:
+    write_encoder(checkpoint, folder, Precision.FLOAT32)
+    return DocumentEncoder(folder).encode(texts).vectors
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_equals_transformers(family: str, tmp_path: Path) -> None:
+    model = save_hugging_face(family, tmp_path / "checkpoint")
+    checkpoint = read_checkpoint(tmp_path / "checkpoint")
+    texts = texts_of_many_lengths(200, 90)
+    ours = encode(checkpoint, tmp_path / "encoder", texts)
+    cosine = (ours * reference(model, checkpoint, texts)).sum(1)
+    assert cosine.min() >= 0.99999
+    assert np.unique(ours.round(4), axis=0).shape[0] > 50  # the vectors do differ
+
+
+@pytest.mark.parametrize("activation", ["gelu_new", "relu"])
+def test_activations(activation: str, tmp_path: Path) -> None:
+    model = save_hugging_face("bert", tmp_path / "checkpoint", hidden_act=activation)
+    checkpoint = read_checkpoint(tmp_path / "checkpoint")
+    texts = texts_of_many_lengths(10, 30)
+    ours = encode(checkpoint, tmp_path / "encoder", texts)
+    assert (ours * reference(model, checkpoint, texts)).sum(1).min() >= 0.99999
+
+
+def test_minilm_equals_transformers_on_real_texts(
+    minilm_checkpoint: Path, minilm_float32: Path
+) -> None:
+    from transformers import AutoModel
+
+    path = shared("data/scifact/corpus.jsonl")
+    with path.open() as file:
+        documents = [json.loads(next(file))["text"] for _ in range(200)]
+    sizes = np.linspace(1, 600, len(documents)).astype(int)
+    texts = [
+        " ".join((text.split() * 20)[:size]) for text, size in zip(documents, sizes, strict=True)
+    ]
+    model = AutoModel.from_pretrained(minilm_checkpoint).eval()
+    ours = DocumentEncoder(minilm_float32).encode(texts).vectors
+    theirs = reference(model, read_checkpoint(minilm_checkpoint), texts)
+    assert (ours * theirs).sum(1).min() >= 0.99999
+
+
+def test_prefixed_and_old_names_are_found(tmp_path: Path) -> None:
+    save_hugging_face("bert", tmp_path)
+    expected = read_checkpoint(tmp_path).weights
+    tensors = load_file(tmp_path / "model.safetensors")
+    renamed = {
+        f"bert.{name}".replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): tensor
+        for name, tensor in tensors.items()
+    }
+    save_file(renamed, tmp_path / "model.safetensors")
+    found = read_checkpoint(tmp_path).weights
+    assert all(np.array_equal(found.arrays()[k], v) for k, v in expected.arrays().items())
+
+
+def test_bfloat16_is_read(tmp_path: Path) -> None:
+    save_hugging_face("bert", tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    save_file({k: v.bfloat16() for k, v in tensors.items()}, tmp_path / "model.safetensors")
+    table = read_checkpoint(tmp_path).weights.token_embeddings
+    expected = tensors["embeddings.word_embeddings.weight"].bfloat16().float().numpy()
+    assert table.dtype == np.float32
+    assert np.array_equal(table, expected)
+
+
+def test_shards_are_joined(tmp_path: Path) -> None:
+    save_hugging_face("bert", tmp_path)
+    whole = read_checkpoint(tmp_path).weights
+    tensors = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    names = sorted(tensors)
+    shards = {"a.safetensors": names[:10], "b.safetensors": names[10:]}
+    for file, part in shards.items():
+        save_file({name: tensors[name] for name in part}, tmp_path / file)
+    where = {name: file for file, part in shards.items() for name in part}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    joined = read_checkpoint(tmp_path).weights
+    assert all(np.array_equal(joined.arrays()[k], v) for k, v in whole.arrays().items())
+
+
+def sentence_transformers_folder(folder: Path, pooling: dict[str, object], **fields: Any) -> None:
+    save_hugging_face("bert", folder)
+    kinds = {"0": ("Transformer", ""), "1": ("Pooling", "1_Pooling"), "2": ("Normalize", "2")}
+    kinds = {k: v for k, v in kinds.items() if k != "2" or fields.get("normalize", True)}
+    (folder / "modules.json").write_text(
+        json.dumps([{"type": f"st.models.{kind}", "path": path} for kind, path in kinds.values()])
+    )
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 20}))
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(fields.get("config", {})))
+
+
+def test_sentence_transformers_settings(tmp_path: Path) -> None:
+    prompts = {"query": "query: ", "passage": "passage: "}
+    sentence_transformers_folder(
+        tmp_path, {"pooling_mode_cls_token": True}, config={"prompts": prompts}
+    )
+    checkpoint = read_checkpoint(tmp_path)
+    assert checkpoint.pooling is Pooling.CLS
+    assert checkpoint.normalize
+    assert checkpoint.max_tokens == 20
+    assert checkpoint.prompts == {"query": "query: ", "document": "passage: "}
+
+
+def test_dot_product_encoders_are_not_normalized(tmp_path: Path) -> None:
+    sentence_transformers_folder(
+        tmp_path,
+        {"pooling_mode": "max"},
+        normalize=False,
+        config={"similarity_fn_name": "dot"},
+    )
+    checkpoint = read_checkpoint(tmp_path)
+    assert checkpoint.pooling is Pooling.MAX
+    assert not checkpoint.normalize
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            "config.json",
+            {"model_type": "mpnet"},
+            "unsupported architecture 'mpnet'; supported: bert",
+        ),
+        ("config.json", None, "config.json: cannot be read"),
+        ("model.safetensors", None, "no model.safetensors"),
+        ("model.safetensors", "cut", "model.safetensors: damaged or incomplete"),
+        ("tokenizer.json", None, "no tokenizer.json"),
+        ("tokenizer.json", {"version": "1.0"}, "tokenizer.json: damaged"),
+    ],
+)
+def test_bad_checkpoints_say_which_file(
+    file: str, content: object, message: str, tmp_path: Path
+) -> None:
+    save_hugging_face("bert", tmp_path)
+    path = tmp_path / file
+    if content is None:
+        path.unlink()
+    elif content == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        path.write_text(json.dumps(content))
+    with pytest.raises(EncoderError, match=message):
+        read_checkpoint(tmp_path)
+
+
+def test_unsupported_pooling_names_the_supported(tmp_path: Path) -> None:
+    sentence_transformers_folder(tmp_path, {"pooling_mode_lasttoken": True})
+    with pytest.raises(EncoderError, match="unsupported pooling lasttoken; supported: one of mean"):
+        read_checkpoint(tmp_path)
+
+
+def test_pickles_are_never_opened(tmp_path: Path) -> None:
+    save_hugging_face("bert", tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(EncoderError, match="a pickle, which is never opened"):
+        read_checkpoint(tmp_path)
+
+
+def test_weights_survive_a_round_trip(tiny: Checkpoint, tmp_path: Path) -> None:
+    save_weights(tiny.weights, tmp_path / "weights.safetensors")
+    found = load_weights(tmp_path / "weights.safetensors")
+    assert found.heads == (4, 4)
+    assert found.activation == "gelu"
+    assert all(np.array_equal(found.arrays()[k], v) for k, v in tiny.weights.arrays().items())

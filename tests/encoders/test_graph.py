@@ -1,0 +1,101 @@
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from encoders.checkpoint import Checkpoint
+from encoders.encoder import pad
+from encoders.graph import Precision, build_graph
+from encoders.pooling import Pooling
+from encoders.tokens import Tokens
+from encoders.weights import FloatArray
+from tests.tiny import tiny_weights
+
+BATCH = [Tokens([2, 5, 9, 30, 3], False), Tokens([2, 7, 3], False), Tokens([2, 40, 41, 3], False)]
+
+
+def run(weights: Any, texts: list[Tokens], pooling: Pooling = Pooling.MEAN, **build: Any) -> Any:
+    extra = build.pop("inputs", {})
+    build.setdefault("normalize", False)
+    build.setdefault("precision", Precision.FLOAT32)
+    graph = build_graph(weights, pooling=pooling, **build)
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    ids, mask = pad(texts)
+    return session.run(None, {"input_ids": ids, "attention_mask": mask} | extra)[0]
+
+
+def token_vectors(tiny: Checkpoint, text: Tokens) -> FloatArray:
+    """The last layer's vectors, by numpy, as the papers define them."""
+    weights = tiny.weights
+    assert weights.token_type_embeddings is not None
+
+    def norm(x: Any, pair: Any) -> Any:
+        centred = x - x.mean(1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(1, keepdims=True) + 1e-12) * pair[0] + pair[1]
+
+    def gelu(x: Any) -> Any:
+        return x * np.vectorize(lambda v: 0.5 * (1 + math.erf(v / math.sqrt(2))))(x)
+
+    x: Any = weights.token_embeddings[text.ids] + weights.position_embeddings[: len(text.ids)]
+    x = norm(x + weights.token_type_embeddings[0], weights.embedding_norm)
+    for layer, heads in zip(weights.layers, weights.heads, strict=True):
+        q, k, v = (x @ part.weight + part.bias for part in (layer.query, layer.key, layer.value))
+        attended = []
+        for h in range(heads):
+            one = slice(h * 8, h * 8 + 8)
+            scores = np.exp(q[:, one] @ k[:, one].T / np.sqrt(8))
+            attended.append(scores / scores.sum(1, keepdims=True) @ v[:, one])
+        output = np.concatenate(attended, 1) @ layer.attention_output.weight
+        x = norm(x + output + layer.attention_output.bias, layer.attention_norm)
+        hidden = gelu(x @ layer.intermediate.weight + layer.intermediate.bias)
+        x = norm(x + hidden @ layer.output.weight + layer.output.bias, layer.output_norm)
+    vectors: FloatArray = x.astype(np.float32)
+    return vectors
+
+
+@pytest.mark.parametrize("pooling", Pooling)
+def test_poolings_ignore_padding(pooling: Pooling, tiny: Checkpoint) -> None:
+    def pool(x: FloatArray) -> Any:
+        return {Pooling.MEAN: x.mean(0), Pooling.CLS: x[0], Pooling.MAX: x.max(0)}[pooling]
+
+    expected = np.stack([pool(token_vectors(tiny, text)) for text in BATCH])
+    np.testing.assert_allclose(run(tiny.weights, BATCH, pooling), expected, atol=2e-5)
+
+
+def test_normalized_vectors_have_unit_length(tiny: Checkpoint) -> None:
+    vectors = run(tiny.weights, BATCH, normalize=True)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_results_do_not_depend_on_the_batch(tiny: Checkpoint) -> None:
+    together = run(tiny.weights, BATCH)
+    alone = np.concatenate([run(tiny.weights, [text]) for text in BATCH])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_layers_may_have_different_heads_and_neurons(tiny: Checkpoint) -> None:
+    pruned = tiny_weights(heads=(3, 1), neurons=24)
+    checkpoint = replace(tiny, weights=pruned)
+    expected = np.stack([token_vectors(checkpoint, text).mean(0) for text in BATCH])
+    np.testing.assert_allclose(run(pruned, BATCH), expected, atol=2e-5)
+
+
+def test_token_types_are_an_input_when_asked_for(tiny: Checkpoint) -> None:
+    ids, _ = pad(BATCH)
+    zeros = run(
+        tiny.weights, BATCH, token_types=True, inputs={"token_type_ids": np.zeros_like(ids)}
+    )
+    ones = run(tiny.weights, BATCH, token_types=True, inputs={"token_type_ids": np.ones_like(ids)})
+    np.testing.assert_allclose(zeros, run(tiny.weights, BATCH), atol=1e-5)
+    assert np.abs(ones - zeros).max() > 0.01
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_int8_stays_close_to_float32(reduced: bool, tiny: Checkpoint) -> None:
+    exact = run(tiny.weights, BATCH, normalize=True)
+    int8 = run(tiny.weights, BATCH, normalize=True, precision=Precision.INT8, reduced_range=reduced)
+    assert (exact * int8).sum(1).min() > 0.99
+    assert not np.array_equal(exact, int8)

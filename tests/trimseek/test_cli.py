@@ -1,0 +1,131 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run, ingest, write_jsonl
+from trimseek import __version__
+from trimseek.cli import COMMANDS, load_command, main
+
+HEAVY = ("torch", "transformers", "datasets")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_itself(name: str) -> None:
+    assert load_command(name).help.splitlines()[0] == COMMANDS[name][1]
+
+
+def test_help_lists_every_command_and_imports_none(run: Run) -> None:
+    shown = run("--help").stdout
+    assert all(name in shown for name in COMMANDS)
+    code = (
+        "import sys; from trimseek.cli import main; main(['--help']);"
+        "sys.exit(any(m in sys.modules for m in ('onnxruntime', 'faiss', 'fastapi', 'numpy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_no_arguments_show_the_help(run: Run) -> None:
+    assert run().stdout == run("--help").stdout
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").stdout == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fly"], "No such command 'fly'"),
+        (["index"], "Missing"),
+        (["index", "x.jsonl"], "Missing option '--into'"),
+        (["index", "nowhere.jsonl", "--into", "i"], "nowhere.jsonl: no such file or folder"),
+        (["pull", "nothing"], "no encoder 'nothing'"),
+        (["--wings"], "No such option: --wings"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(words: list[str], message: str, run: Run) -> None:
+    done = run(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("trimseek: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("value", ["many", "0", "-1"])
+def test_a_bad_setting_names_its_variable(value: str, run: Run, tiny_encoder: Path) -> None:
+    done = run("doctor", "--encoder", tiny_encoder, TRIMSEEK_THREADS=value)
+    assert done.returncode == 2
+    assert f"TRIMSEEK_THREADS='{value}': input should be" in done.stderr
+
+
+def test_debug_shows_the_traceback(run: Run) -> None:
+    assert "Traceback" not in run("search", "nowhere", "x").stderr
+    assert "Traceback" in run("--debug", "search", "nowhere", "x").stderr
+
+
+def test_an_unexpected_error_is_one_line_and_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("indexer.commands.summarize", lambda _: 1 / 0)
+    assert main(["info", "x"]) == 1
+    assert capsys.readouterr().err.startswith("trimseek: unexpected ZeroDivisionError: division")
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path, tiny_encoder: Path) -> None:
+    rows = [{"_id": str(i), "text": f"the list {i} " * 99} for i in range(300)]
+    ingest(write_jsonl(tmp_path / "c.jsonl", rows), tmp_path / "i", tiny_encoder)
+    command = f"{sys.executable} -m trimseek search {tmp_path / 'i'} list -k 300 | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert "unexpected" not in done.stderr
+
+
+@pytest.mark.parametrize("job", ["index", "search", "serve"])
+def test_nothing_heavy_is_imported(job: str, tmp_path: Path, tiny_encoder: Path) -> None:
+    rows = [{"_id": "1", "text": "the list"}]
+    corpus = write_jsonl(tmp_path / "c.jsonl", rows)
+    ingest(corpus, tmp_path / "i", tiny_encoder)
+    words = {
+        "index": f"main(['index', {str(corpus)!r}, '--into', {str(tmp_path / 'i')!r}])",
+        "search": f"main(['search', {str(tmp_path / 'i')!r}, 'list'])",
+        "serve": (
+            "import api.commands, api.server, pathlib; from fastapi.testclient import TestClient;"
+            f"s = api.server.open_searchers([pathlib.Path({str(tmp_path / 'i')!r})], None);"
+            "c = TestClient(api.create_app(s)); r = c.get('/v1/indexes/i/search?q=list');"
+            "assert r.status_code == 200 and r.json()['hits'], r.text"
+        ),
+    }[job]
+    code = (
+        f"import json, sys; from trimseek.cli import main; {words};"
+        f"print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_doctor(run: Run, tmp_path: Path, tiny_encoder: Path) -> None:
+    rows = [{"_id": "1", "text": "the list"}]
+    ingest(write_jsonl(tmp_path / "c.jsonl", rows), tmp_path / "i", tiny_encoder)
+    done = run("doctor", "i", "--encoder", tiny_encoder)
+    assert done.returncode == 0, done.stderr
+    assert "i: whole" in done.stdout
+    assert "ms a query" in done.stdout
+    (tmp_path / "i" / "snapshot-1.faiss").write_bytes(b"x")
+    done = run("doctor", "i", "--encoder", tiny_encoder, "--json")
+    assert done.returncode == 1
+    assert next(f for f in json.loads(done.stdout) if not f["ok"])["name"] == "index"
+
+
+def test_doctor_shows_the_environment(run: Run, tmp_path: Path) -> None:
+    done = run("doctor", "--encoder", "nothing", TRIMSEEK_HOME=str(tmp_path / "elsewhere"))
+    assert done.returncode == 1
+    assert f"{tmp_path / 'elsewhere'} (not made yet)" in done.stdout
+    assert f"threads    {len(os.sched_getaffinity(0))} " in done.stdout
+    assert "BAD  encoder    no encoder 'nothing'" in done.stdout
