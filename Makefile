@@ -5,6 +5,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?= ../shared/data
+TEXT ?= ../shared/text/passages.jsonl.gz
 COLLECTIONS ?= $(addprefix $(DATA)/,scifact nfcorpus cranfield squad-dev) sample:python
 BIN := .venv/bin
 
@@ -45,7 +46,11 @@ format: .venv/dev
 bench: .venv/dev
 	$(BIN)/trimseek bench $(COLLECTIONS) --baseline --json > eval/results/readme.json.new
 	mv eval/results/readme.json.new eval/results/readme.json
+	rm -rf bench-index
+	gzip -dc $(TEXT) | head -n 10000 | $(BIN)/trimseek index - --into bench-index
+	$(BIN)/python -m eval.startup bench-index > eval/results/startup.json.new
+	mv eval/results/startup.json.new eval/results/startup.json
 	$(BIN)/python -m eval.readme
 
 clean:
-	rm -rf .venv build demo-index *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build demo-index bench-index *.egg-info .mypy_cache .pytest_cache .ruff_cache

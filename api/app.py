@@ -25,6 +25,7 @@ from trimseek.errors import EncoderError, UnknownIndexError
 
 PROBE = "is anybody there?"
 FAILURES: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorAnswer, "description": "A body that cannot be read"},
     404: {"model": ErrorAnswer, "description": "No such index or document"},
     422: {"model": ErrorAnswer, "description": "A request that makes no sense"},
     500: {"model": ErrorAnswer, "description": "The service failed"},

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from trimseek.errors import (
+    EncoderError,
     IndexFolderError,
     QueryError,
     StorageError,
@@ -26,7 +27,8 @@ STATUS: dict[type[TrimseekError], tuple[int, str]] = {
     UnknownIndexError: (404, "unknown_index"),
     UnknownDocumentError: (404, "unknown_document"),
     StorageError: (503, "storage"),
-    IndexFolderError: (500, "damaged_index"),
+    IndexFolderError: (503, "damaged_index"),
+    EncoderError: (503, "encoder"),
     TrimseekError: (500, "internal"),
 }
 

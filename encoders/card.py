@@ -48,13 +48,6 @@ class EncoderCard:
     measured: dict[str, float] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever a vector could: the graph's and the tokenizer's hashes in one."""
-        parts = [self.sha256["model.onnx"], self.sha256["tokenizer.json"], str(self.max_tokens)]
-        parts += [self.prompts["query"], self.prompts["document"]]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-
 
 def space_id(base_sha256: str, pooling: Pooling, *, normalize: bool) -> str:
     """The id of the embedding space of a base checkpoint: 16 hexadecimal digits."""

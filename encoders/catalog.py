@@ -14,7 +14,7 @@ from filelock import FileLock
 from encoders.base_models import CATALOG
 from encoders.checkpoint import is_checkpoint, read_checkpoint
 from encoders.cpu import needs_reduced_range
-from encoders.fetch import checkpoint_folder, fetch
+from encoders.fetch import fetch
 from encoders.folder import is_encoder_folder, open_encoder, write_encoder
 from encoders.graph import Precision
 from trimseek.atomic import make_folder, sha256_of
@@ -61,8 +61,7 @@ def find_checkpoint(name: str) -> Path:
             raise EncoderError(f"{folder}: neither an encoder folder nor a checkpoint")
         return folder
     if name in CATALOG or HUB_ID.fullmatch(name):
-        fetched = checkpoint_folder(name)
-        return fetched if fetched.is_dir() else fetch(name, CATALOG.get(name))
+        return fetch(name, CATALOG.get(name))
     raise EncoderError(
         f"no encoder {name!r}: not a folder here, not one of {', '.join(CATALOG)}, "
         "and not a hub id (owner/name)"

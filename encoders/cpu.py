@@ -56,9 +56,14 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def int8_flags() -> list[str]:
+    """The flags of this CPU that matter to int8 products, fastest first."""
+    return [path.value for path in Int8Path if path.value in cpu_flags()]
+
+
 def int8_path() -> Int8Path:
     """The fastest int8 instructions that this CPU has."""
-    return next((path for path in Int8Path if path.value in cpu_flags()), Int8Path.GENERIC)
+    return next((Int8Path(flag) for flag in int8_flags()), Int8Path.GENERIC)
 
 
 def needs_reduced_range() -> bool:

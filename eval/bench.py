@@ -21,7 +21,7 @@ from eval.contenders import Contender, OurEncoder, TorchBaseline
 from eval.metrics import DEPTH, measure
 from indexer.snapshot import new_index
 from search.view import View
-from trimseek.console import progress
+from trimseek.console import note, progress
 from trimseek.settings import load_settings
 from trimseek.versions import installed_versions
 
@@ -133,20 +133,26 @@ def bench_collection(
 def index_documents(collection: TestCollection, encoder: OurEncoder) -> View:
     """An exact index of the documents, whose keys are their positions."""
     index = new_index(encoder.card.dim)
-    vectors = encode_all(
+    vectors, truncated = encode_all(
         encoder.documents, list(collection.documents.values()), f"{collection.name} {encoder.name}"
     )
+    if truncated:
+        limit = encoder.card.max_tokens
+        note(f"{collection.name}, {encoder.name}: {truncated:,} documents cut at {limit} tokens")
     index.add_with_ids(vectors, np.arange(len(vectors)))
     return View(0, (index,), np.empty(0, np.int64), len(vectors))
 
 
-def encode_all(encoder: Encoder, texts: Sequence[str], label: str) -> FloatArray:
-    parts = []
+def encode_all(encoder: Encoder, texts: Sequence[str], label: str) -> tuple[FloatArray, int]:
+    """Vectors ``(n, dim)``, and how many texts were truncated."""
+    parts, truncated = [], 0
     with progress(label, len(texts)) as ticker:
         for start in range(0, len(texts), ENCODED_AT_A_TIME):
-            parts.append(encoder.encode(texts[start : start + ENCODED_AT_A_TIME]).vectors)
-            ticker.advance(len(parts[-1]))
-    return np.concatenate(parts)
+            encoded = encoder.encode(texts[start : start + ENCODED_AT_A_TIME])
+            parts.append(encoded.vectors)
+            truncated += encoded.truncated
+            ticker.advance(len(encoded.vectors))
+    return np.concatenate(parts), truncated
 
 
 def search_all(

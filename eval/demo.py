@@ -3,18 +3,14 @@
 python -m eval.demo [FOLDER]
 """
 
-import json
 import subprocess
 import sys
 import textwrap
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from eval.service import TRIMSEEK, get, service
 
 FOLDER = Path("demo-index")
 QUESTIONS = (
@@ -25,18 +21,18 @@ QUESTIONS = (
     "temporary folder removed at the end",
 )
 HITS = 3
-STARTED = "serving"
-TRIMSEEK = [sys.executable, "-m", "trimseek"]
 
 
 def main() -> int:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # in step with commands
     began = time.monotonic()
     run("pull", "minilm")
     run("index", "sample:python", "--into", str(folder))
-    with service(folder) as url:
+    print(f"\n$ trimseek serve {folder}")
+    with service(folder) as running:
         for question in QUESTIONS:
-            ask(f"{url}/v1/indexes/{folder.name}/search", question)
+            ask(f"{running.url}/v1/indexes/{folder.name}/search", question)
     run("bench", "sample:python")
     print(f"\nDone in {time.monotonic() - began:.0f} s. Now try:")
     print(f'  .venv/bin/trimseek search {folder} "your own question"')
@@ -47,41 +43,10 @@ def main() -> int:
 
 def run(*words: str) -> None:
     """Run a trimseek command, shown as it would be typed."""
-    print(f"\n$ trimseek {' '.join(words)}", flush=True)
-    subprocess.run([*TRIMSEEK, *words], check=True)  # noqa: S603 - our own command
-
-
-@contextmanager
-def service(folder: Path) -> Iterator[str]:
-    """``trimseek serve`` on a free port while the block runs; its URL."""
-    print(f"\n$ trimseek serve {folder} --port 0", flush=True)
-    server = subprocess.Popen(  # noqa: S603 - our own command
-        [*TRIMSEEK, "serve", str(folder), "--port", "0"], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stderr is not None  # noqa: S101 - opened as a pipe
-        line = next((line for line in server.stderr if line.startswith(STARTED)), None)
-        if line is None:
-            raise SystemExit("the service did not start")
-        url = line.split(" at ")[1].split()[0]
-        wait_until_ready(url)
-        yield url
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def wait_until_ready(url: str, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            get(f"{url}/readyz")
-        except urllib.error.URLError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+    print(f"\n$ trimseek {' '.join(words)}")
+    done = subprocess.run([*TRIMSEEK, *words], check=False)  # noqa: S603 - our own command
+    if done.returncode != 0:
+        raise SystemExit(done.returncode)
 
 
 def ask(url: str, question: str) -> None:
@@ -93,11 +58,6 @@ def ask(url: str, question: str) -> None:
     for hit in answer["hits"]:
         passage = textwrap.shorten(hit["passage"]["text"], 68)
         print(f"    {hit['score']:.3f}  {hit['id']}\n           {passage}")
-
-
-def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - our own service
-        return json.load(response)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from indexer.card import CARD, IndexCard, read_card, write_card
 from indexer.snapshot import build_snapshot, is_stale, read_snapshot
-from indexer.store import Store
+from indexer.store import DATABASE, Store
 from trimseek.atomic import make_folder
 from trimseek.errors import IndexFolderError, StorageError
 
@@ -53,7 +53,7 @@ def open_for_writing(folder: Path, card: IndexCard) -> Iterator[Store]:
     existed = folder.exists()
     if existed and not folder.is_dir():
         raise IndexFolderError(f"{folder}: a file; --into needs a folder")
-    if existed and not (folder / CARD).is_file() and any(f.name != LOCK for f in folder.iterdir()):
+    if existed and not (folder / CARD).is_file() and has_other_files(folder):
         raise IndexFolderError(f"{folder}: neither empty nor an index; choose another folder")
     make_folder(folder)
     with write_lock(folder):
@@ -70,7 +70,15 @@ def open_for_writing(folder: Path, card: IndexCard) -> Iterator[Store]:
                 remove_files(folder, whole=not existed)
 
 
+def has_other_files(folder: Path) -> bool:
+    """Whether there is more than an index would have that was killed while it was created."""
+    beginnings = (LOCK, DATABASE, f".{CARD}.")
+    return any(not path.name.startswith(beginnings) for path in folder.iterdir())
+
+
 def create_files(folder: Path, card: IndexCard) -> Store:
+    """An empty index; its card comes last, so that a folder with a card is complete."""
+    remove_files(folder, whole=False)
     store = Store(folder, writable=True, create=True)
     write_card(card, folder)
     return store

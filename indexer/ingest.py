@@ -6,7 +6,8 @@ the run is interrupted, what was stored is searchable, and the next run goes on 
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +24,6 @@ from trimseek.errors import CorpusError
 # A batch ends at whichever comes first: enough work for good batches, bounded memory.
 BATCH_DOCUMENTS = 256
 BATCH_CHARACTERS = 2**20
-
-Advance = Callable[[int], None]
 
 
 @dataclass
@@ -67,9 +66,8 @@ class Ingest:
         card = self._card()
         total = None if self.corpus.streamed else self._check_corpus()
         started = time.perf_counter()
-        with open_for_writing(self.folder, card) as store:
+        with open_for_writing(self.folder, card) as store, closing(SeenIds()) as seen:
             chunker = Chunker(self.encoder.tokenizer, card.overlap)
-            seen = SeenIds()
             with progress("indexing", total) as ticker:
                 for batch in batches(self._documents()):
                     for document in batch:
@@ -81,7 +79,6 @@ class Ingest:
             if self.sync:
                 with store.transaction():
                     self.report.removed = store.delete(seen.missing(store.ids()))
-            seen.close()
             refresh_snapshot(store, self.folder, card)
             store.checkpoint()
         self.report.seconds = time.perf_counter() - started
@@ -110,13 +107,12 @@ class Ingest:
 
     def _check_corpus(self) -> int:
         """Read every document once; how many there are. CorpusError."""
-        seen, count = SeenIds(), 0
-        with progress("checking") as ticker:
+        count = 0
+        with closing(SeenIds()) as seen, progress("checking") as ticker:
             for document in self._documents():
                 seen.add(document)
                 count += 1
                 ticker.advance(1)
-        seen.close()
         self.report.skipped = 0  # they are met again
         if count == 0:
             raise CorpusError(f"{self.corpus.name}: no documents")

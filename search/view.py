@@ -49,11 +49,12 @@ class View:
         # One query is one thread's work: a second one only fights onnxruntime's for the CPU
         # (measured on 2 cores: 5.7 ms a search instead of 1.6). The setting is the thread's own.
         faiss.omp_set_num_threads(1)
-        keys, scores = [], []
+        keys, scores = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
         for part in self.parts:
-            found = part.search(query[None], min(k, part.ntotal), params=parameters)
-            scores.append(found[0][0])
-            keys.append(found[1][0])
+            if part.ntotal:
+                found = part.search(query[None], min(k, part.ntotal), params=parameters)
+                scores.append(found[0][0])
+                keys.append(found[1][0])
         merged = Scored(np.concatenate(keys), np.concatenate(scores))
         order = np.lexsort((merged.keys, -merged.scores))
         order = order[merged.keys[order] >= 0][:k]

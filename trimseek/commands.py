@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from encoders import DEFAULT_ENCODER, QueryEncoder, find_encoder
-from encoders.cpu import MEANING, cpu_name, int8_path
+from encoders.cpu import MEANING, cpu_name, int8_flags, int8_path
 from indexer.care import find_damage
 from trimseek.console import print_json
 from trimseek.errors import TrimseekError
@@ -53,6 +53,7 @@ def machine_findings() -> list[Finding]:
     home = f"{settings.home} ({'there' if settings.home.is_dir() else 'not made yet'})"
     return [
         Finding("cpu", cpu_name()),
+        Finding("flags", ", ".join(int8_flags()) or "none known"),
         Finding("int8", f"{path.value}: {MEANING[path]}"),
         Finding("threads", f"{settings.threads} (TRIMSEEK_THREADS)"),
         Finding("versions", versions),

@@ -11,9 +11,10 @@ from encoders import DocumentEncoder, Precision, read_checkpoint, write_encoder
 from encoders.checkpoint import Checkpoint
 from encoders.encoder import pad
 from encoders.families import FAMILIES
+from encoders.folder import read_weights
 from encoders.pooling import Pooling
 from encoders.tokens import TextTokenizer
-from encoders.weights import FloatArray, load_weights, save_weights
+from encoders.weights import FloatArray
 from tests.conftest import shared
 from tests.tiny import save_hugging_face
 from trimseek.errors import EncoderError
@@ -204,8 +205,11 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
 
 
 def test_weights_survive_a_round_trip(tiny: Checkpoint, tmp_path: Path) -> None:
-    save_weights(tiny.weights, tmp_path / "weights.safetensors")
-    found = load_weights(tmp_path / "weights.safetensors")
+    write_encoder(tiny, tmp_path / "e", Precision.INT8)
+    found = read_weights(tmp_path / "e")
     assert found.heads == (4, 4)
     assert found.activation == "gelu"
     assert all(np.array_equal(found.arrays()[k], v) for k, v in tiny.weights.arrays().items())
+    (tmp_path / "e" / "weights.safetensors").write_bytes(b"damaged")
+    with pytest.raises(EncoderError, match=r"weights\.safetensors: damaged"):
+        read_weights(tmp_path / "e")

@@ -87,7 +87,6 @@ def test_minilm_does_not_depend_on_the_batch(minilm_float32: Path) -> None:
 def test_minilm_card_and_size(minilm: Path, minilm_float32: Path) -> None:
     card = read_card(minilm / "encoder.json")
     assert card.space == read_card(minilm_float32 / "encoder.json").space
-    assert card.fingerprint != read_card(minilm_float32 / "encoder.json").fingerprint
     assert [layer.heads for layer in card.layers] == [12] * 6
     assert card.max_tokens == 256
     assert (minilm / "model.onnx").stat().st_size <= 24_000_000

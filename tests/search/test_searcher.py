@@ -7,7 +7,7 @@ import pytest
 
 from encoders import DocumentEncoder, QueryEncoder
 from indexer.card import read_card
-from indexer.folder import open_for_writing, open_index
+from indexer.folder import create_files, open_for_writing, open_index
 from search import Searcher
 from search.view import open_view, refreshed
 from tests.conftest import Run, ingest, write_jsonl
@@ -140,6 +140,17 @@ def test_a_view_without_snapshot_finds_everything(folder: Path) -> None:
     view = refreshed(view, store, folder, card.dim)
     assert len(view.search(query, 1000).keys) == 298
     store.close()
+
+
+def test_an_index_killed_before_its_first_document_has_no_hits(
+    folder: Path, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    create_files(empty, read_card(folder)).close()
+    searcher = Searcher(empty)
+    assert searcher.search("shell", 10).hits == []
+    searcher.close()
 
 
 def test_another_query_encoder_must_be_of_the_same_space(folder: Path, other_encoder: Path) -> None:
