@@ -6,7 +6,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?= ../shared/data
 TEXT ?= ../shared/text/passages.jsonl.gz
-COLLECTIONS ?= $(addprefix $(DATA)/,scifact nfcorpus cranfield squad-dev) sample:python
+COLLECTIONS ?= $(addprefix $(DATA)/,scifact cranfield) sample:python
 BIN := .venv/bin
 
 .PHONY: demo serve test check format bench clean
@@ -42,7 +42,7 @@ format: .venv/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# About a quarter of an hour on 2 cores; rewrites the README's tables.
+# About ten minutes on 2 cores; rewrites the README's tables.
 bench: .venv/dev
 	$(BIN)/trimseek bench $(COLLECTIONS) --baseline --json > eval/results/readme.json.new
 	mv eval/results/readme.json.new eval/results/readme.json

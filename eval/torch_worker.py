@@ -1,7 +1,7 @@
 """The baseline, in a process of its own: transformers and torch, eager, float32.
 
-Written as most people write it: tokenize, run the model, average the token vectors, normalize;
-documents sorted by length in batches of 32, as sentence-transformers does. Reads one JSON object
+Written as most people write it: tokenize, run the model, average the token vectors, normalize,
+in batches of texts in the order given. Reads one JSON object
 a line, ``{"texts": [...], "batch": n}``; answers ``{"seconds": [...]}``, one number a batch.
 
     python -m eval.torch_worker CHECKPOINT MAX_TOKENS THREADS
@@ -45,7 +45,7 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         size = request["batch"]
-        texts = sorted(request["texts"], key=len) if size > 1 else request["texts"]
+        texts = request["texts"]
         seconds = []
         for start in range(0, len(texts), size):
             began = time.perf_counter()
