@@ -1,11 +1,11 @@
 """``trimseek search``."""
 
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.padding import Padding
 
 from search.hits import Hit, Results
 from search.searcher import Searcher
@@ -13,6 +13,7 @@ from trimseek.console import note, print_json, stdout
 
 app = typer.Typer()
 PASSAGE_SHOWN = 300  # characters
+INDENT = 7  # as wide as a score
 
 
 @app.command()
@@ -55,4 +56,6 @@ def print_hit(hit: Hit) -> None:
         passage = passage[:PASSAGE_SHOWN].rsplit(" ", 1)[0] + " ..."
     title = f"  {escape(hit.title)}" if hit.title else ""
     stdout.print(f"[green]{hit.score:.3f}[/green]  [bold]{escape(hit.id)}[/bold]{title}")
-    stdout.print(Padding(escape(passage), (0, 0, 0, 7)), soft_wrap=False)
+    stdout.print(
+        textwrap.indent(textwrap.fill(passage, stdout.width - INDENT), " " * INDENT), markup=False
+    )
