@@ -39,7 +39,10 @@ def create_app(searchers: Mapping[str, Searcher]) -> FastAPI:
     Endpoints are plain functions, which FastAPI runs in threads: encoding and searching are
     native code that runs outside Python's lock.
     """
-    app = FastAPI(title="trimseek", version=__version__, responses=FAILURES)
+    # FastAPI's pages at /docs and /redoc load scripts from the net: only /openapi.json stays
+    app = FastAPI(
+        title="trimseek", version=__version__, responses=FAILURES, docs_url=None, redoc_url=None
+    )
     errors.install(app)
 
     def searcher(index: str) -> Searcher:

@@ -55,5 +55,5 @@ def serve(searchers: Mapping[str, Searcher], bound: socket.socket) -> None:
     )
     # uvicorn drains on SIGTERM, then raises the signal again, which lands here
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    note(f"serving {', '.join(searchers)} at http://{shown}:{port} (API at /docs)")
+    note(f"serving {', '.join(searchers)} at http://{shown}:{port}")
     uvicorn.Server(config).run(sockets=[bound])

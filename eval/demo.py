@@ -36,7 +36,7 @@ def main() -> int:
     run("bench", "sample:python")
     print(f"\nDone in {time.monotonic() - began:.0f} s. Now try:")
     print(f'  .venv/bin/trimseek search {folder} "your own question"')
-    print("  make serve        and open http://127.0.0.1:8080/docs")
+    print("  make serve, and: curl '127.0.0.1:8080/v1/indexes/demo-index/search?q=your+question'")
     print("  .venv/bin/trimseek index YOUR.jsonl --into your-index")
     return 0
 

@@ -12,6 +12,7 @@ from eval.metrics import MEASURES
 
 NOTHING = "-"
 LATENCIES = ("p50", "p95", "p99")
+UNITS = "encode and search: ms for one query; MB: size of the graph"
 
 
 class Cells(NamedTuple):
@@ -77,10 +78,10 @@ def setting(report: BenchReport) -> str:
 def terminal_tables(report: BenchReport) -> Iterable[Table]:
     for collection in report.collections:
         yield terminal_table(quality_cells(collection), title(collection))
-        yield terminal_table(speed_cells(collection), None)
+        yield terminal_table(speed_cells(collection), UNITS)
 
 
-def terminal_table(cells: Cells, heading: str | None) -> Table:
+def terminal_table(cells: Cells, heading: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=heading, title_justify="left", padding=(0, 0))
     for i, name in enumerate(cells.headings):
         table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
@@ -96,7 +97,10 @@ def markdown(report: BenchReport) -> str:
         parts.append(f"**{title(collection)}**")
         parts += [markdown_table(quality_cells(collection))]
         parts += [markdown_table(speed_cells(collection))]
-    return "\n\n".join([*parts, f"Measured on {setting(report)}."]) + "\n"
+    return (
+        "\n\n".join([*parts, f"{UNITS[0].upper()}{UNITS[1:]}. Measured on {setting(report)}."])
+        + "\n"
+    )
 
 
 def markdown_table(cells: Cells) -> str:
