@@ -4,11 +4,11 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from encoders.graph import Precision
 from encoders.pooling import Pooling
 from trimseek.errors import EncoderError
+from trimseek.formats import read_versioned
 
 FORMAT_VERSION = 1
 
@@ -61,16 +61,7 @@ def write_card(card: EncoderCard, path: Path) -> None:
 
 def read_card(path: Path) -> EncoderCard:
     """Read encoder.json; EncoderError if it is damaged or newer than this version."""
-    try:
-        fields: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        version = fields["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EncoderError(f"{path}: not an encoder's card: {error}") from error
-    if version != FORMAT_VERSION:
-        raise EncoderError(
-            f"{path}: format version {version}, this trimseek reads {FORMAT_VERSION}; "
-            "use the trimseek that wrote it, or make the encoder anew"
-        )
+    fields = read_versioned(path, FORMAT_VERSION, EncoderError)
     try:
         fields["layers"] = tuple(LayerShape(**layer) for layer in fields["layers"])
         fields["pooling"] = Pooling(fields["pooling"])

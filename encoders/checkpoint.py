@@ -16,7 +16,7 @@ from tokenizers.normalizers import Lowercase, Sequence
 
 from encoders.families import Family, family_of
 from encoders.pooling import Pooling
-from encoders.weights import EncoderWeights, FloatArray, LayerNorm, LayerWeights, Linear
+from encoders.weights import LAYER_PARTS, EncoderWeights, FloatArray, from_arrays
 from trimseek.atomic import sha256_of
 from trimseek.errors import EncoderError
 
@@ -191,42 +191,30 @@ def combined_sha256(files: list[Path]) -> str:
 def build_weights(
     tensors: dict[str, FloatArray], config: dict[str, Any], family: Family, folder: Path
 ) -> EncoderWeights:
+    """Bring the family's tensors under our names, matrices turned to ``(in, out)``."""
     get = tensor_getter(tensors, family, folder)
-
-    def linear(name: str) -> Linear:
-        return Linear(np.ascontiguousarray(get(f"{name}.weight").T), get(f"{name}.bias"))
-
-    def norm(name: str) -> LayerNorm:
-        return LayerNorm(get(f"{name}.weight"), get(f"{name}.bias"))
-
-    def layer(i: int) -> LayerWeights:
-        at = family.layer.format(i=i)
-        return LayerWeights(
-            query=linear(f"{at}.{family.query}"),
-            key=linear(f"{at}.{family.key}"),
-            value=linear(f"{at}.{family.value}"),
-            attention_output=linear(f"{at}.{family.attention_output}"),
-            attention_norm=norm(f"{at}.{family.attention_norm}"),
-            intermediate=linear(f"{at}.{family.intermediate}"),
-            output=linear(f"{at}.{family.output}"),
-            output_norm=norm(f"{at}.{family.output_norm}"),
-        )
+    theirs = {"embedding_norm": "embeddings.LayerNorm"}
+    if any("embeddings_project" in name for name in tensors):
+        theirs["embedding_projection"] = "embeddings_project"
+    count = int(config[family.layers])
+    for i in range(count):
+        for name in LAYER_PARTS:
+            theirs[f"layers.{i}.{name}"] = f"{family.layer.format(i=i)}.{getattr(family, name)}"
+    arrays = {f"{ours}.bias": get(f"{name}.bias") for ours, name in theirs.items()}
+    for ours, name in theirs.items():
+        weight = get(f"{name}.weight")
+        arrays[f"{ours}.weight"] = np.ascontiguousarray(weight.T)
 
     first_position = int(config["pad_token_id"]) + 1 if family.position_offset else 0
-    layers = tuple(layer(i) for i in range(int(config[family.layers])))
-    has_types = family.layer.startswith("encoder")
-    projected = any("embeddings_project" in name for name in tensors)
-    return EncoderWeights(
-        token_embeddings=get("embeddings.word_embeddings.weight"),
-        position_embeddings=get("embeddings.position_embeddings.weight")[first_position:],
-        token_type_embeddings=(
-            get("embeddings.token_type_embeddings.weight") if has_types else None
-        ),
-        embedding_norm=norm("embeddings.LayerNorm"),
-        embedding_projection=linear("embeddings_project") if projected else None,
-        layers=layers,
-        head_dim=layers[0].query.weight.shape[1] // int(config[family.heads]),
-        activation=config[family.activation],
+    arrays["token_embeddings"] = get("embeddings.word_embeddings.weight")
+    arrays["position_embeddings"] = get("embeddings.position_embeddings.weight")[first_position:]
+    if family.token_types:
+        arrays["token_type_embeddings"] = get("embeddings.token_type_embeddings.weight")
+    return from_arrays(
+        arrays,
+        layers=count,
+        head_dim=arrays["layers.0.query.weight"].shape[1] // int(config[family.heads]),
+        activation=str(config[family.activation]),
         layer_norm_eps=float(config.get("layer_norm_eps", 1e-12)),
     )
 

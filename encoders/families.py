@@ -31,6 +31,7 @@ class Family:
     layers: str = "num_hidden_layers"
     activation: str = "hidden_act"
     position_offset: bool = False
+    token_types: bool = True
 
 
 BERT = Family(prefix="bert")
@@ -50,6 +51,7 @@ DISTILBERT = Family(
     heads="n_heads",
     layers="n_layers",
     activation="activation",
+    token_types=False,
 )
 
 FAMILIES = {

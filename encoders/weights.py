@@ -4,9 +4,9 @@ Every layer has its own number of heads and neurons, so that a pruned encoder is
 Matrices are stored ``(in, out)``: a layer computes ``x @ weight + bias``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,9 @@ class LayerWeights:
         return int(self.intermediate.weight.shape[1])
 
 
+LAYER_PARTS = tuple(field.name for field in fields(LayerWeights))
+
+
 @dataclass(frozen=True)
 class EncoderWeights:
     """A whole encoder, from token ids to token vectors; pooling is not part of the weights.
@@ -98,7 +101,7 @@ class EncoderWeights:
         if self.embedding_projection is not None:
             flat |= named("embedding_projection", self.embedding_projection)
         for i, layer in enumerate(self.layers):
-            for name in LayerWeights.__annotations__:
+            for name in LAYER_PARTS:
                 flat |= named(f"layers.{i}.{name}", getattr(layer, name))
         return flat
 
@@ -130,32 +133,45 @@ def load_weights(path: Path) -> EncoderWeights:
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata()
-        arrays = load_file(path)
-        return from_arrays(arrays, metadata)
+        return from_arrays(
+            load_file(path),
+            layers=int(metadata["layers"]),
+            head_dim=int(metadata["head_dim"]),
+            activation=metadata["activation"],
+            layer_norm_eps=float(metadata["layer_norm_eps"]),
+        )
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise EncoderError(f"{path}: not an encoder's weights: {error}") from error
 
 
-def from_arrays(arrays: dict[str, FloatArray], metadata: dict[str, Any]) -> EncoderWeights:
+def from_arrays(
+    arrays: dict[str, FloatArray],
+    *,
+    layers: int,
+    head_dim: int,
+    activation: str,
+    layer_norm_eps: float,
+) -> EncoderWeights:
+    """The encoder whose ``arrays()`` these are; KeyError if one is missing."""
+
     def linear(name: str) -> Linear:
         return Linear(arrays[f"{name}.weight"], arrays[f"{name}.bias"])
 
     def norm(name: str) -> LayerNorm:
         return LayerNorm(arrays[f"{name}.weight"], arrays[f"{name}.bias"])
 
-    layers = tuple(
-        LayerWeights(
-            query=linear(f"layers.{i}.query"),
-            key=linear(f"layers.{i}.key"),
-            value=linear(f"layers.{i}.value"),
-            attention_output=linear(f"layers.{i}.attention_output"),
-            attention_norm=norm(f"layers.{i}.attention_norm"),
-            intermediate=linear(f"layers.{i}.intermediate"),
-            output=linear(f"layers.{i}.output"),
-            output_norm=norm(f"layers.{i}.output_norm"),
+    def layer(at: str) -> LayerWeights:
+        return LayerWeights(
+            query=linear(f"{at}.query"),
+            key=linear(f"{at}.key"),
+            value=linear(f"{at}.value"),
+            attention_output=linear(f"{at}.attention_output"),
+            attention_norm=norm(f"{at}.attention_norm"),
+            intermediate=linear(f"{at}.intermediate"),
+            output=linear(f"{at}.output"),
+            output_norm=norm(f"{at}.output_norm"),
         )
-        for i in range(int(metadata["layers"]))
-    )
+
     projected = "embedding_projection.weight" in arrays
     return EncoderWeights(
         token_embeddings=arrays["token_embeddings"],
@@ -163,8 +179,8 @@ def from_arrays(arrays: dict[str, FloatArray], metadata: dict[str, Any]) -> Enco
         token_type_embeddings=arrays.get("token_type_embeddings"),
         embedding_norm=norm("embedding_norm"),
         embedding_projection=linear("embedding_projection") if projected else None,
-        layers=layers,
-        head_dim=int(metadata["head_dim"]),
-        activation=metadata["activation"],
-        layer_norm_eps=float(metadata["layer_norm_eps"]),
+        layers=tuple(layer(f"layers.{i}") for i in range(layers)),
+        head_dim=head_dim,
+        activation=activation,
+        layer_norm_eps=layer_norm_eps,
     )

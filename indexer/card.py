@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trimseek.atomic import atomic_file
 from trimseek.errors import IndexFolderError
+from trimseek.formats import read_versioned
 
 FORMAT_VERSION = 1
 CARD = "index.json"
@@ -35,16 +36,7 @@ def read_card(folder: Path) -> IndexCard:
         raise IndexFolderError(
             f"{folder}: {reason}; make one with: trimseek index CORPUS --into DIR"
         )
-    try:
-        fields = json.loads(path.read_text("utf-8"))
-        version = fields["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IndexFolderError(f"{path}: damaged: {error}") from error
-    if version != FORMAT_VERSION:
-        raise IndexFolderError(
-            f"{path}: format version {version}, this trimseek reads {FORMAT_VERSION}; "
-            "use the trimseek that wrote it, or index the corpus again"
-        )
+    fields = read_versioned(path, FORMAT_VERSION, IndexFolderError)
     try:
         return IndexCard(**fields)
     except TypeError as error:
