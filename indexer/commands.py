@@ -61,7 +61,8 @@ def index(
     """Embed a corpus into an index folder; run it again to update."""
     source = open_corpus(corpus, Fields(id_field, title_field, text_field), split)
     card = read_card(into) if (into / CARD).is_file() else None
-    name = absolute_name(encoder or (card.encoder if card else DEFAULT_ENCODER))
+    default = card.encoder if card else DEFAULT_ENCODER
+    name = absolute_name(default if encoder is None else encoder)
     document_encoder = DocumentEncoder(find_encoder(name))
     if card is not None:
         check_space(card, document_encoder.card.space, into, name)
@@ -88,7 +89,7 @@ def index(
 def absolute_name(name: str) -> str:
     """A folder's name so that it is found from anywhere; any other name as it is."""
     base, _ = split_precision(name)
-    if Path(base).exists():
+    if base and Path(base).exists():
         return str(Path(base).resolve()) + name.removeprefix(base)
     return name
 

@@ -22,6 +22,8 @@ def open_corpus(name: str, fields: Fields | None = None, split: str = "train") -
     ``hub:owner/name``, ``sample:python``, or ``-`` for JSON Lines from standard input.
     """
     fields = fields or Fields()
+    if not name.strip():
+        raise CorpusError("the corpus has no name; is a shell variable empty?")
     if name == "-":
         return StandardInput(fields)
     if name == SAMPLE:

@@ -73,7 +73,7 @@ def build_snapshot(store: Store, folder: Path, dim: int) -> SnapshotRecord:
     with store.transaction():
         store.set_snapshot(record)
     for other in folder.glob("snapshot-*.faiss"):
-        if other != path:
+        if other != path and other.is_file():
             other.unlink(missing_ok=True)
     return record
 

@@ -21,6 +21,7 @@ from trimseek.errors import IndexFolderError, StorageError
 
 DATABASE = "documents.db"
 FORMAT_VERSION = 1
+REMEDY = "restore it from a copy, or delete the folder and index the corpus again"
 BUSY_TIMEOUT = 30.0  # seconds
 ROWS_AT_A_TIME = 8192
 SCHEMA = """
@@ -107,6 +108,8 @@ class Store:
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = 1; COMMIT;")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            raise IndexFolderError(f"{self.path}: damaged (it is empty); {REMEDY}")
         if version != FORMAT_VERSION:
             raise IndexFolderError(
                 f"{self.path}: format version {version}, this trimseek reads {FORMAT_VERSION}"
@@ -114,7 +117,7 @@ class Store:
 
     def _connect(self, *, writable: bool, create: bool) -> sqlite3.Connection:
         if not create and not self.path.is_file():
-            raise IndexFolderError(f"{self.path}: missing; restore it or index the corpus again")
+            raise IndexFolderError(f"{self.path}: missing; {REMEDY}")
         mode = "rwc" if create else "rw" if writable else "ro"
         db = self._open(f"mode={mode}")
         try:
@@ -317,10 +320,8 @@ class Store:
 
     def _translated(self, error: sqlite3.Error) -> Exception:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return IndexFolderError(
-                f"{self.path}: damaged ({error}); restore it from a copy or index the corpus again"
-            )
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such" in str(error):
+            return IndexFolderError(f"{self.path}: damaged ({error}); {REMEDY}")
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
             return StorageError(
                 f"{self.path}: cannot write ({error}); what was committed before is intact"

@@ -51,11 +51,17 @@ def as_dict(results: Results) -> dict[str, Any]:
 
 
 def print_hit(hit: Hit) -> None:
-    passage = " ".join(hit.passage.text.split())
+    passage = printable(" ".join(hit.passage.text.split()))
     if len(passage) > PASSAGE_SHOWN:
         passage = passage[:PASSAGE_SHOWN].rsplit(" ", 1)[0] + " ..."
-    title = f"  {escape(hit.title)}" if hit.title else ""
-    stdout.print(f"[green]{hit.score:.3f}[/green]  [bold]{escape(hit.id)}[/bold]{title}")
+    title = f"  {escape(printable(hit.title))}" if hit.title else ""
+    name = escape(printable(hit.id))
+    stdout.print(f"[green]{hit.score:.3f}[/green]  [bold]{name}[/bold]{title}")
     stdout.print(
         textwrap.indent(textwrap.fill(passage, stdout.width - INDENT), " " * INDENT), markup=False
     )
+
+
+def printable(text: str) -> str:
+    """A text that cannot command the terminal: control characters are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

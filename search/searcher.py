@@ -35,7 +35,7 @@ class Searcher:
         self.folder = folder
         self.name = folder.resolve().name
         self.card, self._store = open_index(folder)
-        name = query_encoder or self.card.encoder
+        name = self.card.encoder if query_encoder is None else query_encoder
         self.encoder = QueryEncoder(find_encoder(name))
         check_space(self.card, self.encoder.card.space, folder, name)
         self._version = self._store.version()

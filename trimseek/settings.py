@@ -20,7 +20,7 @@ def available_cpus() -> int:
 class Settings(BaseSettings):
     """``home`` holds models; ``threads`` drives onnxruntime, FAISS and torch alike."""
 
-    model_config = SettingsConfigDict(env_prefix="TRIMSEEK_")
+    model_config = SettingsConfigDict(env_prefix="TRIMSEEK_", env_ignore_empty=True)
 
     home: Path = Field(default_factory=lambda: platformdirs.user_cache_path("trimseek"))
     threads: int = Field(default_factory=available_cpus, ge=1, le=1024)

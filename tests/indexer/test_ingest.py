@@ -180,7 +180,7 @@ def test_one_writer_at_a_time(corpus: Path, folder: Path, tiny_encoder: Path) ->
         ingest(corpus, folder, tiny_encoder)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "garbage", "missing"])
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "missing", "empty", "no table"])
 def test_a_damaged_database_is_named(
     damage: str, corpus: Path, folder: Path, tiny_encoder: Path
 ) -> None:
@@ -189,8 +189,13 @@ def test_a_damaged_database_is_named(
     content = path.read_bytes()
     if damage == "missing":
         path.unlink()
+    elif damage == "no table":
+        with sqlite3.connect(path) as db:
+            db.execute("DROP TABLE chunks")
+        db.close()
     else:
-        path.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"x" * 8192)
+        damaged = {"truncated": content[: len(content) // 2], "garbage": b"x" * 8192, "empty": b""}
+        path.write_bytes(damaged[damage])
     with pytest.raises(IndexFolderError, match=r"documents\.db: (damaged|missing)"):
         summarize(folder)
     with pytest.raises(IndexFolderError, match=r"documents\.db: (damaged|missing)"):

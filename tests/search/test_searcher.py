@@ -203,6 +203,16 @@ def test_meaning_is_found_by_the_real_encoder(tmp_path: Path, minilm: Path) -> N
     assert best == {"feline nap": "cat", "vehicle repair": "car", "levy": "tax"}
 
 
+def test_documents_cannot_command_the_terminal(
+    tmp_path: Path, tiny_encoder: Path, run: Run
+) -> None:
+    rows_ = [{"_id": "a\nb", "title": "T\u001b[2J", "text": "x \u001b[31m red"}]
+    ingest(write_jsonl(tmp_path / "c.jsonl", rows_), tmp_path / "i", tiny_encoder)
+    shown = run("search", "i", "x").stdout
+    assert "\x1b" not in shown
+    assert "a\\nb  T\\x1b[2J" in shown
+
+
 def test_the_command(folder: Path, run: Run) -> None:
     done = run("search", folder, "split the words", "-k", 3)
     assert done.returncode == 0, done.stderr

@@ -44,6 +44,7 @@ def test_version(run: Run) -> None:
         (["index", "x.jsonl"], "Missing option '--into'"),
         (["index", "nowhere.jsonl", "--into", "i"], "nowhere.jsonl: no such file or folder"),
         (["pull", "nothing"], "no encoder 'nothing'"),
+        (["index", "", "--into", "i"], "the corpus has no name"),
         (["--wings"], "No such option: --wings"),
     ],
 )
