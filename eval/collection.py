@@ -88,6 +88,6 @@ def read_qrels(path: Path) -> Qrels:
                     f"{path}:{number}: expected query-id, corpus-id and a whole score, "
                     f"separated by tabs, got {line.strip()[:60]!r}"
                 ) from None
-    if not qrels:
-        raise CorpusError(f"{path}: no judgments")
+    if not any(grade > 0 for grades in qrels.values() for grade in grades.values()):
+        raise CorpusError(f"{path}: no judgments of a relevant document")
     return qrels

@@ -90,6 +90,10 @@ def main(args: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left: nothing to say, nobody to hear
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # the disk, or what our output goes to
+        if "--debug" in args[:1]:
+            raise
+        return report(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
     except typer.Abort:
         status = INTERRUPTED
     except Exception as error:

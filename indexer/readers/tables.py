@@ -30,6 +30,8 @@ class DelimitedTable:
                 columns = next(rows, None)
                 if columns is None:
                     return
+                if len(set(columns)) < len(columns):
+                    raise CorpusError(f"{self.name}:1: two columns have the same name")
                 for number, cells in enumerate(rows, 1):
                     where = f"{self.name}:{rows.line_num}"
                     if not cells:

@@ -35,7 +35,8 @@ def test_a_beir_folder_is_read(tmp_path: Path) -> None:
     [
         (QUERIES, "q1\t1\t1\nq1 1 1\n", r"test\.tsv:2: expected query-id, corpus-id and a whole"),
         (QUERIES, "q1\t1\thigh\n", r"test\.tsv:1: expected"),
-        (QUERIES, "query-id\tcorpus-id\tscore\n", r"test\.tsv: no judgments"),
+        (QUERIES, "query-id\tcorpus-id\tscore\n", r"test\.tsv: no judgments of a relevant"),
+        (QUERIES, "q1\t1\t0\n", r"test\.tsv: no judgments of a relevant"),
         (QUERIES, "q9\t1\t1\n", r"test\.tsv: judges query 'q9', not in .*queries\.jsonl"),
         ('{"id": "q1"}\n', "q1\t1\t1\n", r"queries\.jsonl:1: expected an object with _id and text"),
         ("{", "q1\t1\t1\n", r"queries\.jsonl:1: malformed JSON"),

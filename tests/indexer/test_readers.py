@@ -151,6 +151,7 @@ def test_bad_lines_are_named(content: bytes, message: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b"id,id,text\na,b,c\n", r"c\.csv:1: two columns have the same name"),
         (b"id,text\na,b,c\n", r"c\.csv:2: 3 columns where the header has 2"),
         (b"id,text\na,\xff\n", r"c\.csv:\d: not UTF-8"),
         (b'id,text\na,"open\n', r"c\.csv:\d: malformed"),
