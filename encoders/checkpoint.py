@@ -200,11 +200,10 @@ def build_weights(
     for i in range(count):
         for name in LAYER_PARTS:
             theirs[f"layers.{i}.{name}"] = f"{family.layer.format(i=i)}.{getattr(family, name)}"
-    arrays = {f"{ours}.bias": get(f"{name}.bias") for ours, name in theirs.items()}
+    arrays = {}
     for ours, name in theirs.items():
-        weight = get(f"{name}.weight")
-        arrays[f"{ours}.weight"] = np.ascontiguousarray(weight.T)
-
+        arrays[f"{ours}.weight"] = np.ascontiguousarray(get(f"{name}.weight").T)
+        arrays[f"{ours}.bias"] = get(f"{name}.bias")
     first_position = int(config["pad_token_id"]) + 1 if family.position_offset else 0
     arrays["token_embeddings"] = get("embeddings.word_embeddings.weight")
     arrays["position_embeddings"] = get("embeddings.position_embeddings.weight")[first_position:]

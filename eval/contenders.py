@@ -83,7 +83,7 @@ class TorchBaseline:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self.versions: dict[str, str] = self._read("ready")
+        self._read("ready")
 
     def time_queries(self, texts: Sequence[str]) -> list[float]:
         return self._ask(texts, 1)

@@ -1,6 +1,5 @@
 """Benchmark results as JSON files."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from eval.bench import (
     Row,
 )
 from trimseek.errors import CorpusError
+from trimseek.formats import read_versioned
 
 
 def to_json(report: BenchReport) -> dict[str, Any]:
@@ -22,17 +22,15 @@ def to_json(report: BenchReport) -> dict[str, Any]:
 
 def from_json(path: Path) -> BenchReport:
     """Read what ``trimseek bench --json`` printed; CorpusError."""
+    fields = read_versioned(path, FORMAT_VERSION, CorpusError)
     try:
-        fields = json.loads(path.read_text("utf-8"))
-        if fields["format_version"] != FORMAT_VERSION:
-            raise CorpusError(f"{path}: format version {fields['format_version']}")
         fields["machine"] = Machine(**fields["machine"])
         fields["collections"] = tuple(
             CollectionReport(**(each | {"rows": tuple(map(read_row, each["rows"]))}))
             for each in fields["collections"]
         )
         return BenchReport(**fields)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise CorpusError(f"{path}: not a benchmark's results: {error}") from error
 
 

@@ -80,10 +80,11 @@ def trimseek(
 def main(args: list[str] | None = None) -> int:
     """Run the command line; the exit status."""
     args = (sys.argv[1:] if args is None else args) or ["--help"]
+    debug = args[0] == "--debug"
     try:
         status = app(args, standalone_mode=False)
     except (TrimseekError, typer.TyperException) as error:
-        if "--debug" in args[:1]:
+        if debug:
             raise
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
         return report(message, error.exit_code)
@@ -91,13 +92,13 @@ def main(args: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # the disk, or what our output goes to
-        if "--debug" in args[:1]:
+        if debug:
             raise
         return report(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
     except typer.Abort:
         status = INTERRUPTED
     except Exception as error:
-        if "--debug" in args[:1]:
+        if debug:
             raise
         kind = error.__class__.__name__
         return report(f"unexpected {kind}: {error} (trimseek --debug ... shows where)", 1)
