@@ -1,26 +1,30 @@
 """Test collections: a corpus, queries, and judgments of which documents answer them (qrels)."""
 
-import json
+import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.corpus import SAMPLE, open_corpus
-from indexer.readers.lines import open_bytes, rows_from_lines
+from eval.hub_collection import read_hub_collection
+from eval.judgments import Qrels, check_known, read_qrels, read_queries
+from indexer.corpus import HUB, SAMPLE, open_corpus
 from trimseek.console import note
 from trimseek.errors import CorpusError
 
 JUDGED_QUESTIONS = Path(__file__).parent / "collections"
-
-Qrels = dict[str, dict[str, int]]
+SAMPLED_QUERIES = 200
+SEED = 7
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+LEAST_WORDS, MOST_WORDS = 4, 20
 
 
 @dataclass(frozen=True)
 class TestCollection:
     """``documents`` and ``queries`` map ids to texts; ``qrels[query][document]`` is a grade.
 
-    A document's text is its title and its text, with a space between. Only judged queries are
-    there.
+    A document's text is its title and its text, with a space between. Without qrels rankings can
+    only be compared with one another; with them only judged queries are there.
     """
 
     __test__ = False  # not a test, whatever pytest thinks of its name
@@ -30,64 +34,77 @@ class TestCollection:
     queries: Mapping[str, str]
     qrels: Mapping[str, Mapping[str, int]]
 
+    @property
+    def is_judged(self) -> bool:
+        return bool(self.qrels)
 
-def read_collection(name: str, split: str = "test") -> TestCollection:
-    """Read a BEIR folder, or ``sample:python`` with its judged questions; CorpusError."""
-    folder = JUDGED_QUESTIONS / "python" if name == SAMPLE else Path(name)
-    qrels_path, queries_path = folder / "qrels" / f"{split}.tsv", folder / "queries.jsonl"
-    for path in (queries_path, qrels_path):
-        if not path.is_file():
-            raise CorpusError(
-                f"{path}: missing; a test collection is a folder with corpus.jsonl, "
-                "queries.jsonl and qrels/SPLIT.tsv"
-            )
+
+def read_collection(
+    name: str, split: str = "test", queries_file: Path | None = None
+) -> TestCollection:
+    """Read what the user names as a collection; CorpusError.
+
+    ``name``: a BEIR folder, ``sample:python`` with its judged questions, ``hub:owner/name`` of a
+    collection in BEIR's layout, or any other corpus, which then has no judgments. Such a corpus
+    takes its queries from ``queries_file``, else from its folder's queries.jsonl, else from its
+    own sentences. Documents that are judged but not in the corpus count as not found.
+    """
+    if name.startswith(HUB):
+        documents, queries, qrels = read_hub_collection(name, split)
+    else:
+        documents = read_documents(name)
+        queries, qrels = read_judgments(name, split)
+    where = f"{name}, split {split}"
+    if qrels:
+        if queries_file is not None:
+            raise CorpusError(f"{name} has queries with judgments; leave --queries out")
+        check_known(qrels, queries, where)
+        queries = {id_: queries[id_] for id_ in qrels}
+        missing = {id_ for grades in qrels.values() for id_ in grades} - documents.keys()
+        if missing:
+            note(f"{where}: judges {len(missing):,} documents that are not in the corpus")
+    elif queries_file is not None:
+        queries = read_queries(queries_file)
+    elif not queries:
+        queries = sampled_queries(documents)
+        note(f"{name}: no queries; {len(queries)} sentences of its documents are taken as such")
+    label = name if ":" in name else Path(name).resolve().name
+    return TestCollection(label, documents, queries, qrels)
+
+
+def read_documents(name: str) -> dict[str, str]:
     documents = {
         document.id: f"{document.title} {document.text}".strip()
         for document in open_corpus(name).documents()
     }
     if not documents:
         raise CorpusError(f"{name}: no documents")
-    queries = read_queries(queries_path)
-    qrels = read_qrels(qrels_path)
-    if unknown := qrels.keys() - queries.keys():
-        raise CorpusError(f"{qrels_path}: judges query {min(unknown)!r}, not in {queries_path}")
-    missing = {id_ for grades in qrels.values() for id_ in grades} - documents.keys()
-    if missing:
-        note(f"{qrels_path}: judges {len(missing)} documents that are not in the corpus")
-    label = name if name == SAMPLE else Path(name).resolve().name
-    return TestCollection(label, documents, {id_: queries[id_] for id_ in qrels}, qrels)
+    return documents
 
 
-def read_queries(path: Path) -> dict[str, str]:
+def read_judgments(name: str, split: str) -> tuple[dict[str, str], Qrels]:
+    """The queries and qrels of a folder; empty where it has none."""
+    folder = JUDGED_QUESTIONS / "python" if name == SAMPLE else Path(name)
+    judged = folder / "qrels" / f"{split}.tsv"
+    if (folder / "qrels").is_dir():
+        if not judged.is_file():
+            splits = sorted(path.stem for path in (folder / "qrels").glob("*.tsv"))
+            there = f"there are {', '.join(splits)} (--split)" if splits else "the folder is empty"
+            raise CorpusError(f"{judged}: missing; {there}")
+        return read_queries(folder / "queries.jsonl"), read_qrels(judged)
+    if (folder / "queries.jsonl").is_file():
+        return read_queries(folder / "queries.jsonl"), {}
+    return {}, {}
+
+
+def sampled_queries(documents: Mapping[str, str]) -> dict[str, str]:
+    """Sentences of at most 20 words from as many documents, the same ones every time."""
+    chosen = random.Random(SEED)  # noqa: S311 - a sample, not a secret
+    ids = sorted(id_ for id_, text in documents.items() if text.strip())
     queries = {}
-    with open_bytes(path) as file:
-        for number, row in rows_from_lines(file, str(path)):
-            try:
-                queries[str(row["_id"])] = str(row["text"])
-            except (KeyError, TypeError):
-                raise CorpusError(
-                    f"{path}:{number}: expected an object with _id and text, "
-                    f"got {json.dumps(row)[:60]}"
-                ) from None
+    for id_ in chosen.sample(ids, min(SAMPLED_QUERIES, len(ids))):
+        sentences = [sentence.split() for sentence in SENTENCE_END.split(documents[id_])]
+        long_enough = [words for words in sentences if len(words) >= LEAST_WORDS]
+        words = chosen.choice(long_enough) if long_enough else documents[id_].split()
+        queries[f"sentence-of-{id_}"] = " ".join(words[:MOST_WORDS])
     return queries
-
-
-def read_qrels(path: Path) -> Qrels:
-    """Read ``query-id, corpus-id, score`` separated by tabs, with that header or without."""
-    qrels: Qrels = {}
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            cells = line.rstrip("\r\n").split("\t")
-            if cells == [""] or (number == 1 and cells[-1] == "score"):
-                continue
-            try:
-                query, document, grade = cells
-                qrels.setdefault(query, {})[document] = int(grade)
-            except ValueError:
-                raise CorpusError(
-                    f"{path}:{number}: expected query-id, corpus-id and a whole score, "
-                    f"separated by tabs, got {line.strip()[:60]!r}"
-                ) from None
-    if not any(grade > 0 for grades in qrels.values() for grade in grades.values()):
-        raise CorpusError(f"{path}: no judgments of a relevant document")
-    return qrels

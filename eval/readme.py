@@ -5,27 +5,95 @@ python -m eval.readme
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-from eval.report import markdown
-from eval.results import from_json
+from eval.report import (
+    NOTHING,
+    Cells,
+    baseline_of,
+    capitalized,
+    caveats,
+    document_ratio,
+    markdown_table,
+    number,
+    query_ratio,
+    setting,
+    summary_cells,
+    times,
+)
+from eval.results import BenchReport, Row, from_json
 from eval.startup import Startup
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-RESULTS = ROOT / "eval" / "results" / "readme.json"
+RESULTS = ROOT / "eval" / "results" / "results.json"
 STARTUP = ROOT / "eval" / "results" / "startup.json"
 
 
 def with_results(text: str) -> str:
     """A README's text with the numbers as the results have them."""
-    text = between(text, "measured", markdown(from_json(RESULTS)))
+    text = between(text, "measured", measured(from_json(RESULTS)))
     return between(text, "startup", startup_sentence(read_startup()))
 
 
 def between(text: str, marker: str, content: str) -> str:
     marked = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
     return marked.sub(lambda found: f"{found[1]}{content}{found[2]}", text)
+
+
+def measured(report: BenchReport) -> str:
+    """The summary, the picture, and a table for each thing that differs between collections."""
+    parts = [f"```console\n{report.command}\n```"]
+    for cells in (summary_cells(report), *by_collection(report)):
+        parts += [f"{capitalized(cells.title)}:", markdown_table(cells)]
+        if len(parts) == 3:
+            parts.append("![Quality against latency](eval/results/pareto.svg)")
+    parts += ["\n".join(f"- {line}" for line in caveats(report)), f"Measured on {setting(report)}."]
+    return "\n\n".join(parts) + "\n"
+
+
+def by_collection(report: BenchReport) -> list[Cells]:
+    """One row for each encoder, one column for each collection."""
+    baseline = baseline_of(report, report.rows).encoders
+    limit = report.machine.rates
+    shown: dict[str, Callable[[Row, Row], str]] = {
+        report.main_measure: lambda row, _: (
+            f"{row.quality.measures[report.main_measure]:.4f}" if row.quality else NOTHING
+        ),
+        "one query, encoding p50 in ms": lambda row, _: number(
+            row.encode and row.encode.query.p50, 2
+        ),
+        f"one query, multiple of {baseline}'s speed": lambda row, first: times(
+            query_ratio(row, first)
+        ),
+        "documents a second": lambda row, _: number(
+            row.encode and row.encode.documents_per_second, 0
+        ),
+        f"documents, multiple of {baseline}'s speed": lambda row, first: times(
+            document_ratio(row, first)
+        ),
+    }
+    if limit:
+        name = (
+            f"documents, share of this machine's matrix products ({limit.int8:.0f} int8, "
+            f"{limit.float32:.0f} float32 * 10^9 multiply-accumulates a second)"
+        )
+        shown[name] = lambda row, _: f"{row.encode.document_share:.0%}" if row.encode else NOTHING
+    names = list(dict.fromkeys(row.name for row in report.rows))
+    tables = []
+    for title, cell in shown.items():
+        rows = []
+        for name in names:
+            cells = [name]
+            for collection in report.collections:
+                own = report.rows_of(collection.name)
+                row = next((each for each in own if each.name == name), None)
+                cells.append(cell(row, baseline_of(report, own)) if row else NOTHING)
+            rows.append(cells)
+        headings = ["encoder", *(collection.name for collection in report.collections)]
+        tables.append(Cells(title, headings, rows))
+    return tables
 
 
 def read_startup() -> Startup:

@@ -19,7 +19,7 @@ from trimseek.errors import TrimseekError
 
 INTERRUPTED = 130
 
-# command -> (module whose ``app`` has it, the first line of its help)
+# command (of one word or two) -> (module whose ``app`` has it, the first line of its help)
 COMMANDS = {
     "pull": (
         "encoders.commands",
@@ -30,6 +30,10 @@ COMMANDS = {
     "search": ("search.commands", "Search an index and print the passages that match."),
     "serve": ("api.commands", "Serve indexes over HTTP."),
     "bench": ("eval.commands", "Measure retrieval quality and latency, encoder beside encoder."),
+    "bench compare": (
+        "eval.commands",
+        "Say what changed between two benchmarks, and whether it is more than noise.",
+    ),
     "doctor": ("trimseek.commands", "Check this machine, the model and, when given, an index."),
 }
 
@@ -52,6 +56,8 @@ class LazyGroup(typer.core.TyperGroup):
         return typer.core.TyperCommand(cmd_name, help=COMMANDS[cmd_name][1])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if (two_words := " ".join(args[:2])) in COMMANDS:
+            args = [two_words, *args[2:]]
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and load_command(str(name)), rest
 

@@ -16,14 +16,21 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
+WIDE = 240
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 stdout = Console(highlight=False, soft_wrap=True)
 
 
 def note(message: str) -> None:
     stderr.print(message, markup=False)
+
+
+def print_table(table: Table) -> None:
+    """As wide as the terminal, and as wide as it needs to be where there is none."""
+    stdout.print(table, width=None if stdout.is_terminal else WIDE)
 
 
 def print_json(value: Any) -> None:

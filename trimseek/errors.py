@@ -36,6 +36,18 @@ class DownloadError(TrimseekError):
     exit_code = 1
 
 
+class WorkerError(TrimseekError):
+    """A process of a benchmark could not start, refused a request, or died."""
+
+    exit_code = 1
+
+
+class ServiceError(TrimseekError):
+    """A service that should be there does not answer."""
+
+    exit_code = 1
+
+
 class IndexFolderError(TrimseekError):
     """An index folder that is missing, damaged, newer than this version, or of another space."""
 

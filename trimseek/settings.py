@@ -18,12 +18,17 @@ def available_cpus() -> int:
 
 
 class Settings(BaseSettings):
-    """``home`` holds models; ``threads`` drives onnxruntime, FAISS and torch alike."""
+    """What holds in every package.
+
+    ``home`` holds models; ``threads`` drives onnxruntime, FAISS and torch alike; ``peers`` is the
+    virtual environment of what `trimseek bench --peer` compares with.
+    """
 
     model_config = SettingsConfigDict(env_prefix="TRIMSEEK_", env_ignore_empty=True)
 
     home: Path = Field(default_factory=lambda: platformdirs.user_cache_path("trimseek"))
     threads: int = Field(default_factory=available_cpus, ge=1, le=1024)
+    peers: Path = Path(".venv-peers")
 
 
 def load_settings() -> Settings:

@@ -1,0 +1,87 @@
+"""Vectors of a benchmark's texts, kept so that a second run need not encode again.
+
+A cache folder is named for the encoder and the texts, and holds one file for each part of them;
+what an interrupted run has encoded is there for the next one.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from encoders.weights import FloatArray
+from trimseek.atomic import atomic_file, make_folder
+from trimseek.console import note, progress
+from trimseek.settings import load_settings
+
+PART = 1024  # texts in a file
+
+Encode = Callable[[Sequence[str]], FloatArray]
+
+
+def cache_folder() -> Path:
+    return load_settings().home / "bench" / "embeddings"
+
+
+def text_hash(texts: Sequence[str]) -> str:
+    """A hash of the texts and their order."""
+    digest = hashlib.sha256()
+    for text in texts:
+        encoded = text.encode("utf-8", "surrogatepass")
+        digest.update(f"{len(encoded)} ".encode() + encoded)
+    return digest.hexdigest()[:16]
+
+
+def is_embedded(texts: Sequence[str], fingerprint: str) -> bool:
+    """Whether all of the texts' vectors are in the cache."""
+    folder = cache_folder() / f"{fingerprint}-{text_hash(texts)}"
+    parts = -(-len(texts) // PART)
+    return all((folder / f"{part}.npy").is_file() for part in range(parts))
+
+
+def embed(
+    texts: Sequence[str], encode: Encode, *, fingerprint: str, label: str, cached: bool = True
+) -> FloatArray:
+    """Vectors ``(n, dim) float32`` of the texts, from the cache as far as they are there.
+
+    ``fingerprint`` says what encodes, role included: it changes with anything that changes a
+    vector.
+    """
+    folder = cache_folder() / f"{fingerprint}-{text_hash(texts)}"
+    if cached:
+        make_folder(folder)
+    parts = []
+    with progress(label, len(texts)) as ticker:
+        for start in range(0, len(texts), PART):
+            wanted = texts[start : start + PART]
+            path = folder / f"{start // PART}.npy"
+            vectors = read_part(path, len(wanted)) if cached else None
+            if vectors is None:
+                vectors = encode(wanted)
+                if cached:
+                    write_part(path, vectors)
+            parts.append(vectors)
+            ticker.advance(len(wanted))
+    return np.concatenate(parts)
+
+
+def read_part(path: Path, count: int) -> FloatArray | None:
+    """A part, or None where it is missing or damaged."""
+    if not path.is_file():
+        return None
+    vectors: FloatArray
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        vectors = np.empty(0, np.float32)
+    sound = vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == count
+    if not sound or not np.isfinite(vectors).all():
+        note(f"{path}: damaged; encoding its texts again")
+        return None
+    return vectors
+
+
+def write_part(path: Path, vectors: FloatArray) -> None:
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.save(file, vectors, allow_pickle=False)

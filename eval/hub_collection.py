@@ -1,0 +1,69 @@
+"""A test collection of the hub, in the two layouts that BEIR's data sets have there.
+
+``BeIR/scifact`` keeps its qrels in ``BeIR/scifact-qrels``; ``mteb/scifact`` in its own
+configuration ``default``.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from encoders.fetch import HUB_TIMEOUT
+from eval.judgments import Qrels, collect_qrels
+from indexer.corpus import HUB
+from trimseek.errors import CorpusError, MissingExtraError
+
+
+def read_hub_collection(name: str, split: str) -> tuple[dict[str, str], dict[str, str], Qrels]:
+    """Documents, queries and qrels of ``hub:owner/name`` or of a local folder in that layout."""
+    path = name.removeprefix(HUB)
+    documents = {
+        str(row["_id"]): f"{row.get('title') or ''} {row['text']}".strip()
+        for row in rows(name, path, "corpus", "corpus")
+    }
+    queries = {str(row["_id"]): row["text"] for row in rows(name, path, "queries", "queries")}
+    own_qrels = not exists(f"{path}-qrels")
+    judged = rows(name, path if own_qrels else f"{path}-qrels", "default", split)
+    qrels = collect_qrels(
+        (
+            (
+                f"{name}: qrels row {number}",
+                [str(row["query-id"]), str(row["corpus-id"]), f"{float(row['score']):g}"],
+            )
+            for number, row in enumerate(judged, 1)
+        ),
+        name,
+    )
+    return documents, queries, qrels
+
+
+def exists(path: str) -> bool:
+    """Whether there is a data set of that name, in a folder or at the hub."""
+    if Path(path).exists():
+        return True
+    if Path(path.removesuffix("-qrels")).exists():
+        return False
+    try:
+        from huggingface_hub import HfApi
+
+        HfApi().dataset_info(path, timeout=HUB_TIMEOUT)
+    except Exception:  # the client's errors have no common base; absent is absent
+        return False
+    return True
+
+
+def rows(name: str, path: str, config: str, split: str) -> Iterator[dict[str, Any]]:
+    """Rows of one configuration; CorpusError at once when the hub does not answer."""
+    try:
+        import datasets
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise MissingExtraError("reading a collection of the hub", "datasets") from None
+    datasets.disable_progress_bars()
+    try:
+        if not Path(path).exists():  # ask first: the library itself tries for long
+            HfApi().dataset_info(path, timeout=HUB_TIMEOUT)
+        yield from datasets.load_dataset(path, config, split=split, streaming=True)
+    except Exception as error:  # the library raises its own, the client's and the system's
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise CorpusError(f"{name}: its {config} cannot be read: {reason}") from error

@@ -1,0 +1,63 @@
+"""How fast this machine multiplies matrices, which is what no encoder can exceed.
+
+After the roofline model (Williams, Waterman & Patterson 2009), of which only the flat part is
+drawn: the products are large enough for memory not to matter.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from encoders.graph import IR_VERSION, OPSET
+
+ROWS, INNER, COLUMNS = 2048, 384, 1536  # a feed-forward product of MiniLM for 2,048 tokens
+RUNS = 5
+
+
+class MatrixProducts:
+    """The same product in int8 and in float32, by the runtime that runs the encoders."""
+
+    def __init__(self, threads: int) -> None:
+        chosen = np.random.default_rng(0)
+        weight = chosen.integers(-127, 128, (INNER, COLUMNS))
+        x = chosen.integers(0, 256, (ROWS, INNER))
+        self._int8 = product(weight.astype(np.int8), "MatMulInteger", threads)
+        self._float32 = product(weight.astype(np.float32), "MatMul", threads)
+        self._x8, self._x32 = x.astype(np.uint8), x.astype(np.float32)
+
+    def rates(self) -> tuple[float, float]:
+        """int8 and float32, 10^9 multiply-accumulates a second: the best of a few runs each."""
+        return best(self._int8, self._x8), best(self._float32, self._x32)
+
+
+def best(session: Any, x: Any) -> float:
+    shortest = float("inf")
+    for _ in range(RUNS):
+        began = time.perf_counter()
+        session.run(None, {"x": x})
+        shortest = min(shortest, time.perf_counter() - began)
+    return ROWS * INNER * COLUMNS / shortest / 1e9
+
+
+def product(weight: Any, kind: str, threads: int) -> Any:
+    whole = kind == "MatMulInteger"
+    element = TensorProto.UINT8 if whole else TensorProto.FLOAT
+    result = TensorProto.INT32 if whole else TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node(kind, ["x", "weight"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", element, [ROWS, INNER])],
+        [helper.make_tensor_value_info("y", result, [ROWS, COLUMNS])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )

@@ -1,0 +1,55 @@
+"""The committed measurements, not new ones: a claim that no longer holds fails here."""
+
+import pytest
+
+from eval.readme import README, RESULTS, read_startup, with_results
+from eval.report import baseline_of, query_ratio
+from eval.results import BenchReport, Row, from_json
+from eval.workers.backends import PEERS
+
+
+@pytest.fixture(scope="module")
+def report() -> BenchReport:
+    return from_json(RESULTS)
+
+
+def rows(report: BenchReport, collection: str) -> dict[str, Row]:
+    return {row.name: row for row in report.rows_of(collection)}
+
+
+def test_the_readme_says_what_the_results_say() -> None:
+    text = README.read_text("utf-8")
+    assert with_results(text) == text
+
+
+def test_every_peer_was_measured_or_is_reported(report: BenchReport) -> None:
+    for collection in report.collections:
+        measured = {row.encoder for row in report.rows_of(collection.name) if row.peer}
+        assert measured | {each.peer for each in report.unavailable} == set(PEERS)
+
+
+def test_int8_finds_what_float32_finds(report: BenchReport) -> None:
+    for collection in report.collections:
+        quality = rows(report, collection.name)["minilm-int8"].quality
+        assert quality is not None
+        assert quality.comparison is not None
+        assert quality.comparison.loss <= 0.005
+    published = rows(report, "scifact")["minilm-float32"].quality
+    assert published is not None
+    assert published.measures["nDCG@10"] == pytest.approx(0.645, abs=0.002)
+
+
+def test_a_query_is_encoded_faster_than_by_any_peer(report: BenchReport) -> None:
+    for collection in report.collections:
+        own = report.rows_of(collection.name)
+        ratios = {row.name: query_ratio(row, baseline_of(report, own)) or 0 for row in own}
+        ours = ratios.pop("minilm-int8")
+        assert ours > max(ratios.values())
+
+
+def test_startup() -> None:
+    startup = read_startup()
+    assert startup.documents >= 10_000
+    assert startup.help_seconds < 0.4
+    assert startup.ready_seconds < 2
+    assert startup.resident_mb < 350
