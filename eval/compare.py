@@ -5,17 +5,18 @@ each run's own baseline, so that a slower machine is no change; the turns of eac
 such a multiple varies (a bootstrap of the turns).
 """
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eval.report import (
     NOTHING,
     Cells,
     baseline_of,
     document_ratios,
+    middle,
     percent,
     query_ratios,
 )
@@ -99,15 +100,15 @@ def speed_changes(before: BenchReport, after: BenchReport, old: Row, new: Row) -
     for kind, ratios in (("query speed", query_ratios), ("document speed", document_ratios)):
         first, second = ratios(old, baselines[0]), ratios(new, baselines[1])
         if first and second:
-            change = float(np.median(second) / np.median(first) - 1)
+            change = middle(second) / middle(first) - 1
             interval = change_interval(first, second)
             certain = interval.low > 0 or interval.high < 0
             yield Change(
                 collection=new.collection,
                 encoder=new.name,
                 kind=kind,
-                before=float(np.median(first)),
-                after=float(np.median(second)),
+                before=middle(first),
+                after=middle(second),
                 change=change,
                 certainty=f"{interval.low:+.0%} to {interval.high:+.0%}",
                 real=certain and abs(change) >= SMALLEST_CHANGE,
@@ -115,16 +116,13 @@ def speed_changes(before: BenchReport, after: BenchReport, old: Row, new: Row) -
 
 
 def change_interval(first: Sequence[float], second: Sequence[float]) -> Interval:
-    """95 % interval of the change of the median, from bootstrap samples of both runs' turns."""
-    chosen = np.random.default_rng(SEED)
-
-    def medians(rounds: Sequence[float]) -> NDArray[np.float64]:
-        drawn: NDArray[np.float64] = np.median(
-            chosen.choice(np.array(rounds), (SAMPLES, len(rounds))), axis=1
-        )
-        return drawn
-
-    low, high = np.quantile(medians(second) / medians(first) - 1, [0.025, 0.975])
+    """95 % interval of the change, from bootstrap samples of both runs' turns."""
+    chosen = random.Random(SEED)  # noqa: S311 - samples, not secrets
+    changes = [
+        middle(chosen.choices(second, k=len(second))) / middle(chosen.choices(first, k=len(first)))
+        for _ in range(SAMPLES)
+    ]
+    low, high = np.quantile(changes, [0.025, 0.975]) - 1
     return Interval(float(low), float(high))
 
 

@@ -1,10 +1,10 @@
 """Time contenders in turns.
 
-A round has phases: queries one at a time, with and without search, batches of queries, documents,
-clients. In each phase every contender has its turn, in an order that moves on every time, so that
-a machine that slows down slows all of them down. Turns of queries are short and many, as what
-disturbs a shared machine comes and goes within seconds. The machine's own rate is measured in
-every round.
+A round has phases: queries one at a time, first without and then with search, batches of queries,
+documents, clients. In each phase every contender has its turn, in an order that moves on every
+time, so that a machine that slows down slows all of them down. Turns of queries are short and
+many, as what disturbs a shared machine comes and goes within seconds. The machine's own rate is
+measured in every round.
 """
 
 import random
@@ -24,8 +24,8 @@ from trimseek.console import progress
 from trimseek.errors import WorkerError
 
 ROUNDS = 6
-QUERY_TURNS = 3  # in each round
-TIMED_QUERIES = 16  # in each turn, other ones in each
+QUERY_TURNS = 12  # in each round
+TIMED_QUERIES = 8  # in each turn, other ones in each
 TIMED_DOCUMENTS = 96  # in each round, other ones in each
 CLIENT_ROUNDS = 3
 CLIENT_SECONDS = 1.0
@@ -129,6 +129,11 @@ def time_contenders(
     def queries(contender: Contender) -> None:
         seconds = contender.time(texts, "query", batch=1, warm_up=WARM_UP)
         times.encode[contender.name].queries.append(seconds)
+        for name, path in indexes:
+            if name == contender.name:
+                found = contender.query(texts, path, k=HITS, warm_up=0)
+                times.search[name, path].search.append(found["search"])
+                times.search[name, path].total.append(found["total"])
 
     def batched(contender: Contender) -> None:
         for size in batches:
@@ -136,13 +141,6 @@ def time_contenders(
             seconds = contender.time(repeated, "query", batch=size, warm_up=1)
             of_one = sum(seconds) / len(repeated)
             times.encode[contender.name].batches.setdefault(size, []).append(of_one)
-
-    def search(contender: Contender) -> None:
-        for name, path in indexes:
-            if name == contender.name:
-                found = contender.query(texts, path, k=HITS, warm_up=WARM_UP)
-                times.search[name, path].search.append(found["search"])
-                times.search[name, path].total.append(found["total"])
 
     def documents(contender: Contender) -> None:
         seconds = contender.time(documents_now, "document", batch=None, warm_up=1)
@@ -166,7 +164,6 @@ def time_contenders(
             for texts in times.sample.queries[number * QUERY_TURNS : (number + 1) * QUERY_TURNS]:
                 of_round += texts
                 turns(queries)
-                turns(search)
             turns(batched)
             turns(documents)
             if number < CLIENT_ROUNDS:
