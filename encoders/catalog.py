@@ -32,6 +32,8 @@ def find_encoder(name: str) -> Path:
     """The encoder folder that ``name`` stands for, fetched and built if need be."""
     if not name.strip():
         raise EncoderError("the encoder has no name; is a shell variable empty?")
+    if not name.isprintable():
+        raise EncoderError(f"no encoder {name!a}: not a name that can be printed")
     if is_encoder_folder(Path(name)):
         return Path(name)
     base, precision = split_precision(name)

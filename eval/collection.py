@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.hub_collection import read_hub_collection
-from eval.judgments import Qrels, check_known, read_qrels, read_queries
+from eval.judgments import Qrels, check_known, is_unicode, read_qrels, read_queries
 from indexer.corpus import HUB, SAMPLE, open_corpus
 from trimseek.console import note
 from trimseek.errors import CorpusError
@@ -79,6 +79,9 @@ def read_documents(name: str) -> dict[str, str]:
     }
     if not documents:
         raise CorpusError(f"{name}: no documents")
+    for id_, text in documents.items():
+        if not is_unicode(id_ + text):
+            raise CorpusError(f"{name}: document {id_!a} is not Unicode text")
     return documents
 
 

@@ -9,6 +9,7 @@ from trimseek.errors import CorpusError
 
 Qrels = dict[str, dict[str, int]]
 LONGEST_SHOWN = 60
+HIGHEST_GRADE = 1_000_000  # trec_eval keeps a table as long
 
 
 def read_queries(path: Path) -> dict[str, str]:
@@ -52,7 +53,18 @@ def checked_queries(queries: dict[str, str], path: Path) -> dict[str, str]:
     for id_, text in queries.items():
         if not text.strip():
             raise CorpusError(f"{path}: query {id_!r} is empty")
+        if not is_unicode(id_ + text):
+            raise CorpusError(f"{path}: query {id_!a} is not Unicode text")
     return queries
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it can be encoded: JSON can hold halves of characters (lone surrogates)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_qrels(path: Path) -> Qrels:
@@ -80,9 +92,11 @@ def collect_qrels(rows: Iterable[tuple[str, list[str]]], name: str) -> Qrels:
         try:
             query, document, grade = cells
             value = int(grade)
+            if abs(value) > HIGHEST_GRADE:
+                raise ValueError
         except ValueError:
             raise CorpusError(
-                f"{where}: expected query-id, corpus-id and a whole score, "
+                f"{where}: expected query-id, corpus-id and a whole score of at most a million, "
                 f"separated by tabs, got {' '.join(cells)[:LONGEST_SHOWN]!r}"
             ) from None
         if qrels.setdefault(query, {}).setdefault(document, value) != value:

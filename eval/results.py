@@ -240,13 +240,27 @@ def from_json(path: Path) -> BenchReport:
     """Read results.json; CorpusError."""
     fields = read_versioned(path, FORMAT_VERSION, CorpusError)
     try:
-        return ADAPTER.validate_python(fields)
+        report = ADAPTER.validate_python(fields)
+        check_consistent(report, path)
+        return report
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise CorpusError(
             f"{path}: not a benchmark's results: {where}: {first['msg'].lower()}"
         ) from error
+
+
+def check_consistent(report: BenchReport, path: Path) -> None:
+    """CorpusError if a row names what the report does not have."""
+    queries = {each.name: len(each.query_ids) for each in report.collections}
+    for i, row in enumerate(report.rows):
+        per_query = row.quality.per_query if row.quality else None
+        known = row.collection in queries and bool(report.measures)
+        if not known or (row.quality and set(report.measures) - row.quality.measures.keys()):
+            raise CorpusError(f"{path}: rows.{i}: its collection or a measure is missing")
+        if per_query is not None and len(per_query) != queries[row.collection]:
+            raise CorpusError(f"{path}: rows.{i}: values of {len(per_query)} queries, not of all")
 
 
 def schema() -> str:

@@ -48,22 +48,25 @@ def build_index(kind: str, vectors: FloatArray) -> BuiltIndex:
     """
     faiss.omp_set_num_threads(load_settings().threads)
     began = time.perf_counter()
-    index = described_index(kind, vectors)
-    index.add_with_ids(vectors, np.arange(len(vectors))) if kind == EXACT else index.add(vectors)
+    if kind == EXACT:
+        index = new_index(vectors.shape[1])
+        index.add_with_ids(vectors, np.arange(len(vectors)))
+    else:
+        index = described_index(kind, vectors)
     return BuiltIndex(kind, index, len(vectors), time.perf_counter() - began)
 
 
 def described_index(kind: str, vectors: FloatArray) -> Any:
-    """An empty index, trained if its kind needs it."""
+    """An index of FAISS's index_factory with the vectors in it, which has answered a search."""
     dim = vectors.shape[1]
-    if kind == EXACT:
-        return new_index(dim)
     description, _, parameters = kind.partition(":")
     try:
         index = faiss.index_factory(dim, description, faiss.METRIC_INNER_PRODUCT)
         index.train(vectors)
         if parameters:
             faiss.ParameterSpace().set_index_parameters(index, parameters)  # type: ignore[arg-type]
+        index.add(vectors)
+        index.search(vectors[:1], 1)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).rpartition("Error: ")[2].strip().partition("\n")[0]
         raise ConfigError(

@@ -12,7 +12,7 @@ def read_versioned(path: Path, version: int, failure: type[TrimseekError]) -> di
     try:
         content: dict[str, Any] = json.loads(path.read_text("utf-8"))
         found = content["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise failure(f"{path}: damaged: {error}; make it anew") from error
     if found != version:
         raise failure(

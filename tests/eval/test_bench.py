@@ -146,6 +146,7 @@ def test_the_documented_schema_is_the_real_one() -> None:
         ('{"format_version": 2}', "not a benchmark's results: date: field required"),
         ('{"format_version": 1}', "format version 1, this trimseek reads 2"),
         ("[]", "damaged"),
+        ('{"format_version": 2, "x": ' + "[" * 100_000, "damaged"),
         ("{", "damaged"),
     ],
 )
@@ -153,6 +154,27 @@ def test_results_that_are_none_are_refused(content: str, message: str, tmp_path:
     (tmp_path / "r.json").write_text(content)
     with pytest.raises(CorpusError, match=message):
         from_json(tmp_path / "r.json")
+
+
+def test_results_that_contradict_themselves_are_refused(
+    report: BenchReport, tmp_path: Path
+) -> None:
+    quality = report.rows[0].quality
+    assert quality is not None
+    for wrong, message in (
+        (replace(report, collections=report.collections[1:]), "rows.0: its collection or a"),
+        (replace(report, measures=[]), "its collection or a measure is missing"),
+        (replace(report, measures=["P@3"]), "its collection or a measure is missing"),
+        (
+            replace(
+                report, rows=[replace(report.rows[0], quality=replace(quality, per_query=[1.0]))]
+            ),
+            "values of 1 queries, not of all",
+        ),
+    ):
+        (tmp_path / "r.json").write_text(json.dumps(to_json(wrong)))
+        with pytest.raises(CorpusError, match=message):
+            from_json(tmp_path / "r.json")
 
 
 def test_a_second_run_takes_its_vectors_from_the_cache(

@@ -43,6 +43,8 @@ def test_graded_and_negative_judgments_are_kept(tmp_path: Path) -> None:
         (QUERIES, "q1\t1\t1\nq1 1 1\n", r"test\.tsv:2: expected query-id, corpus-id and a whole"),
         (QUERIES, f"{HEADER}q1\t1\thigh\n", r"test\.tsv:2: expected"),
         (QUERIES, "q1\t1\t1\nq1\t1\t0\n", r"test\.tsv:2: judges 'q1' and '1' a second time"),
+        (QUERIES, "q1\t1\t99999999999\n", r"test\.tsv:1: expected .* at most a million"),
+        ('{"_id": "q1", "text": "\\ud800"}\n', "q1\t1\t1\n", r"query 'q1' is not Unicode text"),
         (QUERIES, HEADER, r"test\.tsv: no judgments of a relevant"),
         (QUERIES, "", r"test\.tsv: no judgments of a relevant"),
         (QUERIES, "q1\t1\t0\n", r"test\.tsv: no judgments of a relevant"),

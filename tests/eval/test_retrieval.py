@@ -55,8 +55,12 @@ def test_unknown_kinds_are_found_before_anything_is_encoded(kind: str) -> None:
 def test_too_few_vectors_to_train_on() -> None:
     with pytest.raises(ConfigError, match=r"IVF4096,Flat: FAISS cannot make it of 30 vectors"):
         build_index("IVF4096,Flat", unit_vectors(30))
+
+
+@pytest.mark.parametrize("kind", ["SQ8:efSearch=3", "IVF4,Flat:nprobe=0", "IDMap,Flat", "NSG32"])
+def test_descriptions_that_faiss_takes_and_cannot_use(kind: str) -> None:
     with pytest.raises(ConfigError, match="FAISS cannot make it"):
-        build_index("SQ8:efSearch=3", unit_vectors(30))
+        build_index(kind, unit_vectors(30))
 
 
 def test_a_query_never_finds_the_document_of_its_own_name() -> None:
