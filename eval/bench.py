@@ -126,6 +126,8 @@ class Bench:
 
     def add(self, collection: TestCollection) -> None:
         """Measure the collection and append its rows."""
+        self.summaries = [each for each in self.summaries if each.name != collection.name]
+        self.rows = [row for row in self.rows if row.collection != collection.name]
         with tempfile.TemporaryDirectory(prefix="trimseek-bench-") as folder:
             self.rows += CollectionBench(self, collection, Path(folder)).rows()
 
@@ -146,8 +148,9 @@ class Bench:
 
     def has(self, collection: TestCollection) -> bool:
         """Whether the collection's rows are there already."""
-        hashes = {each.name: each.text_hash for each in self.summaries}
-        return hashes.get(collection.name) == text_hash(list(collection.documents.values()))
+        found = {each.name: (each.text_hash, each.query_ids) for each in self.summaries}
+        texts = text_hash(list(collection.documents.values()))
+        return found.get(collection.name) == (texts, list(collection.queries))
 
     def drop(self, peer: str, error: WorkerError) -> None:
         """Leave out a peer that broke down, and say so."""
@@ -268,6 +271,9 @@ class CollectionBench:
             self.embedded[contender.name, role] = embed(
                 self.document_texts if role == "document" else self.query_texts,
                 lambda texts: contender.encode(texts, role),
+                dim=(
+                    contender if isinstance(contender, OurContender) else self.bench.reference
+                ).card.dim,
                 fingerprint=f"{contender.fingerprint}-{role}",
                 label=f"{self.collection.name}: {contender.name}, {role}s",
                 cached=self.grid.cached,

@@ -96,7 +96,9 @@ def bench(
     ] = False,
     http: Annotated[
         str | None,
-        typer.Option(help="Instead, load a running service: http://HOST:PORT[/v1/indexes/NAME]."),
+        typer.Option(
+            help="Instead, load a running service: http://HOST:PORT or .../v1/indexes/NAME."
+        ),
     ] = None,
     rate: Annotated[
         list[float] | None,

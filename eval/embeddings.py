@@ -5,6 +5,7 @@ what an interrupted run has encoded is there for the next one.
 """
 
 import hashlib
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -41,7 +42,13 @@ def is_embedded(texts: Sequence[str], fingerprint: str) -> bool:
 
 
 def embed(
-    texts: Sequence[str], encode: Encode, *, fingerprint: str, label: str, cached: bool = True
+    texts: Sequence[str],
+    encode: Encode,
+    *,
+    dim: int,
+    fingerprint: str,
+    label: str,
+    cached: bool = True,
 ) -> FloatArray:
     """Vectors ``(n, dim) float32`` of the texts, from the cache as far as they are there.
 
@@ -56,7 +63,7 @@ def embed(
         for start in range(0, len(texts), PART):
             wanted = texts[start : start + PART]
             path = folder / f"{start // PART}.npy"
-            vectors = read_part(path, len(wanted)) if cached else None
+            vectors = read_part(path, (len(wanted), dim)) if cached else None
             if vectors is None:
                 vectors = encode(wanted)
                 if cached:
@@ -66,16 +73,18 @@ def embed(
     return np.concatenate(parts)
 
 
-def read_part(path: Path, count: int) -> FloatArray | None:
+def read_part(path: Path, shape: tuple[int, int]) -> FloatArray | None:
     """A part, or None where it is missing or damaged."""
     if not path.is_file():
         return None
     vectors: FloatArray
     try:
-        vectors = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        with path.open("rb") as file:
+            vectors = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         vectors = np.empty(0, np.float32)
-    sound = vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == count
+    sound = isinstance(vectors, np.ndarray) and vectors.dtype == np.float32
+    sound = sound and vectors.shape == shape
     if not sound or not np.isfinite(vectors).all():
         note(f"{path}: damaged; encoding its texts again")
         return None

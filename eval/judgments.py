@@ -59,12 +59,15 @@ def checked_queries(queries: dict[str, str], path: Path) -> dict[str, str]:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether it can be encoded: JSON can hold halves of characters (lone surrogates)."""
+    """Whether it can be encoded and passed on.
+
+    JSON can hold halves of characters (lone surrogates), and NUL, which ends a C string.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in text
 
 
 def read_qrels(path: Path) -> Qrels:

@@ -90,7 +90,7 @@ async def load_test(
         import aiohttp
     except ImportError:
         raise MissingExtraError("trimseek bench --http", "bench") from None
-    if any(rate <= 0 for rate in rates) or seconds <= 0 or p99_bound <= 0:
+    if not all(0 < number < float("inf") for number in (*rates, seconds, p99_bound)):
         raise ConfigError("--rate, --seconds and --p99 must be greater than 0")
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     connector = aiohttp.TCPConnector(limit=0)

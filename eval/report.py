@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from eval.results import BenchReport, CollectionSummary, Percentiles, Row
 
@@ -325,7 +326,9 @@ def over_the_limit(row: Row) -> bool:
 
 
 def terminal_table(cells: Cells) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=cells.title, title_justify="left", padding=(0, 0))
+    table = Table(
+        box=box.SIMPLE_HEAD, title=Text(cells.title), title_justify="left", padding=(0, 0)
+    )
     for i, name in enumerate(cells.headings):
         table.add_column(name.strip(), justify="left" if i == 0 else "right", no_wrap=i == 0)
     for row in cells.rows:

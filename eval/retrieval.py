@@ -1,5 +1,6 @@
 """FAISS indexes to compare, and the rankings they give."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from trimseek.settings import load_settings
 
 EXACT = SnapshotKind.EXACT.value
 NO_HIT = -1
+HNSW_LINKS = re.compile(r"HNSW(\d+)")
+MOST_LINKS = 512
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def check_kinds(kinds: Sequence[str], dim: int) -> None:
         description = kind.partition(":")[0]
         if kind != EXACT:
             try:
+                if any(not 2 <= int(m) <= MOST_LINKS for m in HNSW_LINKS.findall(description)):
+                    raise RuntimeError  # FAISS itself would end the process
                 faiss.index_factory(dim, description, faiss.METRIC_INNER_PRODUCT)
             except RuntimeError as error:
                 raise ConfigError(

@@ -28,6 +28,13 @@ def test_help_lists_every_command_and_imports_none(run: Run) -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_that_can_be_shown(name: str, run: Run) -> None:
+    done = run(*name.split(), "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
 def test_no_arguments_show_the_help(run: Run) -> None:
     assert run().stdout == run("--help").stdout
 
