@@ -36,6 +36,7 @@ from eval.results import (
     Row,
     Unavailable,
     from_json,
+    pair_name,
     write_results,
 )
 from eval.retrieval import EXACT, BuiltIndex, as_run, build_index, rank, write_run
@@ -65,8 +66,7 @@ class Combination:
 
     @property
     def encoders(self) -> str:
-        names = dict.fromkeys((self.documents.name, self.queries.name))
-        return "+".join(names)
+        return pair_name(self.documents.name, self.queries.name)
 
 
 @dataclass
@@ -195,9 +195,11 @@ class CollectionBench:
         self.query_texts = list(collection.queries.values())
         self.depth = depth_of(self.grid.measures)
         card = bench.reference.card
-        self.tokenizer = TextTokenizer.from_file(
+        tokenizer = TextTokenizer.from_file(
             bench.reference.folder / TOKENIZER, card.max_tokens, card.prompts.get("document", "")
         )
+        texts = [*self.document_texts, *self.query_texts]
+        self.tokens = dict(zip(texts, tokenizer.encode(texts), strict=True))
         self.indexes: dict[tuple[str, str], tuple[BuiltIndex, Path]] = {}
         self.embedded: dict[tuple[str, str], FloatArray] = {}
 
@@ -220,8 +222,8 @@ class CollectionBench:
         ]
 
     def summary(self) -> CollectionSummary:
-        documents = self.tokenizer.encode(self.document_texts)
-        queries = self.tokenizer.encode(self.query_texts)
+        documents = [self.tokens[text] for text in self.document_texts]
+        queries = [self.tokens[text] for text in self.query_texts]
         truncated = sum(text.truncated for text in documents)
         if truncated:
             limit = self.bench.reference.card.max_tokens
@@ -368,16 +370,15 @@ class CollectionBench:
         """What encoding took; a peer has the reference's weights."""
         by_query = queries if isinstance(queries, OurContender) else self.bench.reference
         by_document = documents if isinstance(documents, OurContender) else self.bench.reference
-        in_bulk = [self.lengths(texts) for texts in times.sample.documents]
-        one_by_one = [self.lengths(texts) for texts in times.sample.queries]
+        in_bulk, one_by_one = (
+            [[len(self.tokens[text].ids) for text in texts] for texts in turns]
+            for turns in (times.sample.documents, times.sample.queries)
+        )
         return Work(
             tokens=[sum(lengths) for lengths in in_bulk],
             query=[by_query.work(lengths) / len(lengths) for lengths in one_by_one],
             documents=[float(by_document.work(lengths)) for lengths in in_bulk],
         )
-
-    def lengths(self, texts: Sequence[str]) -> list[int]:
-        return [len(text.ids) for text in self.tokenizer.encode(texts)]
 
 
 def file_name(name: str) -> str:

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from encoders.fetch import HUB_TIMEOUT
 from eval.judgments import Qrels, collect_qrels
 from indexer.corpus import HUB
-from trimseek.errors import CorpusError, MissingExtraError
+from indexer.readers.hub import ask_hub, hub_rows
 
 
 def read_hub_collection(name: str, split: str) -> tuple[dict[str, str], dict[str, str], Qrels]:
@@ -44,9 +43,7 @@ def exists(path: str) -> bool:
     if Path(path.removesuffix("-qrels")).exists():
         return False
     try:
-        from huggingface_hub import HfApi
-
-        HfApi().dataset_info(path, timeout=HUB_TIMEOUT)
+        ask_hub(path)
     except Exception:  # the client's errors have no common base; absent is absent
         return False
     return True
@@ -54,16 +51,4 @@ def exists(path: str) -> bool:
 
 def rows(name: str, path: str, config: str, split: str) -> Iterator[dict[str, Any]]:
     """Rows of one configuration; CorpusError at once when the hub does not answer."""
-    try:
-        import datasets
-        from huggingface_hub import HfApi
-    except ImportError:
-        raise MissingExtraError("reading a collection of the hub", "datasets") from None
-    datasets.disable_progress_bars()
-    try:
-        if not Path(path).exists():  # ask first: the library itself tries for long
-            HfApi().dataset_info(path, timeout=HUB_TIMEOUT)
-        yield from datasets.load_dataset(path, config, split=split, streaming=True)
-    except Exception as error:  # the library raises its own, the client's and the system's
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise CorpusError(f"{name}: its {config} cannot be read: {reason}") from error
+    return hub_rows(path, config, split, f"{name}: its {config} cannot be read")

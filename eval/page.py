@@ -1,7 +1,7 @@
 """report.html: the tables and the picture of a benchmark in one file that needs nothing else."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from eval.pareto import as_svg, draw
 from eval.report import Cells, caveats, collection_tables, setting, summary_cells
@@ -35,7 +35,11 @@ def page(report: BenchReport) -> str:
         setting=setting(report),
         sections=sections,
         caveats=caveats(report),
-        picture=as_svg(figure).partition("<svg")[1] + as_svg(figure).partition("<svg")[2]
-        if figure
-        else "",
+        picture=inline_svg(figure) if figure else "",
     )
+
+
+def inline_svg(figure: Any) -> str:
+    """The element without the XML declaration before it."""
+    svg = as_svg(figure)
+    return svg[svg.index("<svg") :]

@@ -44,13 +44,19 @@ def between(text: str, marker: str, content: str) -> str:
 
 def measured(report: BenchReport) -> str:
     """The summary, the picture, and a table for each thing that differs between collections."""
-    parts = [f"```console\n{report.command}\n```"]
-    for cells in (summary_cells(report), *by_collection(report)):
-        parts += [f"{capitalized(cells.title)}:", markdown_table(cells)]
-        if len(parts) == 3:
-            parts.append("![Quality against latency](eval/results/pareto.svg)")
-    parts += ["\n".join(f"- {line}" for line in caveats(report)), f"Measured on {setting(report)}."]
+    parts = [
+        f"```console\n{report.command}\n```",
+        *titled(summary_cells(report)),
+        "![Quality against latency](eval/results/pareto.svg)",
+        *(part for cells in by_collection(report) for part in titled(cells)),
+        "\n".join(f"- {line}" for line in caveats(report)),
+        f"Measured on {setting(report)}.",
+    ]
     return "\n\n".join(parts) + "\n"
+
+
+def titled(cells: Cells) -> tuple[str, str]:
+    return f"{capitalized(cells.title)}:", markdown_table(cells)
 
 
 def by_collection(report: BenchReport) -> list[Cells]:

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from eval.results import BenchReport, CollectionSummary, Percentiles, Row
+from eval.results import BenchReport, CollectionSummary, Comparison, Percentiles, Row
 
 NOTHING = "-"
 # What people have today, if it ran; speeds are then given as multiples of its speed.
@@ -58,10 +58,10 @@ def difference_cells(report: BenchReport, collection: CollectionSummary, rows: l
     heading = f"beside {report.reference}, exact: "
     if collection.judged:
         columns |= {
-            "loss": lambda row: percent(comparison_of(row, "loss")),
-            "95 % interval": interval,
-            "p": lambda row: number(comparison_of(row, "p_value"), 3),
-            "better/same/worse": wins,
+            "loss": compared(lambda found: percent(found.loss)),
+            "95 % interval": compared(interval),
+            "p": compared(lambda found: number(found.p_value, 3)),
+            "better/same/worse": compared(wins),
         }
         heading += f"loss of {report.main_measure}, how many queries are better, and "
     else:
@@ -235,25 +235,23 @@ def fill(heading: str, columns: dict[str, Column], rows: list[Row]) -> Cells:
     )
 
 
-def comparison_of(row: Row, name: str) -> float | None:
-    if row.quality is None or row.quality.comparison is None:
-        return None
-    value: float = getattr(row.quality.comparison, name)
-    return value
+def compared(shown: Callable[[Comparison], str]) -> Column:
+    """A column of the comparison with the reference; nothing for rows that have none."""
+
+    def column(row: Row) -> str:
+        comparison = row.quality and row.quality.comparison
+        return shown(comparison) if comparison else NOTHING
+
+    return column
 
 
-def interval(row: Row) -> str:
-    if row.quality is None or row.quality.comparison is None:
-        return NOTHING
-    low, high = row.quality.comparison.interval
+def interval(found: Comparison) -> str:
+    low, high = found.interval
     return f"{low:+.1%} to {high:+.1%}"
 
 
-def wins(row: Row) -> str:
-    if row.quality is None or row.quality.comparison is None:
-        return NOTHING
-    found = row.quality.comparison.queries
-    return f"{found.wins}/{found.ties}/{found.losses}"
+def wins(found: Comparison) -> str:
+    return f"{found.queries.wins}/{found.queries.ties}/{found.queries.losses}"
 
 
 def clients(row: Row, count: int) -> str:

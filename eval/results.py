@@ -142,9 +142,7 @@ class Row:
 
     @property
     def encoders(self) -> str:
-        """As they are named on the command line."""
-        same = self.encoder == self.query_encoder
-        return self.encoder if same else f"{self.encoder}+{self.query_encoder}"
+        return pair_name(self.encoder, self.query_encoder)
 
     @property
     def name(self) -> str:
@@ -221,6 +219,12 @@ class BenchReport:
     @property
     def main_measure(self) -> str:
         return self.measures[0]
+
+
+def pair_name(document_encoder: str, query_encoder: str) -> str:
+    """Two encoders as they are named on the command line."""
+    same = document_encoder == query_encoder
+    return document_encoder if same else f"{document_encoder}+{query_encoder}"
 
 
 ADAPTER = TypeAdapter(BenchReport)

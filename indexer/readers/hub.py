@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from encoders.fetch import HUB_TIMEOUT
 from indexer.documents import Document, Fields, document_from_row
@@ -19,22 +20,32 @@ class HubDataset:
         self._config, self._split, self._fields = config or None, split, fields
 
     def documents(self) -> Iterator[Document]:
-        try:
-            import datasets
-            from huggingface_hub import HfApi
-        except ImportError:
-            raise MissingExtraError("reading a data set of the hub", "datasets") from None
-        datasets.disable_progress_bars()
-        try:
-            if not Path(self._path).exists():  # ask first: the library itself tries for long
-                HfApi().dataset_info(self._path, timeout=HUB_TIMEOUT)
-            rows = datasets.load_dataset(
-                self._path, self._config, split=self._split, streaming=True
-            )
-            for number, row in enumerate(rows, 1):
-                yield document_from_row(row, self._fields, number, f"{self.name}: row {number}")
-        except CorpusError:
-            raise
-        except Exception as error:  # the library raises its own, the client's and the system's
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise CorpusError(f"{self.name}: cannot be read: {reason}") from error
+        rows = hub_rows(self._path, self._config, self._split, f"{self.name}: cannot be read")
+        for number, row in enumerate(rows, 1):
+            yield document_from_row(row, self._fields, number, f"{self.name}: row {number}")
+
+
+def hub_rows(path: str, config: str | None, split: str, complaint: str) -> Iterator[dict[str, Any]]:
+    """Rows of one configuration, streamed.
+
+    CorpusError, which begins with ``complaint``, at once when the hub does not answer.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtraError("reading a data set of the hub", "datasets") from None
+    datasets.disable_progress_bars()
+    try:
+        if not Path(path).exists():  # ask first: the library itself tries for long
+            ask_hub(path)
+        yield from datasets.load_dataset(path, config, split=split, streaming=True)
+    except Exception as error:  # the library raises its own, the client's and the system's
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise CorpusError(f"{complaint}: {reason}") from error
+
+
+def ask_hub(path: str) -> None:
+    """Raise the hub client's error unless the hub has a data set of that name."""
+    from huggingface_hub import HfApi
+
+    HfApi().dataset_info(path, timeout=HUB_TIMEOUT)
