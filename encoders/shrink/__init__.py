@@ -1,0 +1,1 @@
+"""How an encoder is made small; all that needs torch is here (the extra ``compress``)."""

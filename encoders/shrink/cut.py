@@ -1,0 +1,51 @@
+"""Cut heads, neurons and layers out of an encoder's arrays."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.weights import EncoderWeights, LayerWeights, Linear
+from trimseek.errors import EncoderError
+
+Kept = Sequence[int] | NDArray[np.int64]
+
+
+def keep_layers(weights: EncoderWeights, layers: Iterable[int]) -> EncoderWeights:
+    """The encoder of these layers alone; EncoderError if one is not there."""
+    wanted = sorted(set(layers))
+    count = len(weights.layers)
+    if not wanted or wanted[0] < 0 or wanted[-1] >= count:
+        raise EncoderError(f"layers {wanted}: the encoder has layers 0 to {count - 1}; keep some")
+    return replace(weights, layers=tuple(weights.layers[i] for i in wanted))
+
+
+def keep_heads(layer: LayerWeights, heads: Kept, head_dim: int) -> LayerWeights:
+    """The layer with these heads alone, in this order."""
+    columns = np.concatenate([np.arange(h * head_dim, (h + 1) * head_dim) for h in heads])
+    return replace(
+        layer,
+        query=columns_of(layer.query, columns),
+        key=columns_of(layer.key, columns),
+        value=columns_of(layer.value, columns),
+        attention_output=rows_of(layer.attention_output, columns),
+    )
+
+
+def keep_neurons(layer: LayerWeights, neurons: Kept) -> LayerWeights:
+    """The layer with these FFN neurons alone, in this order."""
+    columns = np.asarray(neurons)
+    return replace(
+        layer,
+        intermediate=columns_of(layer.intermediate, columns),
+        output=rows_of(layer.output, columns),
+    )
+
+
+def columns_of(linear: Linear, columns: NDArray[np.int64]) -> Linear:
+    return Linear(linear.weight[:, columns], linear.bias[columns])
+
+
+def rows_of(linear: Linear, rows: NDArray[np.int64]) -> Linear:
+    return Linear(linear.weight[rows], linear.bias)

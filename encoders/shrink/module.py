@@ -1,0 +1,192 @@
+"""An encoder as a torch module of any shape: what trains, and what calibration runs through."""
+
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoders.pooling import Pooling
+from encoders.weights import (
+    LAYER_PARTS,
+    EncoderWeights,
+    FloatArray,
+    LayerNorm,
+    LayerWeights,
+    Linear,
+)
+
+SMALLEST_NORM = 1e-12
+Affine = TypeVar("Affine", nn.Linear, nn.LayerNorm)
+
+
+class LayerModule(nn.Module):
+    """One post-norm transformer layer; its parts have the names of ``LayerWeights``."""
+
+    def __init__(self, layer: LayerWeights, head_dim: int, activation: str, eps: float) -> None:
+        super().__init__()
+        self.heads, self.head_dim = layer.query.weight.shape[1] // head_dim, head_dim
+        self.activation = activation
+        self.query = linear_module(layer.query)
+        self.key = linear_module(layer.key)
+        self.value = linear_module(layer.value)
+        self.attention_output = linear_module(layer.attention_output)
+        self.attention_norm = norm_module(layer.attention_norm, eps)
+        self.intermediate = linear_module(layer.intermediate)
+        self.output = linear_module(layer.output)
+        self.output_norm = norm_module(layer.output_norm, eps)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """``x (batch, tokens, dim)``; ``mask (batch, tokens) bool``, None where all are real."""
+        x = self.attention_norm(x + self.attention_output(self.context(x, mask)))
+        out: Tensor = self.output_norm(x + self.output(self.hidden(x)))
+        return out
+
+    def context(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What the heads attend to, ``(batch, tokens, heads * head_dim)``, before the output."""
+        joined = functional.linear(
+            x,
+            torch.cat([self.query.weight, self.key.weight, self.value.weight]),
+            torch.cat([self.query.bias, self.key.bias, self.value.bias]),
+        )
+        batch, tokens, _ = joined.shape
+        split = joined.view(batch, tokens, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        query, key, value = split.unbind(0)
+        attended = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=None if mask is None else mask[:, None, None, :]
+        )
+        return attended.transpose(1, 2).reshape(batch, tokens, -1)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """FFN neurons after their activation, ``(batch, tokens, neurons)``."""
+        x = self.intermediate(x)
+        if self.activation == "relu":
+            return functional.relu(x)
+        return functional.gelu(x, approximate="none" if self.activation == "gelu" else "tanh")
+
+    def weights(self) -> LayerWeights:
+        parts: dict[str, Any] = {}
+        for name in LAYER_PARTS:
+            part = getattr(self, name)
+            kind = LayerNorm if isinstance(part, nn.LayerNorm) else Linear
+            parts[name] = kind(*to_arrays(part))
+        return LayerWeights(**parts)
+
+
+class EncoderModule(nn.Module):
+    """Token ids to one vector for each text.
+
+    With ``rank`` the token table becomes ``E + U V``, E frozen, U ``(vocabulary, rank)``, V
+    ``(rank, embedding_dim)``: what training changes of it stays small enough to ship (Hu et al.
+    2022). U begins at zero, so that nothing changes before the first step.
+    """
+
+    tokens: Tensor
+
+    def __init__(
+        self, weights: EncoderWeights, pooling: Pooling, *, normalize: bool, rank: int = 0
+    ) -> None:
+        super().__init__()
+        self.origin, self.pooling, self.normalize = weights, pooling, normalize
+        eps = weights.layer_norm_eps
+        positions = weights.position_embeddings
+        if weights.token_type_embeddings is not None:  # every token is of type 0
+            positions = positions + weights.token_type_embeddings[0]
+        self.register_buffer("tokens", torch.from_numpy(weights.token_embeddings.copy()))
+        self.positions = nn.Parameter(torch.from_numpy(positions.copy()))
+        self.embedding_norm = norm_module(weights.embedding_norm, eps)
+        self.projection = (
+            None
+            if weights.embedding_projection is None
+            else linear_module(weights.embedding_projection)
+        )
+        self.layers = nn.ModuleList(
+            LayerModule(layer, weights.head_dim, weights.activation, eps)
+            for layer in weights.layers
+        )
+        vocabulary, dim = weights.token_embeddings.shape
+        self.up = nn.Parameter(torch.zeros(vocabulary, rank)) if rank else None
+        self.down = nn.Parameter(torch.randn(rank, dim) * dim**-0.5) if rank else None
+
+    @property
+    def stack(self) -> list[LayerModule]:
+        """The layers, from the first to the last."""
+        return cast("list[LayerModule]", list(self.layers))
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """``ids (batch, tokens)`` to the first layer's input."""
+        x = functional.embedding(ids, self.tokens)
+        if self.up is not None and self.down is not None:
+            x = x + functional.embedding(ids, self.up) @ self.down
+        x = self.embedding_norm(x + self.positions[: ids.shape[1]])
+        return x if self.projection is None else cast(Tensor, self.projection(x))
+
+    def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``(batch, dim)`` float32, of unit length if ``normalize``."""
+        x = self.embed(ids)
+        for layer in self.stack:
+            x = layer(x, mask)
+        return self.pool(x.float(), mask)
+
+    def pool(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        pooled = pool(x, mask, self.pooling)
+        if not self.normalize:
+            return pooled
+        return functional.normalize(pooled, dim=1, eps=SMALLEST_NORM)
+
+    def weights(self) -> EncoderWeights:
+        """The weights as plain arrays again."""
+        table = self.tokens
+        if self.up is not None and self.down is not None:
+            table = table + self.up @ self.down
+        projection = self.projection
+        return replace(
+            self.origin,
+            token_embeddings=to_array(table),
+            position_embeddings=to_array(self.positions),
+            token_type_embeddings=None,
+            embedding_norm=LayerNorm(*to_arrays(self.embedding_norm)),
+            embedding_projection=None if projection is None else Linear(*to_arrays(projection)),
+            layers=tuple(layer.weights() for layer in self.stack),
+        )
+
+
+def pool(x: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
+    """``(batch, tokens, dim) -> (batch, dim)``, blind to padding."""
+    if pooling is Pooling.CLS:
+        return x[:, 0]
+    if mask is None:
+        return x.mean(1) if pooling is Pooling.MEAN else x.amax(1)
+    if pooling is Pooling.MAX:
+        return x.masked_fill(~mask[..., None], -torch.inf).amax(1)
+    shares = mask.to(x.dtype) / mask.sum(1, keepdim=True)
+    return (x * shares[..., None]).sum(1)
+
+
+def linear_module(linear: Linear) -> nn.Linear:
+    module = nn.Linear(*linear.weight.shape)
+    return filled(module, linear.weight.T, linear.bias)
+
+
+def norm_module(norm: LayerNorm, eps: float) -> nn.LayerNorm:
+    return filled(nn.LayerNorm(len(norm.weight), eps), norm.weight, norm.bias)
+
+
+def filled(module: Affine, weight: FloatArray, bias: FloatArray) -> Affine:
+    with torch.no_grad():
+        module.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
+        module.bias.copy_(torch.from_numpy(bias))
+    return module
+
+
+def to_arrays(module: nn.Linear | nn.LayerNorm) -> tuple[FloatArray, FloatArray]:
+    """Weight, a matrix turned to ``(in, out)``, and bias."""
+    weight: Tensor = module.weight
+    return to_array(weight.T if weight.ndim == 2 else weight), to_array(module.bias)
+
+
+def to_array(tensor: Tensor) -> FloatArray:
+    array: FloatArray = tensor.detach().float().cpu().numpy()
+    return np.ascontiguousarray(array)

@@ -1,0 +1,67 @@
+"""Unlabelled text for calibration and alignment: files of texts, and short texts drawn from long.
+
+A file holds JSON Lines with a ``text`` (and perhaps a ``title``), or one text a line; ``.gz`` is
+unpacked.
+"""
+
+import gzip
+import json
+import random
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from trimseek.errors import CorpusError
+
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(])")
+SPAN_WORDS = (2, 10)  # as long as the queries people type
+
+
+class Unlabelled(NamedTuple):
+    """One text; the title is empty where the file has none."""
+
+    title: str
+    text: str
+
+
+def read_unlabelled(path: Path) -> list[Unlabelled]:
+    """The texts of a file, empty ones left out; CorpusError if it has none or is not text."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    found = []
+    try:
+        with opener(path, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    found.append(parse(line.strip(), f"{path}:{number}"))
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{path}: cannot be read as text: {error}") from error
+    found = [each for each in found if each.text]
+    if not found:
+        raise CorpusError(f"{path}: no text in it; give one text a line, or JSON Lines with a text")
+    return found
+
+
+def parse(line: str, where: str) -> Unlabelled:
+    if not line.startswith("{"):
+        return Unlabelled("", line)
+    try:
+        row = json.loads(line)
+        return Unlabelled(str(row.get("title") or "").strip(), str(row["text"]).strip())
+    except (ValueError, KeyError, RecursionError) as error:
+        raise CorpusError(f"{where}: not a JSON object with a text: {error}") from error
+
+
+def sentences(text: str) -> list[str]:
+    """A text cut after its sentences."""
+    return [each for each in SENTENCE_END.split(text) if each.strip()]
+
+
+def spans(texts: Sequence[str], count: int, seed: int) -> Iterator[str]:
+    """Runs of 2 to 10 words from random places: what a query is like, where nobody has asked."""
+    chosen = random.Random(seed)  # noqa: S311 - a sample, not a secret
+    for _ in range(count):
+        words = chosen.choice(texts).split()
+        length = min(len(words), chosen.randint(*SPAN_WORDS))
+        start = chosen.randint(0, len(words) - length)
+        yield " ".join(words[start : start + length])

@@ -1,0 +1,152 @@
+"""Optimal brain surgeon against least squares by brute force."""
+
+import itertools
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from encoders.card import LayerShape
+from encoders.checkpoint import Checkpoint
+from encoders.pooling import Pooling
+from encoders.shrink.calibration import cosine_loss, embeddings
+from encoders.shrink.cut import keep_heads, keep_neurons
+from encoders.shrink.module import EncoderModule
+from encoders.shrink.obs import Problem, eliminate, pose, prune, refit
+from encoders.shrink.taylor import prune_by_magnitude
+from encoders.weights import EncoderWeights, Linear
+from tests.tiny import VOCABULARY, tiny_weights
+from trimseek.errors import EncoderError
+
+TINY_RIDGE = 1e-9
+
+
+def calibration(count: int = 200, seed: int = 0) -> list[list[int]]:
+    chosen = random.Random(seed)
+    return [
+        [2, *(chosen.randrange(4, len(VOCABULARY)) for _ in range(chosen.randint(8, 30))), 3]
+        for _ in range(count)
+    ]
+
+
+def small_problem(
+    size: int, units: int = 6, outputs: int = 3
+) -> tuple[Problem, NDArray[np.float64], NDArray[np.float64]]:
+    """A problem, with its inputs (a column of ones last) and wanted outputs."""
+    chosen = np.random.default_rng(3)
+    mixed = chosen.standard_normal((size * units, size * units))
+    inputs = (chosen.standard_normal((80, size * units)) @ mixed).astype(np.float32)
+    wanted = chosen.standard_normal((80, outputs)).astype(np.float32)
+    before = Linear(
+        np.zeros((size * units, outputs), np.float32), np.zeros(outputs, dtype=np.float32)
+    )
+    problem = pose([(torch.from_numpy(inputs), torch.from_numpy(wanted))], before, size, TINY_RIDGE)
+    return problem, np.hstack([inputs, np.ones((80, 1))]).astype(float), wanted.astype(float)
+
+
+def squares(inputs: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:
+    """The least sum of squares there is."""
+    found, *_ = np.linalg.lstsq(inputs, wanted)
+    return float(((inputs @ found - wanted) ** 2).sum())
+
+
+def columns(units: list[int], size: int, total: int) -> list[int]:
+    return [unit * size + i for unit in units for i in range(size)] + [total * size]
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_each_step_takes_the_unit_that_costs_least_by_brute_force(size: int) -> None:
+    problem, inputs, wanted = small_problem(size)
+    found = eliminate(problem)
+    left = list(range(6))
+    for unit, error in zip(found.order, found.errors, strict=True):
+        costs = {
+            each: squares(inputs[:, columns([u for u in left if u != each], size, 6)], wanted)
+            for each in left
+        }
+        assert unit == min(costs, key=lambda each: costs[each])
+        assert error * problem.energy == pytest.approx(costs[unit], rel=1e-5)
+        left.remove(unit)
+    assert found.kept(1) == left
+
+
+def test_steps_that_are_pending_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = eliminate(small_problem(4)[0])
+    monkeypatch.setattr("encoders.shrink.obs.PENDING", 2)
+    assert eliminate(small_problem(4)[0]).order == whole.order
+
+
+@pytest.mark.parametrize("kept", list(itertools.combinations(range(6), 3)))
+def test_a_refit_is_least_squares(kept: tuple[int, ...]) -> None:
+    problem, inputs, wanted = small_problem(2)
+    best, *_ = np.linalg.lstsq(inputs[:, columns(list(kept), 2, 6)], wanted)
+    found = refit(problem, kept)
+    np.testing.assert_allclose(found.weight, best[:-1], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found.bias, best[-1], rtol=1e-3, atol=1e-5)
+
+
+def test_pruning_nothing_changes_nothing(tiny: Checkpoint) -> None:
+    shapes = [LayerShape(4, 64), LayerShape(4, 64)]
+    for found in (
+        prune(tiny.weights, shapes, calibration()),
+        prune_by_magnitude(tiny.weights, shapes),
+    ):
+        for name, array in tiny.weights.arrays().items():
+            np.testing.assert_array_equal(found.arrays()[name], array)
+
+
+def redundant(weights: EncoderWeights) -> EncoderWeights:
+    """Half of the neurons of the second layer say what the others say."""
+    first, second = weights.layers
+    chosen = [*range(32), *range(32)]
+    return replace(weights, layers=(first, keep_neurons(second, chosen)))
+
+
+def test_what_is_redundant_costs_nothing() -> None:
+    weights = redundant(tiny_weights())
+    found = prune(weights, [LayerShape(4, 64), LayerShape(4, 32)], calibration())
+    kept = {tuple(row) for row in found.layers[1].intermediate.weight.T}
+    assert len(kept) == 32  # one of each pair
+    fresh = calibration(50, seed=9)
+    ours, theirs = (
+        embeddings(EncoderModule(each, Pooling.MEAN, normalize=True).eval(), fresh)
+        for each in (found, weights)
+    )
+    assert cosine_loss(ours, theirs) < 1e-5
+
+
+def test_refitting_beats_cutting_the_same_units(tiny: Checkpoint) -> None:
+    shapes = [LayerShape(3, 40), LayerShape(2, 32)]
+    pruned = prune(tiny.weights, shapes, calibration())
+    assert (pruned.heads, pruned.neurons) == ((3, 2), (40, 32))
+    fresh = calibration(50, seed=9)
+    theirs = embeddings(EncoderModule(tiny.weights, Pooling.MEAN, normalize=True).eval(), fresh)
+    losses = [
+        cosine_loss(
+            embeddings(EncoderModule(each, Pooling.MEAN, normalize=True).eval(), fresh), theirs
+        )
+        for each in (pruned, prune_by_magnitude(tiny.weights, shapes))
+    ]
+    assert losses[0] < 0.7 * losses[1]
+
+
+def test_what_cannot_be_pruned_is_said(tiny: Checkpoint) -> None:
+    full = LayerShape(4, 64)
+    with pytest.raises(EncoderError, match="layer 1: cannot keep 0 heads; it has 4"):
+        prune(tiny.weights, [full, LayerShape(0, 64)], calibration())
+    with pytest.raises(EncoderError, match="layer 0: cannot keep 65 neurons; it has 64"):
+        prune(tiny.weights, [LayerShape(4, 65), full], calibration())
+    with pytest.raises(EncoderError, match="3 shapes for 2 layers"):
+        prune(tiny.weights, [full] * 3, calibration())
+    with pytest.raises(EncoderError, match="5 calibration texts of .* too few; give at least 32"):
+        prune(tiny.weights, [full, full], calibration(5))
+
+
+def test_heads_go_whole(tiny: Checkpoint) -> None:
+    layer = keep_heads(tiny.weights.layers[0], [1, 3], 8)
+    np.testing.assert_array_equal(
+        layer.key.weight, tiny.weights.layers[0].key.weight[:, [*range(8, 16), *range(24, 32)]]
+    )
