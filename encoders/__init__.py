@@ -5,8 +5,9 @@ from encoders.catalog import DEFAULT_ENCODER, find_encoder
 from encoders.checkpoint import Checkpoint, read_checkpoint
 from encoders.encoder import DocumentEncoder, Encoded, Encoder, QueryEncoder
 from encoders.folder import open_encoder, write_encoder
-from encoders.graph import Precision, build_graph
+from encoders.graph import build_graph
 from encoders.pooling import Pooling
+from encoders.quantize import Precision, Quantization
 from encoders.weights import EncoderWeights
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "EncoderWeights",
     "Pooling",
     "Precision",
+    "Quantization",
     "QueryEncoder",
     "build_graph",
     "find_encoder",

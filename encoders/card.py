@@ -4,13 +4,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from encoders.graph import Precision
 from encoders.pooling import Pooling
+from encoders.quantize import Precision, Quantization
 from trimseek.errors import EncoderError
 from trimseek.formats import read_versioned
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,16 @@ class EncoderCard:
     normalize: bool
     max_tokens: int
     prompts: dict[str, str]
-    precision: Precision
-    reduced_range: bool
+    quantization: Quantization
     recipe: tuple[str, ...]
     sha256: dict[str, str]
     measured: dict[str, float] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+
+    @property
+    def precision(self) -> Precision:
+        """Of the matrix products."""
+        return self.quantization.matrices
 
 
 def space_id(base_sha256: str, pooling: Pooling, *, normalize: bool) -> str:
@@ -65,8 +70,13 @@ def read_card(path: Path) -> EncoderCard:
     try:
         fields["layers"] = tuple(LayerShape(**layer) for layer in fields["layers"])
         fields["pooling"] = Pooling(fields["pooling"])
-        fields["precision"] = Precision(fields["precision"])
+        fields["quantization"] = read_quantization(fields["quantization"])
         fields["recipe"] = tuple(fields["recipe"])
         return EncoderCard(**fields)
     except (KeyError, ValueError, TypeError) as error:
         raise EncoderError(f"{path}: damaged: {error}") from error
+
+
+def read_quantization(fields: dict[str, Any]) -> Quantization:
+    precisions = {name: Precision(fields[name]) for name in ("matrices", "table")}
+    return Quantization(**(fields | precisions | {"kept": tuple(fields["kept"])}))

@@ -16,7 +16,7 @@ from encoders.checkpoint import is_checkpoint, read_checkpoint
 from encoders.cpu import needs_reduced_range
 from encoders.fetch import fetch
 from encoders.folder import is_encoder_folder, open_encoder, write_encoder
-from encoders.graph import Precision
+from encoders.quantize import Precision, Quantization
 from trimseek.atomic import make_folder, sha256_of
 from trimseek.console import note
 from trimseek.errors import EncoderError
@@ -25,7 +25,7 @@ from trimseek.settings import load_settings
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 DEFAULT_ENCODER = "minilm-int8"
 # Rises when the graph that a checkpoint becomes changes, so that cached encoders are remade.
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 
 
 def find_encoder(name: str) -> Path:
@@ -44,7 +44,9 @@ def find_encoder(name: str) -> Path:
         if not is_intact(folder):
             checkpoint = find_checkpoint(base)
             note(f"building the {precision.value} encoder of {base} ...")
-            write_encoder(read_checkpoint(checkpoint, base), folder, precision)
+            write_encoder(
+                read_checkpoint(checkpoint, base), folder, Quantization.everywhere(precision)
+            )
     return folder
 
 

@@ -1,11 +1,14 @@
 """An encoder folder: encoder.json, tokenizer.json, weights.safetensors, model.onnx."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from encoders.card import EncoderCard, LayerShape, read_card, space_id, write_card
-from encoders.checkpoint import Checkpoint
+from encoders.checkpoint import Checkpoint, load_tokenizer
 from encoders.cpu import needs_reduced_range
-from encoders.graph import Precision, build_graph
+from encoders.graph import build_graph
+from encoders.quantize import Precision, Quantization
 from encoders.weights import EncoderWeights, load_weights, save_weights
 from trimseek.atomic import atomic_folder, sha256_of
 from trimseek.errors import EncoderError
@@ -20,12 +23,20 @@ def is_encoder_folder(folder: Path) -> bool:
     return (folder / CARD).is_file()
 
 
-def write_encoder(checkpoint: Checkpoint, folder: Path, precision: Precision) -> EncoderCard:
+def write_encoder(
+    checkpoint: Checkpoint,
+    folder: Path,
+    quantization: Quantization,
+    recipe: Sequence[str] = (),
+    measured: Mapping[str, float] | None = None,
+) -> EncoderCard:
     """Build the graph of a checkpoint and write an encoder folder, wholly or not at all.
 
+    ``checkpoint``'s weights may be shrunk ones: ``recipe`` says in words how its base became them.
     int8 weights are kept to 7 bits where this CPU needs it (``encoders.quantize``).
     """
-    reduced = precision is Precision.INT8 and needs_reduced_range()
+    in_int8 = quantization.matrices is Precision.INT8
+    quantization = replace(quantization, reduced_range=in_int8 and needs_reduced_range())
     weights = checkpoint.weights
     with atomic_folder(folder) as temporary:
         checkpoint.tokenizer.save(str(temporary / TOKENIZER))
@@ -34,8 +45,7 @@ def write_encoder(checkpoint: Checkpoint, folder: Path, precision: Precision) ->
             weights,
             pooling=checkpoint.pooling,
             normalize=checkpoint.normalize,
-            precision=precision,
-            reduced_range=reduced,
+            quantization=quantization,
         )
         (temporary / GRAPH).write_bytes(graph.SerializeToString())
         card = EncoderCard(
@@ -50,13 +60,29 @@ def write_encoder(checkpoint: Checkpoint, folder: Path, precision: Precision) ->
             normalize=checkpoint.normalize,
             max_tokens=checkpoint.max_tokens,
             prompts=checkpoint.prompts,
-            precision=precision,
-            reduced_range=reduced,
-            recipe=(f"read {checkpoint.name}", f"precision {precision.value}"),
+            quantization=quantization,
+            recipe=(f"read {checkpoint.name}", *recipe, f"store as {quantization}"),
             sha256={name: sha256_of(temporary / name) for name in (TOKENIZER, WEIGHTS, GRAPH)},
+            measured=dict(measured or {}),
         )
         write_card(card, temporary / CARD)
     return card
+
+
+def as_checkpoint(folder: Path) -> Checkpoint:
+    """An encoder folder as what it was made from, with its own float weights: to shrink further."""
+    card = open_encoder(folder)
+    return Checkpoint(
+        name=card.base,
+        sha256=card.base_sha256,
+        architecture=card.architecture,
+        weights=read_weights(folder),
+        tokenizer=load_tokenizer(folder / TOKENIZER),
+        pooling=card.pooling,
+        normalize=card.normalize,
+        max_tokens=card.max_tokens,
+        prompts=card.prompts,
+    )
 
 
 def open_encoder(folder: Path) -> EncoderCard:

@@ -6,7 +6,6 @@ attention that masks padding).
 """
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,17 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from encoders.pooling import Pooling
-from encoders.quantize import Quantized, quantize_columns, quantize_rows
+from encoders.quantize import (
+    BLOCK,
+    NIBBLE_ZERO,
+    WHOLE_ROW,
+    Precision,
+    Quantization,
+    pack_nibbles,
+    quantize_matrix,
+    quantize_nibbles,
+    quantize_rows,
+)
 from encoders.weights import EncoderWeights, FloatArray, LayerNorm, LayerWeights, Linear
 
 OPSET = 20
@@ -23,13 +32,7 @@ IR_VERSION = 10
 CONTRIB = "com.microsoft"
 SMALLEST_NORM = 1e-12
 MASKED_OUT = -1e9
-
-
-class Precision(str, Enum):
-    """What the matrix products and the token table are stored in."""
-
-    FLOAT32 = "float32"
-    INT8 = "int8"
+INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level
 
 
 def build_graph(
@@ -37,8 +40,7 @@ def build_graph(
     *,
     pooling: Pooling,
     normalize: bool,
-    precision: Precision,
-    reduced_range: bool = False,
+    quantization: Quantization,
     token_types: bool = False,
 ) -> onnx.ModelProto:
     """The graph ``(input_ids, attention_mask) (batch, tokens) int64 -> embedding (batch, dim)``.
@@ -46,15 +48,14 @@ def build_graph(
     Without ``token_types`` every token is of type 0, whose embedding is folded into the
     positions'; with it the graph takes a third input ``token_type_ids``.
     """
-    return GraphBuilder(precision, reduced_range).build(weights, pooling, normalize, token_types)
+    return GraphBuilder(quantization).build(weights, pooling, normalize, token_types)
 
 
 class GraphBuilder:
     """Collects nodes and constants; a value is known by its name."""
 
-    def __init__(self, precision: Precision, reduced_range: bool) -> None:
-        self.precision = precision
-        self.reduced_range = reduced_range
+    def __init__(self, quantization: Quantization) -> None:
+        self.quantization = quantization
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
 
@@ -64,7 +65,7 @@ class GraphBuilder:
         x = self.embed(weights, token_types)
         mask = self.node("Cast", "attention_mask", to=TensorProto.INT32)
         for i, layer in enumerate(weights.layers):
-            x = self.layer(f"layer{i}", layer, weights, x, mask)
+            x = self.layer(f"layers.{i}", layer, weights, x, mask)
         pooled = self.pool(x, pooling)
         self.nodes.append(
             helper.make_node(
@@ -153,27 +154,72 @@ class GraphBuilder:
         return self.node("Div", x, self.node("Max", length, smallest))
 
     def linear(self, name: str, linear: Linear, x: str) -> str:
-        if self.precision is Precision.FLOAT32:
-            product = self.node("MatMul", x, self.constant(f"{name}.weight", linear.weight))
-            return self.node("Add", product, self.constant(f"{name}.bias", linear.bias))
-        weight, scale = self.quantized(
-            name, quantize_columns(linear.weight, reduced=self.reduced_range)
-        )
-        zero = self.constant(f"{name}.zero", np.zeros(linear.bias.shape, np.int8))
+        kept = name in self.quantization.kept
+        precision = Precision.FLOAT32 if kept else self.quantization.matrices
         bias = self.constant(f"{name}.bias", linear.bias)
-        return self.node("DynamicQuantizeMatMul", x, weight, scale, zero, bias, domain=CONTRIB)
+        if precision is Precision.INT8:
+            return self.int8_product(name, linear.weight, x, bias)
+        if precision is Precision.INT4:
+            product = self.int4_product(name, linear.weight, x)
+        else:
+            product = self.node("MatMul", x, self.constant(f"{name}.weight", linear.weight))
+        return self.node("Add", product, bias)
+
+    def int8_product(self, name: str, weight: FloatArray, x: str, bias: str) -> str:
+        values, scale, zero = quantize_matrix(
+            weight,
+            symmetric=self.quantization.symmetric,
+            per_channel=self.quantization.per_channel,
+            reduced=self.quantization.reduced_range,
+        )
+        return self.node(
+            "DynamicQuantizeMatMul",
+            x,
+            self.constant(f"{name}.int8", values),
+            self.constant(f"{name}.scale", scale),
+            self.constant(f"{name}.zero", zero),
+            bias,
+            domain=CONTRIB,
+        )
+
+    def int4_product(self, name: str, weight: FloatArray, x: str) -> str:
+        rows, columns = weight.shape
+        values, scale, _ = quantize_nibbles(np.ascontiguousarray(weight.T), BLOCK)
+        packed = np.full((columns, scale.shape[1] * BLOCK), NIBBLE_ZERO, np.uint8)
+        packed[:, :rows] = values
+        blocks = pack_nibbles(packed).reshape(columns, scale.shape[1], BLOCK // 2)
+        return self.node(
+            "MatMulNBits",
+            x,
+            self.constant(f"{name}.int4", blocks),
+            self.constant(f"{name}.scale", scale.ravel()),
+            domain=CONTRIB,
+            K=rows,
+            N=columns,
+            bits=4,
+            block_size=BLOCK,
+            accuracy_level=INT8_ACTIVATIONS,
+        )
 
     def look_up(self, name: str, table: FloatArray) -> str:
-        if self.precision is Precision.FLOAT32:
+        precision = self.quantization.table
+        if precision is Precision.FLOAT32:
             return self.node("Gather", self.constant(name, table), "input_ids")
-        rows, scale = self.quantized(name, quantize_rows(table))
-        picked = self.node("Cast", self.node("Gather", rows, "input_ids"), to=TensorProto.FLOAT)
-        return self.node("Mul", picked, self.node("Gather", scale, "input_ids"))
-
-    def quantized(self, name: str, pair: Quantized) -> tuple[str, str]:
-        return (
-            self.constant(f"{name}.int8", pair.values),
-            self.constant(f"{name}.scale", pair.scale),
+        if precision is Precision.INT8:
+            bits, (values, scale, _) = 8, quantize_rows(table)
+        else:
+            bits, (values, scale, _) = 4, quantize_nibbles(table, WHOLE_ROW)
+            values = pack_nibbles(values)
+        return self.node(
+            "GatherBlockQuantized",
+            self.constant(f"{name}.int{bits}", values),
+            "input_ids",
+            self.constant(f"{name}.scale", scale),
+            domain=CONTRIB,
+            bits=bits,
+            gather_axis=0,
+            quantize_axis=1,
+            block_size=WHOLE_ROW,
         )
 
     def activate(self, x: str, activation: str) -> str:

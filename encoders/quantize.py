@@ -1,15 +1,28 @@
-"""Symmetric int8 quantization of weights: the affine formula, once.
+"""Quantization: the affine formula, once, and the number formats of an encoder.
 
-A real number r is stored as q = clip(round(r / s) + z, lo, hi) and read back as s * (q - z)
-(Jacob et al. 2018). Weights are symmetric: z = 0, so q is int8 in
-[-127, 127] and s = max|r| / 127. -128 is left out, so that the range is the same on both sides.
-Activations are quantized by onnxruntime's DynamicQuantizeLinear, per tensor at run time: uint8 in
-[0, 255], s = (max - min) / 255 over a range that includes 0, z = round(-min / s).
+A real number r is stored as an integer q with a scale s and a zero point z (Jacob et al. 2018):
 
-``reduced``: 7 bits, [-64, 64]. CPUs with AVX2 or AVX512 but without VNNI add two uint8 * int8
+    q = clip(round(r / s) + z, low, high)            r is read back as s (q - z)
+
+| numbers | q | s | z |
+|---|---|---|---|
+| int8 matrix, symmetric | int8, [-127, 127] | max abs(r) / 127 | 0 |
+| int8 matrix, asymmetric | uint8, [0, 255] | (max - min) / 255, 0 in it | round(-min / s) |
+| int8 table, of each row | uint8, [1, 255] | max abs(r) / 127 | 128 |
+| int4 matrix or table, of each block of a column or row | 4 bits, [0, 15] | the best of some | 8 |
+| activations, at run time, per tensor | uint8, [0, 255] | (max - min) / 255 | round(-min / s) |
+
+A matrix has a scale for each output channel, or one for all. -128 is left out of the symmetric
+range, so that it is the same on both sides. The best scale of a 4-bit block is that of least
+squared error among shares of max abs(r) / 7: most numbers are small, and clipping the largest a
+little makes all others finer.
+
+``reduced_range``: 7 bits, [-64, 64]. CPUs with AVX2 or AVX512 but without VNNI add two uint8 * int8
 products in 16 bits with saturation: 2 * 255 * 64 = 32640 still fits, 2 * 255 * 127 does not.
 """
 
+from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
@@ -19,31 +32,123 @@ from encoders.weights import FloatArray
 
 FULL_RANGE = 127
 REDUCED_RANGE = 64
+BLOCK = 32  # of an int4 matrix's column: MatMulNBits' own
+WHOLE_ROW = 512  # a block of a table that is longer than a row: one scale for each
+NIBBLE_ZERO = 8
+SHARES = np.linspace(0.7, 1.15, 19, dtype=np.float32)  # of max abs(r) / 7
+
+
+class Precision(str, Enum):
+    """What the matrix products and the token table are stored in."""
+
+    FLOAT32 = "float32"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How an encoder's numbers are stored.
+
+    ``matrices``: int8 is multiplied as int8, with activations quantized at run time; int4 is
+    stored in blocks, weights only. ``table``: the token embeddings. ``symmetric`` and
+    ``per_channel`` are int8 matrices'. ``kept``: matrices that stay float32, by their names in
+    ``EncoderWeights.arrays`` without ``.weight``; a layer's query, key and value are one matrix,
+    ``layers.0.qkv``.
+    """
+
+    matrices: Precision = Precision.INT8
+    table: Precision = Precision.INT8
+    symmetric: bool = True
+    per_channel: bool = True
+    reduced_range: bool = False
+    kept: tuple[str, ...] = ()
+
+    @classmethod
+    def everywhere(cls, precision: Precision) -> "Quantization":
+        """Matrices and table alike."""
+        return cls(matrices=precision, table=precision)
+
+    def __str__(self) -> str:
+        found = [f"{self.matrices.value} matrices", f"{self.table.value} token table"]
+        if self.matrices is Precision.INT8:
+            found[0] += " (" + ", ".join(self.details()) + ")"
+        if self.kept:
+            found.append(f"float32 {', '.join(self.kept)}")
+        return "; ".join(found)
+
+    def details(self) -> tuple[str, ...]:
+        return (
+            "symmetric" if self.symmetric else "asymmetric",
+            "per channel" if self.per_channel else "per tensor",
+            *(["7 bits"] if self.reduced_range else []),
+        )
 
 
 class Quantized(NamedTuple):
-    """``values`` int8 and ``scale`` float32, which broadcasts: real = values * scale."""
+    """Integers with scale and zero point, which broadcast: real = scale * (values - zero)."""
 
-    values: NDArray[np.int8]
+    values: NDArray[np.integer]
     scale: FloatArray
+    zero: NDArray[np.integer]
 
 
-def quantize_columns(weight: FloatArray, *, reduced: bool = False) -> Quantized:
-    """Quantize a ``(in, out)`` matrix per output channel; scale ``(out,)``."""
-    return quantize(weight, axis=0, limit=REDUCED_RANGE if reduced else FULL_RANGE)
+def quantize_matrix(
+    weight: FloatArray, *, symmetric: bool = True, per_channel: bool = True, reduced: bool = False
+) -> Quantized:
+    """Quantize ``(in, out)`` to 8 bits; scale and zero ``(out,)``, or ``(1,)`` for the whole."""
+    axis = 0 if per_channel else None
+    if symmetric:
+        limit = REDUCED_RANGE if reduced else FULL_RANGE
+        scale = scale_of(np.abs(weight).max(axis=axis, keepdims=True), limit)
+        values = np.clip(np.rint(weight / scale), -limit, limit).astype(np.int8)
+        return Quantized(values, scale.ravel(), np.zeros(scale.size, np.int8))
+    limit = 2 * REDUCED_RANGE if reduced else 2 * FULL_RANGE + 1
+    low = np.minimum(weight.min(axis=axis, keepdims=True), 0)
+    high = np.maximum(weight.max(axis=axis, keepdims=True), 0)
+    scale = scale_of(high - low, limit)
+    zero = np.rint(-low / scale).astype(np.uint8)
+    values = np.clip(np.rint(weight / scale) + zero, 0, limit).astype(np.uint8)
+    return Quantized(values, scale.ravel(), zero.ravel())
 
 
 def quantize_rows(table: FloatArray) -> Quantized:
-    """Quantize an embedding table ``(rows, dim)`` per row; scale ``(rows, 1)``.
+    """Quantize an embedding table ``(rows, dim)`` to 8 bits per row; scale ``(rows, 1)``.
 
     A table is looked up and not multiplied, so that its range need not be reduced.
     """
-    values, scale = quantize(table, axis=1, limit=FULL_RANGE)
-    return Quantized(values, scale[:, None])
+    scale = scale_of(np.abs(table).max(axis=1, keepdims=True), FULL_RANGE)
+    zero = FULL_RANGE + 1
+    values = (np.clip(np.rint(table / scale), -FULL_RANGE, FULL_RANGE) + zero).astype(np.uint8)
+    return Quantized(values, scale, np.array(zero, np.uint8))
 
 
-def quantize(array: FloatArray, axis: int, limit: int) -> Quantized:
-    largest = np.abs(array).max(axis=axis, keepdims=True)
-    scale = np.where(largest > 0, largest / limit, 1.0).astype(np.float32)
-    values = np.clip(np.rint(array / scale), -limit, limit).astype(np.int8)
-    return Quantized(values, scale.squeeze(axis))
+def quantize_nibbles(array: FloatArray, block: int) -> Quantized:
+    """Quantize ``(rows, n)`` to 4 bits in blocks along its rows; scale ``(rows, blocks)``.
+
+    Values are unpacked, a byte each. The last block of a row may be shorter.
+    """
+    rows, n = array.shape
+    padded = np.zeros((rows, -(-n // block) * block), np.float32)
+    padded[:, :n] = array
+    blocks = padded.reshape(rows, -1, block)
+    largest = scale_of(np.abs(blocks).max(axis=2), NIBBLE_ZERO - 1)
+    best, error = largest, np.full(largest.shape, np.inf, np.float32)
+    for share in SHARES:
+        scale = largest * share
+        q = np.clip(np.rint(blocks / scale[..., None]), -NIBBLE_ZERO, NIBBLE_ZERO - 1)
+        squares = np.square(q * scale[..., None] - blocks).sum(axis=2)
+        best, error = np.where(squares < error, scale, best), np.minimum(squares, error)
+    q = np.clip(np.rint(blocks / best[..., None]), -NIBBLE_ZERO, NIBBLE_ZERO - 1) + NIBBLE_ZERO
+    values = q.reshape(rows, -1)[:, :n].astype(np.uint8)
+    return Quantized(values, best, np.array(NIBBLE_ZERO, np.uint8))
+
+
+def pack_nibbles(values: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Two of 4 bits in each byte, the first in the low half; the last axis must be even."""
+    return (values[..., 0::2] | (values[..., 1::2] << 4)).astype(np.uint8)
+
+
+def scale_of(largest: FloatArray, limit: int) -> FloatArray:
+    scale: FloatArray = np.where(largest > 0, largest / limit, 1.0).astype(np.float32)
+    return scale

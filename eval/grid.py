@@ -8,7 +8,7 @@ from typing import NamedTuple
 from encoders.card import EncoderCard
 from encoders.catalog import find_checkpoint, find_encoder
 from encoders.folder import open_encoder
-from encoders.graph import Precision
+from encoders.quantize import Precision
 from eval.contenders import base_checkpoint, check_peers
 from eval.measures import DEFAULT_MEASURES, Measure, parse_measure
 from eval.retrieval import EXACT, check_kinds

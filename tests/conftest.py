@@ -12,7 +12,7 @@ import pytest
 from encoders import DocumentEncoder, find_encoder, write_encoder
 from encoders.catalog import find_checkpoint
 from encoders.checkpoint import Checkpoint
-from encoders.graph import Precision
+from encoders.quantize import Precision, Quantization
 from indexer import Ingest, IngestReport, open_corpus
 from tests.tiny import tiny_checkpoint
 
@@ -45,7 +45,7 @@ def tiny() -> Checkpoint:
 @pytest.fixture(scope="session")
 def tiny_encoder(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoders") / "tiny"
-    write_encoder(tiny, folder, Precision.FLOAT32)
+    write_encoder(tiny, folder, Quantization.everywhere(Precision.FLOAT32))
     return folder
 
 
@@ -53,7 +53,7 @@ def tiny_encoder(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> 
 def other_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny encoder of another space."""
     folder = tmp_path_factory.mktemp("encoders") / "other"
-    write_encoder(tiny_checkpoint(seed=1), folder, Precision.FLOAT32)
+    write_encoder(tiny_checkpoint(seed=1), folder, Quantization.everywhere(Precision.FLOAT32))
     return folder
 
 

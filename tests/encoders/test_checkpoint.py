@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from encoders import DocumentEncoder, Precision, read_checkpoint, write_encoder
+from encoders import DocumentEncoder, Precision, Quantization, read_checkpoint, write_encoder
 from encoders.checkpoint import Checkpoint
 from encoders.encoder import pad
 from encoders.families import FAMILIES
@@ -42,7 +42,7 @@ def reference(model: Any, checkpoint: Checkpoint, texts: list[str]) -> FloatArra
 
 
 def encode(checkpoint: Checkpoint, folder: Path, texts: list[str]) -> FloatArray:
-    write_encoder(checkpoint, folder, Precision.FLOAT32)
+    write_encoder(checkpoint, folder, Quantization.everywhere(Precision.FLOAT32))
     return DocumentEncoder(folder).encode(texts).vectors
 
 
@@ -205,7 +205,7 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
 
 
 def test_weights_survive_a_round_trip(tiny: Checkpoint, tmp_path: Path) -> None:
-    write_encoder(tiny, tmp_path / "e", Precision.INT8)
+    write_encoder(tiny, tmp_path / "e", Quantization.everywhere(Precision.INT8))
     found = read_weights(tmp_path / "e")
     assert found.heads == (4, 4)
     assert found.activation == "gelu"

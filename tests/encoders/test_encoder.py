@@ -7,7 +7,7 @@ import pytest
 from encoders import DocumentEncoder, QueryEncoder, find_encoder, write_encoder
 from encoders.batches import token_batches
 from encoders.card import read_card
-from encoders.graph import Precision
+from encoders.quantize import Precision, Quantization
 from encoders.tokens import TextTokenizer
 from tests.tiny import MAX_TOKENS, tiny_checkpoint, tiny_tokenizer
 from trimseek.errors import EncoderError
@@ -46,7 +46,9 @@ def test_an_absurd_text_is_cut_before_it_is_tokenized(tiny_encoder: Path) -> Non
 
 def test_prompts_depend_on_the_role(tmp_path: Path) -> None:
     prompts = {"query": "number: ", "document": ""}
-    write_encoder(tiny_checkpoint(prompts=prompts), tmp_path / "e", Precision.FLOAT32)
+    write_encoder(
+        tiny_checkpoint(prompts=prompts), tmp_path / "e", Quantization.everywhere(Precision.FLOAT32)
+    )
     query, document = QueryEncoder(tmp_path / "e"), DocumentEncoder(tmp_path / "e")
     asked = query.encode(["a file"]).vectors
     np.testing.assert_allclose(asked, document.encode(["number: a file"]).vectors, atol=1e-6)

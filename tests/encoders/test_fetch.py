@@ -13,7 +13,7 @@ import pytest
 from encoders.base_models import BaseModel
 from encoders.catalog import cache_key, find_checkpoint, find_encoder, split_precision
 from encoders.fetch import fetch, from_wheel
-from encoders.graph import Precision
+from encoders.quantize import Precision
 from tests.conftest import Run
 from tests.tiny import save_hugging_face
 from trimseek.atomic import sha256_of

@@ -8,19 +8,21 @@ import pytest
 
 from encoders.checkpoint import Checkpoint
 from encoders.encoder import pad
-from encoders.graph import Precision, build_graph
+from encoders.graph import build_graph
 from encoders.pooling import Pooling
+from encoders.quantize import Precision, Quantization
 from encoders.tokens import Tokens
 from encoders.weights import FloatArray
 from tests.tiny import tiny_weights
 
+FLOAT32 = Quantization.everywhere(Precision.FLOAT32)
 BATCH = [Tokens([2, 5, 9, 30, 3], False), Tokens([2, 7, 3], False), Tokens([2, 40, 41, 3], False)]
 
 
 def run(weights: Any, texts: list[Tokens], pooling: Pooling = Pooling.MEAN, **build: Any) -> Any:
     extra = build.pop("inputs", {})
     build.setdefault("normalize", False)
-    build.setdefault("precision", Precision.FLOAT32)
+    build.setdefault("quantization", FLOAT32)
     graph = build_graph(weights, pooling=pooling, **build)
     session = onnxruntime.InferenceSession(graph.SerializeToString())
     ids, mask = pad(texts)
@@ -93,9 +95,39 @@ def test_token_types_are_an_input_when_asked_for(tiny: Checkpoint) -> None:
     assert np.abs(ones - zeros).max() > 0.01
 
 
-@pytest.mark.parametrize("reduced", [False, True])
-def test_int8_stays_close_to_float32(reduced: bool, tiny: Checkpoint) -> None:
+INT8 = Quantization()
+
+
+@pytest.mark.parametrize(
+    ("quantization", "least"),
+    [
+        (INT8, 0.995),
+        (replace(INT8, reduced_range=True), 0.99),
+        (replace(INT8, symmetric=False), 0.99),
+        (replace(INT8, symmetric=False, reduced_range=True), 0.99),
+        (replace(INT8, per_channel=False), 0.99),
+        (replace(INT8, table=Precision.INT4), 0.97),
+        (replace(INT8, table=Precision.FLOAT32), 0.995),
+        (Quantization.everywhere(Precision.INT4), 0.9),
+        (replace(INT8, kept=("layers.0.qkv", "layers.1.output")), 0.995),
+    ],
+    ids=str,
+)
+def test_every_storage_stays_close_to_float32(
+    quantization: Quantization, least: float, tiny: Checkpoint
+) -> None:
     exact = run(tiny.weights, BATCH, normalize=True)
-    int8 = run(tiny.weights, BATCH, normalize=True, precision=Precision.INT8, reduced_range=reduced)
-    assert (exact * int8).sum(1).min() > 0.99
-    assert not np.array_equal(exact, int8)
+    stored = run(tiny.weights, BATCH, normalize=True, quantization=quantization)
+    assert (exact * stored).sum(1).min() > least
+    assert not np.array_equal(exact, stored)
+
+
+def test_what_is_kept_in_float_is_not_quantized(tiny: Checkpoint) -> None:
+    names = [
+        f"layers.{i}.{part}"
+        for i in range(2)
+        for part in ("qkv", "attention_output", "intermediate", "output")
+    ]
+    all_kept = Quantization(Precision.INT8, Precision.FLOAT32, kept=tuple(names))
+    exact = run(tiny.weights, BATCH)
+    np.testing.assert_array_equal(run(tiny.weights, BATCH, quantization=all_kept), exact)

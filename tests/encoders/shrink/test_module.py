@@ -9,8 +9,8 @@ import torch
 
 from encoders import QueryEncoder, write_encoder
 from encoders.checkpoint import Checkpoint
-from encoders.graph import Precision
 from encoders.pooling import Pooling
+from encoders.quantize import Precision, Quantization
 from encoders.shrink.calibration import batches, embeddings
 from encoders.shrink.cut import keep_heads, keep_layers, keep_neurons
 from encoders.shrink.module import EncoderModule
@@ -33,7 +33,9 @@ def test_a_pruned_module_gives_what_its_graph_gives(
     tiny: Checkpoint, pooling: Pooling, tmp_path: Path
 ) -> None:
     checkpoint = replace(tiny, weights=uneven(tiny.weights), pooling=pooling)
-    card = write_encoder(checkpoint, tmp_path / "uneven", Precision.FLOAT32)
+    card = write_encoder(
+        checkpoint, tmp_path / "uneven", Quantization.everywhere(Precision.FLOAT32)
+    )
     assert [(shape.heads, shape.neurons) for shape in card.layers] == [(2, 3), (1, 64)]
     encoder = QueryEncoder(tmp_path / "uneven")
     ids = [text.ids for text in encoder.tokenizer.encode(TEXTS)]
