@@ -42,7 +42,7 @@ def write_encoder(
         checkpoint.tokenizer.save(str(temporary / TOKENIZER))
         save_weights(weights, temporary / WEIGHTS)
         graph = build_graph(
-            weights,
+            cut_positions(weights, checkpoint.max_tokens),
             pooling=checkpoint.pooling,
             normalize=checkpoint.normalize,
             quantization=quantization,
@@ -67,6 +67,11 @@ def write_encoder(
         )
         write_card(card, temporary / CARD)
     return card
+
+
+def cut_positions(weights: EncoderWeights, max_tokens: int) -> EncoderWeights:
+    """Without the positions that no text reaches."""
+    return replace(weights, position_embeddings=weights.position_embeddings[:max_tokens])
 
 
 def as_checkpoint(folder: Path) -> Checkpoint:

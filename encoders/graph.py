@@ -93,7 +93,7 @@ class GraphBuilder:
         positions, types = weights.position_embeddings, weights.token_type_embeddings
         if types is not None and not token_types:
             positions = positions + types[0]
-        table = self.constant("position_embeddings", positions)
+        table = self.positions(positions)
         length = self.node("Shape", "input_ids", start=1, end=2)
         start = self.constant("zero", np.zeros(1, np.int64))
         x = self.node("Add", x, self.node("Slice", table, start, length))
@@ -221,6 +221,17 @@ class GraphBuilder:
             quantize_axis=1,
             block_size=WHOLE_ROW,
         )
+
+    def positions(self, table: FloatArray) -> str:
+        """The table of positions; what reads 8 bits back is done once, when the graph is loaded."""
+        if self.quantization.table is Precision.FLOAT32:
+            return self.constant("position_embeddings", table)
+        values, scale, zero = quantize_rows(table)
+        name = "position_embeddings"
+        numbers = self.node("Cast", self.constant(f"{name}.int8", values), to=TensorProto.FLOAT)
+        middle = self.constant(f"{name}.zero", zero.astype(np.float32))
+        centred = self.node("Sub", numbers, middle)
+        return self.node("Mul", centred, self.constant(f"{name}.scale", scale))
 
     def activate(self, x: str, activation: str) -> str:
         if activation == "relu":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from encoders.cached import embed, text_hash
 from encoders.cpu import cpu_flags, cpu_name, int8_flags, int8_path
 from encoders.folder import TOKENIZER
 from encoders.tokens import TextTokenizer
@@ -21,7 +22,6 @@ from encoders.weights import FloatArray
 from eval.agreement import Ranking, agreement
 from eval.collection import TestCollection
 from eval.contenders import Contender, OurContender, open_peers
-from eval.embeddings import embed, text_hash
 from eval.grid import Grid
 from eval.measures import depth_of, measure_run
 from eval.results import (

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from encoders.cached import fingerprint
 from encoders.card import EncoderCard
 from encoders.checkpoint import read_checkpoint
 from encoders.cost import multiply_accumulates
@@ -207,13 +208,6 @@ class Worker:
         self._words.seek(0)
         last = " ".join(self._words.read().split())[-LAST_WORDS:]
         return f"{self.name}: its process ended with status {status}: {last or 'without a word'}"
-
-
-def fingerprint(card: EncoderCard) -> str:
-    """What an encoder's vectors depend on: its files, its limits, this CPU's int8 arithmetic."""
-    parts = (card.sha256, card.max_tokens, card.prompts, card.precision, int8_path().value)
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"{card.name}-{digest[:16]}"
 
 
 def peers_python() -> Path:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from encoders.cached import text_hash
 from eval.bench import bench
 from eval.collection import TestCollection, read_collection
-from eval.embeddings import text_hash
 from eval.grid import plan
 from eval.results import BenchReport, from_json
 from indexer.corpus import SAMPLE

@@ -8,35 +8,31 @@ over candidates c, the teacher's vectors of passages near the texts of the batch
 embeddings as in Reimers & Gurevych 2020, with the ranking term of KALE (Wang et al. 2023).
 """
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
 from encoders.batches import token_batches
+from encoders.checkpoint import Checkpoint
+from encoders.cpu import cpu_flags
 from encoders.shrink.calibration import Ids, padded
+from encoders.shrink.lessons import Lessons, length_batches
 from encoders.shrink.module import EncoderModule
-from encoders.weights import FloatArray
-from trimseek.atomic import atomic_file
-from trimseek.errors import EncoderError
+from encoders.shrink.training_state import Validation, load_state, save_state
+from encoders.weights import EncoderWeights, FloatArray
 
 PATIENCE = 6  # validations without a better one until training ends
 OVERLAP = 10
+LOSS_DECAY = 0.02  # of the moving mean that is reported
 TOKENS = 8192  # of a validation batch
-PROBES = 8
-SEARCHED = 16_384
-ITSELF = 0.9999  # cosine
 
 
 @dataclass(frozen=True)
@@ -45,8 +41,9 @@ class AlignmentSettings:
 
     ``minutes``: wall-clock budget, or instead ``steps``, which can be repeated exactly. Over it
     the learning rate falls along a half cosine from ``learning_rate`` to nothing, after
-    ``warm_up`` of it. ``ranking``: weight of the ranking term,
-    with ``temperature`` tau and ``neighbours`` candidates for each text.
+    ``warm_up`` of it. ``ranking``: weight of the ranking term, with ``temperature`` tau and
+    ``neighbours`` candidates for each text. ``table_rank``: of the change to the token table
+    (``EncoderModule``). ``validate_every``: minutes.
     """
 
     minutes: float
@@ -56,48 +53,16 @@ class AlignmentSettings:
     warm_up: float = 0.02
     weight_decay: float = 0.01
     clip: float = 1.0
-    ranking: float = 1.0
+    ranking: float = 0.02
     temperature: float = 0.05
     neighbours: int = 4
-    validate_every: float = 5.0
+    table_rank: int = 64
+    validate_every: float = 3.0
     seed: int = 0
 
 
-class TrainingTexts(NamedTuple):
-    """Token ids of each text, and the teacher's vectors ``(n, dim)`` float16 or float32.
-
-    ``bank``: the teacher's vectors of candidates; ``near``: positions in it ``(n, neighbours)``.
-    """
-
-    ids: Sequence[Ids]
-    vectors: NDArray[np.floating]
-    bank: NDArray[np.floating]
-    near: NDArray[np.int32]
-
-
-def length_batches(
-    lengths: Sequence[int], size: int, chosen: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
-    """Positions in batches of equal length as far as possible, shuffled; endless."""
-    known = np.asarray(lengths)
-    while True:
-        order = np.lexsort((chosen.random(len(known)), known))
-        batches = [order[i : i + size] for i in range(0, len(order), size)]
-        for i in chosen.permutation(len(batches)):
-            yield batches[i]
-
-
-class Validation(NamedTuple):
-    """On held-out texts: mean cosine to the teacher, and overlap of the 10 nearest of the bank."""
-
-    step: int
-    seconds: float
-    cosine: float
-    overlap: float
-
-
 class Aligner:
-    """Trains ``module`` on ``texts``; ``run`` to the end of the budget.
+    """Trains ``module`` on ``lessons``; ``run`` to the end of the budget.
 
     ``checkpoint``: a file that an interrupted training goes on from. ``half``: matrix products
     in bfloat16 (on a GPU, or a CPU that has them).
@@ -106,8 +71,7 @@ class Aligner:
     def __init__(
         self,
         module: EncoderModule,
-        texts: TrainingTexts,
-        held_out: TrainingTexts,
+        lessons: Lessons,
         settings: AlignmentSettings,
         *,
         checkpoint: Path | None = None,
@@ -117,9 +81,9 @@ class Aligner:
     ) -> None:
         torch.manual_seed(settings.seed)
         self.module = module.to(device).train()
-        self.texts, self.held_out, self.settings = texts, held_out, settings
+        self.texts, self.held_out, self.settings = *lessons, settings
         self.checkpoint, self.device, self.half, self.report = checkpoint, device, half, report
-        self.bank = torch.from_numpy(np.asarray(texts.bank)).to(device)
+        self.bank = torch.from_numpy(self.texts.bank).to(device)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(module, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
@@ -133,22 +97,27 @@ class Aligner:
             load_state(self, self.checkpoint)
         self.elapsed_before, self.started = self.elapsed, time.monotonic()
         lengths = [len(ids) for ids in self.texts.ids]
-        batches = length_batches(
-            lengths, settings.batch, np.random.default_rng([settings.seed, self.step])
-        )
+        batches = length_batches(lengths, settings.batch, settings.seed, self.step)
         next_validation = self.elapsed + settings.validate_every * 60
         loss = 0.0
-        while self.progress() < 1:
-            loss += 0.02 * (self.train_step(next(batches)) - loss)
-            if self.elapsed >= next_validation:
-                next_validation += settings.validate_every * 60
-                self.validate(loss)
-                if self.checkpoint is not None:
-                    save_state(self, self.checkpoint)
-                if self.stalled():
-                    break
+        try:
+            while self.progress() < 1:
+                loss += LOSS_DECAY * (self.train_step(next(batches)) - loss)
+                if self.elapsed >= next_validation:
+                    next_validation += settings.validate_every * 60
+                    self.validate(loss)
+                    self.save()
+                    if self.stalled():
+                        break
+        except KeyboardInterrupt:
+            self.save()
+            raise
         self.validate(loss)
         return self.history
+
+    def save(self) -> None:
+        if self.checkpoint is not None:
+            save_state(self, self.checkpoint)
 
     def progress(self) -> float:
         """How much of the budget is spent, 0 to 1."""
@@ -188,9 +157,10 @@ class Aligner:
         self.report(found, loss)
 
     def stalled(self) -> bool:
-        """Whether the last validations were no better than the best before them."""
+        """Whether nothing got better for long, though the learning rate has been falling."""
         cosines = [each.cosine for each in self.history]
-        return len(cosines) > PATIENCE and max(cosines[-PATIENCE:]) <= max(cosines[:-PATIENCE])
+        late = self.progress() > 0.5 and len(cosines) > PATIENCE
+        return late and max(cosines[-PATIENCE:]) <= max(cosines[:-PATIENCE])
 
 
 def alignment_loss(
@@ -241,77 +211,30 @@ def top(scores: FloatArray) -> NDArray[np.int64]:
     return np.argpartition(-scores, OVERLAP, axis=1)[:, :OVERLAP]
 
 
-def neighbours(
-    vectors: NDArray[np.floating], bank: NDArray[np.floating], k: int
-) -> NDArray[np.int32]:
-    """Positions in the bank of the ``k`` nearest of each vector, the vector itself left out."""
-    import faiss
+def align(
+    student: Checkpoint,
+    lessons: Lessons,
+    settings: AlignmentSettings,
+    *,
+    state: Path | None = None,
+    report: Callable[[Validation, float], None] = lambda _validation, _loss: None,
+) -> EncoderWeights:
+    """The student's weights after training, on a GPU if there is one.
 
-    dim = bank.shape[1]
-    lists = max(1, int(len(bank) ** 0.5))
-    index: Any = faiss.index_factory(dim, f"IVF{lists},Flat", faiss.METRIC_INNER_PRODUCT)
-    index.nprobe = PROBES
-    full = np.asarray(bank, np.float32)
-    index.train(full[:: max(1, len(full) // (64 * lists))])
-    index.add(full)
-    found = np.empty((len(vectors), k), np.int32)
-    for start in range(0, len(vectors), SEARCHED):
-        scores, near = index.search(
-            np.asarray(vectors[start : start + SEARCHED], np.float32), k + 1
-        )
-        own = scores[:, :1] > ITSELF
-        found[start : start + SEARCHED] = np.where(own, near[:, 1:], near[:, :-1])
-    return np.where(found < 0, 0, found)
-
-
-def save_state(aligner: Aligner, path: Path) -> None:
-    """Everything that training needs to go on, in one safetensors file, wholly or not at all."""
-    tensors = {f"module.{name}": value for name, value in aligner.module.state_dict().items()}
-    for i, moments in aligner.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{i}.{name}": value for name, value in moments.items()}
-    progress = {
-        "step": aligner.step,
-        "elapsed": aligner.elapsed,
-        "history": [each._asdict() for each in aligner.history],
-        "settings": asdict(aligner.settings),
-    }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    with atomic_file(path) as temporary:
-        save_file(tensors, temporary, {"progress": json.dumps(progress)})
-
-
-def load_state(aligner: Aligner, path: Path) -> bool:
-    """Go on from what ``save_state`` wrote; False if there is nothing or it was another training.
-
-    EncoderError if the file is damaged.
+    ``state``: a file that an interrupted training goes on from, removed at its end.
     """
-    if not path.is_file():
-        return False
-    try:
-        with safe_open(path, framework="pt") as file:
-            progress = json.loads(file.metadata()["progress"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if progress["settings"] != asdict(aligner.settings):
-            return False
-        aligner.module.load_state_dict(under("module.", tensors))
-        state = aligner.optimizer.state_dict()
-        for name, value in under("optimizer.", tensors).items():
-            i, _, moment = name.partition(".")
-            state["state"].setdefault(int(i), {})[moment] = value
-        aligner.optimizer.load_state_dict(state)
-    except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:
-        raise EncoderError(
-            f"{path}: cannot go on from it: {error}; remove it to begin anew"
-        ) from error
-    aligner.step, aligner.elapsed = progress["step"], progress["elapsed"]
-    aligner.history = [Validation(**each) for each in progress["history"]]
-    return True
-
-
-def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those whose names begin so, without the prefix."""
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
+    torch.manual_seed(settings.seed)
+    module = EncoderModule(
+        student.weights,
+        student.pooling,
+        normalize=student.normalize,
+        rank=settings.table_rank,
+    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    half = device == "cuda" or bool({"avx512_bf16", "amx_bf16"} & set(cpu_flags()))
+    Aligner(
+        module, lessons, settings, checkpoint=state, device=device, half=half, report=report
+    ).run()
+    if state is not None:
+        state.unlink(missing_ok=True)
+    return module.weights()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from encoders import QueryEncoder
+from encoders.cached import fingerprint
 from encoders.cost import multiply_accumulates
 from encoders.folder import open_encoder, read_weights
 from eval.contenders import (
@@ -17,7 +18,6 @@ from eval.contenders import (
     Worker,
     base_checkpoint,
     check_peers,
-    fingerprint,
     open_peers,
 )
 from eval.retrieval import EXACT, build_index

@@ -3,11 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from encoders.cached import fingerprint, is_embedded
 from encoders.catalog import find_encoder
 from encoders.folder import open_encoder
 from eval.collection import TestCollection, read_collection
-from eval.contenders import fingerprint
-from eval.embeddings import is_embedded
 from eval.ledger import Entry, deviations, entries, is_same, read_ledger
 from eval.results import from_json
 from indexer.corpus import SAMPLE

@@ -1,16 +1,19 @@
-"""Vectors of a benchmark's texts, kept so that a second run need not encode again.
+"""Vectors of texts, kept so that a second benchmark or training need not encode again.
 
 A cache folder is named for the encoder and the texts, and holds one file for each part of them;
 what an interrupted run has encoded is there for the next one.
 """
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from encoders.card import EncoderCard
+from encoders.cpu import int8_path
 from encoders.weights import FloatArray
 from trimseek.atomic import atomic_file, make_folder
 from trimseek.console import note, progress
@@ -22,7 +25,7 @@ Encode = Callable[[Sequence[str]], FloatArray]
 
 
 def cache_folder() -> Path:
-    return load_settings().home / "bench" / "embeddings"
+    return load_settings().home / "embeddings"
 
 
 def text_hash(texts: Sequence[str]) -> str:
@@ -94,3 +97,10 @@ def read_part(path: Path, shape: tuple[int, int]) -> FloatArray | None:
 def write_part(path: Path, vectors: FloatArray) -> None:
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.save(file, vectors, allow_pickle=False)
+
+
+def fingerprint(card: EncoderCard) -> str:
+    """What an encoder's vectors depend on: its files, its limits, this CPU's int8 arithmetic."""
+    parts = (card.sha256, card.max_tokens, card.prompts, card.precision, int8_path().value)
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"{card.name}-{digest[:16]}"

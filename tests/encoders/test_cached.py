@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from encoders import cached
+from encoders.cached import cache_folder, embed, is_embedded, text_hash
 from encoders.weights import FloatArray
-from eval import embeddings
-from eval.embeddings import cache_folder, embed, is_embedded, text_hash
 
 
 class Counting:
@@ -26,7 +26,7 @@ class Counting:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIMSEEK_HOME", str(tmp_path))
-    monkeypatch.setattr(embeddings, "PART", 4)
+    monkeypatch.setattr(cached, "PART", 4)
 
 
 TEXTS = ["x" * n for n in range(10)]

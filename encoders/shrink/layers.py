@@ -1,0 +1,42 @@
+"""Which layers to keep, by what dropping the others does to the vectors of calibration text."""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+
+from encoders.pooling import Pooling
+from encoders.shrink.calibration import Ids, check_enough, cosine_loss, embeddings
+from encoders.shrink.cut import keep_layers
+from encoders.shrink.module import EncoderModule
+from encoders.weights import EncoderWeights
+from trimseek.errors import EncoderError
+
+MOST_TRIED = 100  # combinations; where there are more, layers go one after another
+PROBED_TEXTS = 256
+
+
+def best_layers(
+    weights: EncoderWeights, count: int, texts: Sequence[Ids], pooling: Pooling, *, normalize: bool
+) -> tuple[int, ...]:
+    """The ``count`` layers whose encoder gives vectors nearest to the whole encoder's."""
+    total = len(weights.layers)
+    if not 1 <= count <= total:
+        raise EncoderError(f"cannot keep {count} layers; the encoder has {total}")
+    check_enough(texts)
+    probed = texts[:: max(1, len(texts) // PROBED_TEXTS)]
+    vectors = embeddings(EncoderModule(weights, pooling, normalize=normalize).eval(), probed)
+
+    def loss(kept: tuple[int, ...]) -> float:
+        module = EncoderModule(keep_layers(weights, kept), pooling, normalize=normalize).eval()
+        return cosine_loss(embeddings(module, probed), vectors)
+
+    if math.comb(total, count) <= MOST_TRIED:
+        return min(itertools.combinations(range(total), count), key=loss)
+    kept = tuple(range(total))
+    while len(kept) > count:
+        kept = min(without_each(kept), key=loss)
+    return kept
+
+
+def without_each(kept: tuple[int, ...]) -> Iterable[tuple[int, ...]]:
+    return (kept[:i] + kept[i + 1 :] for i in range(len(kept)))

@@ -1,0 +1,182 @@
+"""A recipe: what is done to an encoder to make it small, step by step, without training."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from encoders.card import LayerShape
+from encoders.checkpoint import Checkpoint
+from encoders.pooling import Pooling
+from encoders.quantize import Quantization
+from encoders.shrink.allocate import Curve, allocate, loss_curves, uniform
+from encoders.shrink.calibration import Ids
+from encoders.shrink.cut import keep_layers
+from encoders.shrink.layers import best_layers
+from encoders.shrink.obs import check_shapes, prune
+from encoders.shrink.sensitivity import sensitivities
+from encoders.shrink.sparsity import sparsify
+from encoders.shrink.taylor import prune_by_magnitude, prune_by_taylor
+from encoders.weights import EncoderWeights
+from trimseek.errors import ConfigError
+
+
+class Method(str, Enum):
+    """How units are chosen: see the modules ``obs`` and ``taylor``."""
+
+    OBS = "obs"
+    TAYLOR = "taylor"
+    MAGNITUDE = "magnitude"
+
+
+class Allocation(str, Enum):
+    """How a share is spread over the layers: see the module ``allocate``."""
+
+    UNIFORM = "uniform"
+    GLOBAL = "global"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to do, in the order of the fields.
+
+    ``layers``: numbers of those to keep, or how many (the best are then found); None keeps all.
+    ``keep``: share of each layer's heads and neurons, or with global allocation of the layers'
+    arithmetic; ``heads`` and ``neurons`` instead say how many each layer keeps. ``sparsity``:
+    share of single weights to zero. ``kept_in_float``: how many matrix products stay float32,
+    those that int8 hurts most. ``align_minutes``: training towards the original's vectors.
+    """
+
+    layers: tuple[int, ...] | int | None = None
+    method: Method = Method.OBS
+    allocation: Allocation = Allocation.GLOBAL
+    keep: float = 1.0
+    heads: int | None = None
+    neurons: int | None = None
+    sparsity: float = 0.0
+    quantization: Quantization = field(default_factory=Quantization)
+    kept_in_float: int = 0
+    align_minutes: float = 0.0
+
+
+ADAPTER = TypeAdapter(Recipe)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from a JSON file; ConfigError naming the field that is wrong."""
+    try:
+        return ADAPTER.validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ConfigError(f"{path}: {where}: {first['msg'].lower()}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+class Shrunk(NamedTuple):
+    """The encoder with its smaller weights, how to store it, and what was done, in words."""
+
+    checkpoint: Checkpoint
+    quantization: Quantization
+    steps: tuple[str, ...]
+
+
+class Shrinker:
+    """Follows recipes for one encoder; what they share is computed once.
+
+    ``texts``: token ids of calibration texts; magnitude and quantization alone need none.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, texts: Sequence[Ids]) -> None:
+        self.checkpoint, self.texts = checkpoint, texts
+        self._layers: dict[int, tuple[int, ...]] = {}
+        self._curves: dict[tuple[int, ...], list[Curve]] = {}
+
+    def shrink(self, recipe: Recipe) -> Shrunk:
+        """Everything of the recipe but its alignment; ConfigError or EncoderError if impossible."""
+        check(recipe)
+        everything = tuple(range(len(self.checkpoint.weights.layers)))
+        layers, steps = self.layers(recipe), []
+        weights = self.checkpoint.weights
+        if layers != everything:
+            weights = keep_layers(weights, layers)
+            steps.append(f"keep layers {', '.join(map(str, layers))}")
+        shapes = self.shapes(weights, layers, recipe)
+        check_shapes(weights, shapes)
+        if shapes != uniform(weights, 1.0):
+            weights = PRUNERS[recipe.method](weights, shapes, self.texts, self.checkpoint.pooling)
+            steps.append(f"prune by {recipe.method.value} to {described(shapes)}")
+        if recipe.sparsity:
+            weights, found = sparsify(weights, sparsity=recipe.sparsity)
+            steps.append(f"zero {found:.1%} of the layers' weights")
+        small = replace(self.checkpoint, weights=weights)
+        quantization = recipe.quantization
+        if recipe.kept_in_float:
+            worst = list(sensitivities(small, self.texts, quantization))[: recipe.kept_in_float]
+            quantization = replace(quantization, kept=(*quantization.kept, *sorted(worst)))
+        return Shrunk(small, quantization, tuple(steps))
+
+    def layers(self, recipe: Recipe) -> tuple[int, ...]:
+        """Numbers of the layers that the recipe keeps."""
+        weights, pooling = self.checkpoint.weights, self.checkpoint.pooling
+        count = recipe.layers
+        if count is None:
+            return tuple(range(len(weights.layers)))
+        if not isinstance(count, int):
+            return tuple(sorted(set(count)))
+        if count not in self._layers:
+            self._layers[count] = best_layers(
+                weights, count, self.texts, pooling, normalize=self.checkpoint.normalize
+            )
+        return self._layers[count]
+
+    def shapes(
+        self, weights: EncoderWeights, layers: tuple[int, ...], recipe: Recipe
+    ) -> list[LayerShape]:
+        """How many heads and neurons each layer keeps."""
+        if recipe.heads is not None or recipe.neurons is not None:
+            return [
+                LayerShape(
+                    heads if recipe.heads is None else recipe.heads,
+                    neurons if recipe.neurons is None else recipe.neurons,
+                )
+                for heads, neurons in zip(weights.heads, weights.neurons, strict=True)
+            ]
+        if recipe.keep == 1 or recipe.allocation is Allocation.UNIFORM:
+            return uniform(weights, recipe.keep)
+        if layers not in self._curves:
+            self._curves[layers] = loss_curves(
+                weights, self.texts, self.checkpoint.pooling, normalize=self.checkpoint.normalize
+            )
+        return allocate(weights, self._curves[layers], recipe.keep)
+
+
+def check(recipe: Recipe) -> None:
+    """ConfigError for numbers that no encoder could have."""
+    if not 0 < recipe.keep <= 1:
+        raise ConfigError(f"keep {recipe.keep:g}: must be more than 0 and at most 1")
+    if not 0 <= recipe.align_minutes < float("inf"):
+        raise ConfigError(f"align_minutes {recipe.align_minutes:g}: must not be negative")
+    if recipe.kept_in_float < 0:
+        raise ConfigError(f"kept_in_float {recipe.kept_in_float}: must not be negative")
+
+
+def described(shapes: Sequence[LayerShape]) -> str:
+    """Heads and neurons, once if all layers have the same."""
+    words = [f"{shape.heads} heads and {shape.neurons} neurons" for shape in shapes]
+    if len(set(words)) == 1:
+        return f"{words[0]} in each layer"
+    pairs = ", ".join(f"{shape.heads}/{shape.neurons}" for shape in shapes)
+    return f"heads/neurons {pairs}"
+
+
+Pruner = Callable[[EncoderWeights, Sequence[LayerShape], Sequence[Ids], Pooling], EncoderWeights]
+PRUNERS: dict[Method, Pruner] = {
+    Method.OBS: lambda weights, shapes, texts, _pooling: prune(weights, shapes, texts),
+    Method.TAYLOR: prune_by_taylor,
+    Method.MAGNITUDE: lambda weights, shapes, _texts, _pooling: prune_by_magnitude(weights, shapes),
+}

@@ -1,0 +1,57 @@
+"""Which matrices lose most by int8, measured on the graph that runs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime
+
+from encoders.batches import token_batches
+from encoders.checkpoint import Checkpoint
+from encoders.encoder import pad
+from encoders.graph import build_graph
+from encoders.quantize import Precision, Quantization
+from encoders.shrink.calibration import Ids
+from encoders.tokens import Tokens
+from encoders.weights import EncoderWeights, FloatArray
+
+PRODUCTS = ("qkv", "attention_output", "intermediate", "output")
+PROBED_TEXTS = 64
+
+
+def product_names(weights: EncoderWeights) -> list[str]:
+    """The matrix products of an encoder, as ``Quantization.kept`` names them."""
+    return [f"layers.{i}.{name}" for i in range(len(weights.layers)) for name in PRODUCTS]
+
+
+def sensitivities(
+    checkpoint: Checkpoint, texts: Sequence[Ids], quantization: Quantization
+) -> dict[str, float]:
+    """Mean 1 - cosine of the vectors when one matrix alone is quantized; the worst first."""
+    probed = texts[:: max(1, len(texts) // PROBED_TEXTS)]
+    names = product_names(checkpoint.weights)
+    alone = replace(quantization, table=Precision.FLOAT32)
+    exact = run(checkpoint, probed, replace(alone, kept=tuple(names)))
+    found = {}
+    for name in names:
+        others = tuple(each for each in names if each != name)
+        vectors = run(checkpoint, probed, replace(alone, kept=others))
+        cosines = (vectors * exact).sum(1) / np.linalg.norm(vectors, axis=1)
+        found[name] = float(1 - (cosines / np.linalg.norm(exact, axis=1)).mean())
+    return dict(sorted(found.items(), key=lambda each: -each[1]))
+
+
+def run(checkpoint: Checkpoint, texts: Sequence[Ids], quantization: Quantization) -> FloatArray:
+    """Vectors of tokenized texts by a graph in memory."""
+    graph = build_graph(
+        checkpoint.weights,
+        pooling=checkpoint.pooling,
+        normalize=checkpoint.normalize,
+        quantization=quantization,
+    )
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    parts = []
+    for batch in token_batches([len(each) for each in texts]):
+        ids, mask = pad([Tokens(texts[i], False) for i in batch])
+        parts.append(session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
+    return np.concatenate(parts)
