@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,15 @@ class EncoderCard:
     def precision(self) -> Precision:
         """Of the matrix products."""
         return self.quantization.matrices
+
+
+def described(shapes: Sequence[LayerShape]) -> str:
+    """Heads and neurons, once if all layers have the same."""
+    words = [f"{shape.heads} heads and {shape.neurons} neurons" for shape in shapes]
+    if len(set(words)) == 1:
+        return f"{words[0]} in each layer"
+    pairs = ", ".join(f"{shape.heads}/{shape.neurons}" for shape in shapes)
+    return f"heads/neurons {pairs}"
 
 
 def space_id(base_sha256: str, pooling: Pooling, *, normalize: bool) -> str:

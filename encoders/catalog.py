@@ -1,7 +1,8 @@
 """From the name a user gives to an encoder folder that is ready to run.
 
 A name is, in this order: an encoder folder; a checkpoint folder (Hugging Face or
-sentence-transformers); a name of the catalog ("minilm"); an id of the model hub ("owner/name").
+sentence-transformers); a name of the catalog ("minilm") or of an encoder aligned to one of it
+("minilm-swift"); an id of the model hub ("owner/name").
 ``-int8`` or ``-float32`` behind it chooses the precision; int8 is the default.
 """
 
@@ -11,8 +12,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from encoders.aligned import FOLDER, aligned_names, load_aligned, read_provenance
 from encoders.base_models import CATALOG
-from encoders.checkpoint import is_checkpoint, read_checkpoint
+from encoders.checkpoint import Checkpoint, is_checkpoint, read_checkpoint
 from encoders.cpu import needs_reduced_range
 from encoders.fetch import fetch
 from encoders.folder import is_encoder_folder, open_encoder, write_encoder
@@ -42,12 +44,26 @@ def find_encoder(name: str) -> Path:
     folder = make_folder(load_settings().home / "encoders") / cached
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not is_intact(folder):
-            checkpoint = find_checkpoint(base)
+            checkpoint, recipe = read_encoder(base)
             note(f"building the {precision.value} encoder of {base} ...")
-            write_encoder(
-                read_checkpoint(checkpoint, base), folder, Quantization.everywhere(precision)
-            )
+            write_encoder(checkpoint, folder, Quantization.everywhere(precision), recipe)
     return folder
+
+
+def read_encoder(name: str) -> tuple[Checkpoint, tuple[str, ...]]:
+    """The checkpoint of a name without a precision, and what was done to its base."""
+    path = aligned_file(name)
+    if path is None:
+        return read_checkpoint(find_checkpoint(name), name), ()
+    provenance = read_provenance(path)
+    base = read_checkpoint(find_checkpoint(provenance.base), provenance.base)
+    steps = tuple(f"{key}: {value}" for key, value in provenance.made.items())
+    return load_aligned(path, base), steps
+
+
+def aligned_file(name: str) -> Path | None:
+    """The file of an encoder that comes with the package; None if there is none of that name."""
+    return FOLDER / f"{name}.safetensors" if name in aligned_names() else None
 
 
 def split_precision(name: str) -> tuple[str, Precision]:
@@ -60,7 +76,9 @@ def split_precision(name: str) -> tuple[str, Precision]:
 
 
 def find_checkpoint(name: str) -> Path:
-    """The checkpoint folder that ``name`` stands for, fetched if need be."""
+    """The checkpoint folder that ``name`` stands for or is aligned to, fetched if need be."""
+    if (path := aligned_file(name)) is not None:
+        return find_checkpoint(read_provenance(path).base)
     folder = Path(name)
     if folder.exists():
         if not is_checkpoint(folder):
@@ -69,13 +87,16 @@ def find_checkpoint(name: str) -> Path:
     if name in CATALOG or HUB_ID.fullmatch(name):
         return fetch(name, CATALOG.get(name))
     raise EncoderError(
-        f"no encoder {name!r}: not a folder here, not one of {', '.join(CATALOG)}, "
+        f"no encoder {name!r}: not a folder here, not one of "
+        f"{', '.join([*CATALOG, *aligned_names()])}, "
         "and not a hub id (owner/name)"
     )
 
 
 def cache_key(name: str) -> str:
     """A folder name that changes with the checkpoint: what is fetched never changes."""
+    if (path := aligned_file(name)) is not None:
+        return f"{name}-{sha256_of(path)[:16]}"
     folder = Path(name)
     if not folder.exists():
         digest = CATALOG[name].sha256[:8] if name in CATALOG else "hub"

@@ -1,9 +1,11 @@
-"""``trimseek pull``."""
+"""``trimseek pull`` and ``trimseek encoder info``."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from encoders.card import described
 from encoders.catalog import find_checkpoint, find_encoder, split_precision
 from encoders.folder import GRAPH, open_encoder
 from trimseek.console import print_json
@@ -40,3 +42,33 @@ def pull(
         return
     typer.echo(f"checkpoint  {checkpoint}")
     typer.echo(f"encoder     {folder}  ({card.precision.value}, {size / 1e6:.1f} MB)")
+
+
+@app.command("encoder info")
+def info(
+    encoder: Annotated[str, typer.Argument(help="An encoder folder, or a name as pull takes it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
+) -> None:
+    """Say what an encoder is and what was measured of it."""
+    folder = find_encoder(encoder)
+    card = open_encoder(folder)
+    if as_json:
+        print_json(asdict(card) | {"folder": str(folder)})
+        return
+    lines = {
+        "encoder": f"{card.name}  ({folder})",
+        "base": f"{card.base} ({card.architecture}), sha256 {card.base_sha256[:16]}...",
+        "space": card.space,
+        "vectors": f"{card.dim} dimensions, {card.pooling.value} pooling"
+        + (", unit length" if card.normalize else ""),
+        "layers": f"{len(card.layers)}: {described(card.layers)}",
+        "stored as": str(card.quantization),
+        "model": f"{(folder / GRAPH).stat().st_size / 1e6:.1f} MB",
+        "max tokens": str(card.max_tokens),
+    }
+    for name, value in lines.items():
+        typer.echo(f"{name:<11} {value}")
+    for step in card.recipe:
+        typer.echo(f"{'step':<11} {step}")
+    for name, number in card.measured.items():
+        typer.echo(f"{'measured':<11} {name} {number:.6g}")

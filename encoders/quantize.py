@@ -92,6 +92,11 @@ class Quantized(NamedTuple):
     scale: FloatArray
     zero: NDArray[np.integer]
 
+    def read_back(self) -> FloatArray:
+        """The real numbers."""
+        values = self.values.astype(np.float32) - self.zero.astype(np.float32)
+        return (values * self.scale).astype(np.float32)
+
 
 def quantize_matrix(
     weight: FloatArray, *, symmetric: bool = True, per_channel: bool = True, reduced: bool = False

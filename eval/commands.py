@@ -9,12 +9,16 @@ from typing import Annotated
 
 import typer
 
+from encoders.catalog import find_encoder
+from encoders.unlabelled import read_unlabelled
 from eval import load, output, report
 from eval.bench import bench as run_bench
 from eval.collection import read_collection
 from eval.compare import cells, unmatched
 from eval.compare import compare as compare_reports
+from eval.encoder_compare import compare_encoders, comparison_cells
 from eval.grid import DEFAULT_BATCHES, DEFAULT_CLIENTS, DEFAULT_ENCODERS, plan
+from eval.known_items import known_items
 from eval.measures import DEFAULT_MEASURES
 from eval.results import from_json, to_json
 from eval.retrieval import EXACT
@@ -184,3 +188,22 @@ def compare(
     print_table(report.terminal_table(cells(str(before), str(after), changes)))
     for line in unmatched(first, second):
         note(line)
+
+
+@app.command("encoder compare")
+def compare_two_encoders(
+    first: Annotated[str, typer.Argument(help="An encoder: what the second is compared with.")],
+    second: Annotated[str, typer.Argument(help="Another one of the same space.")],
+    texts: Annotated[
+        Path, typer.Option(help="Documents, unlabelled: JSON Lines or one text a line.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Compare two encoders of one space: size, speed, and how far they agree."""
+    documents = [f"{each.title} {each.text}".strip() for each in read_unlabelled(texts)]
+    collection = known_items(documents, str(texts))
+    found = compare_encoders(find_encoder(first), find_encoder(second), collection)
+    if as_json:
+        print_json(asdict(found))
+        return
+    print_table(report.terminal_table(comparison_cells(found)))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from eval.results import BenchReport, Row
 from trimseek.errors import MissingExtraError
 
+TITLE = "Quality against latency, one query at a time, encoding and search"
 COLUMNS = 2
 PANEL = (7.0, 4.6)  # inches
 OURS, PEER, FRONTIER = "#0b6e4f", "#8a8f98", "#d1495b"
@@ -90,6 +91,12 @@ def together(report: BenchReport, found: Sequence[Panel]) -> Panel:
 
 def draw(report: BenchReport) -> Any:
     """A matplotlib figure; MissingExtraError without matplotlib, None if nothing was timed."""
+    shown = panels(report)
+    return draw_panels(shown, TITLE) if shown else None
+
+
+def draw_panels(shown: Sequence[Panel], title: str) -> Any:
+    """A matplotlib figure of panels side by side; MissingExtraError without matplotlib."""
     try:
         import matplotlib
     except ImportError:
@@ -97,9 +104,6 @@ def draw(report: BenchReport) -> Any:
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    shown = panels(report)
-    if not shown:
-        return None
     columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
@@ -108,7 +112,7 @@ def draw(report: BenchReport) -> Any:
         draw_panel(axis, panel)
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
-    figure.suptitle("Quality against latency, one query at a time, encoding and search", x=0.5)
+    figure.suptitle(title, x=0.5)
     return figure
 
 

@@ -25,6 +25,15 @@ COMMANDS = {
         "encoders.commands",
         "Fetch a base model and quantize it, so that it is ready to run.",
     ),
+    "compress": (
+        "eval.compress_commands",
+        "Make an encoder as small and fast as a stated loss allows, and prove it.",
+    ),
+    "encoder info": ("encoders.commands", "Say what an encoder is and what was measured of it."),
+    "encoder compare": (
+        "eval.commands",
+        "Compare two encoders of one space: size, speed, and how far they agree.",
+    ),
     "index": ("indexer.commands", "Embed a corpus into an index folder; run it again to update."),
     "info": ("indexer.commands", "Say what an index holds and which encoder made it."),
     "search": ("search.commands", "Search an index and print the passages that match."),

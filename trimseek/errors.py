@@ -30,6 +30,10 @@ class EncoderError(TrimseekError):
     """A checkpoint or an encoder folder that cannot be used."""
 
 
+class BudgetError(TrimseekError):
+    """No encoder was found that keeps to the budget."""
+
+
 class DownloadError(TrimseekError):
     """A model could not be fetched from anywhere."""
 

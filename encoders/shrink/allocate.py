@@ -128,9 +128,14 @@ def loss_curves(
 
 def curve(layer: int, part: Part, gone: Elimination, half: float, weights: EncoderWeights) -> Curve:
     """Predicted losses, scaled so that keeping half loses ``half``, as was measured."""
-    block = 1 if part is HEADS else math.gcd(NEURON_BLOCK, gone.units)
+    block = 1 if part is HEADS else neuron_block(gone.units)
     errors = [gone.errors[-1], *reversed(gone.errors), 0.0]  # by how many units are kept
     scale = half / max(errors[max(1, gone.units // 2)], np.finfo(float).tiny)
     losses = [scale * errors[kept] for kept in range(0, gone.units + 1, block)]
     width = 4 * weights.head_dim if part is HEADS else 2
     return Curve(layer, part.name, losses, block, width * block * weights.dim)
+
+
+def neuron_block(neurons: int) -> int:
+    """At most 32, at least eight blocks in a layer, and no remainder."""
+    return math.gcd(min(NEURON_BLOCK, max(1, neurons // 8)), neurons)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from encoders.card import LayerShape
+from encoders.card import LayerShape, described
 from encoders.checkpoint import Checkpoint
 from encoders.pooling import Pooling
 from encoders.quantize import Quantization
@@ -163,15 +163,6 @@ def check(recipe: Recipe) -> None:
         raise ConfigError(f"align_minutes {recipe.align_minutes:g}: must not be negative")
     if recipe.kept_in_float < 0:
         raise ConfigError(f"kept_in_float {recipe.kept_in_float}: must not be negative")
-
-
-def described(shapes: Sequence[LayerShape]) -> str:
-    """Heads and neurons, once if all layers have the same."""
-    words = [f"{shape.heads} heads and {shape.neurons} neurons" for shape in shapes]
-    if len(set(words)) == 1:
-        return f"{words[0]} in each layer"
-    pairs = ", ".join(f"{shape.heads}/{shape.neurons}" for shape in shapes)
-    return f"heads/neurons {pairs}"
 
 
 Pruner = Callable[[EncoderWeights, Sequence[LayerShape], Sequence[Ids], Pooling], EncoderWeights]

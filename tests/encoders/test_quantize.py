@@ -4,19 +4,13 @@ import numpy as np
 import pytest
 
 from encoders.quantize import (
-    Quantized,
     pack_nibbles,
     quantize_matrix,
     quantize_nibbles,
     quantize_rows,
 )
-from encoders.weights import FloatArray
 
 WEIGHT = np.random.default_rng(0).standard_normal((64, 32)).astype(np.float32)
-
-
-def read_back(found: Quantized) -> FloatArray:
-    return ((found.values.astype(np.float32) - found.zero) * found.scale).astype(np.float32)
 
 
 def test_columns_are_quantized_each_with_its_own_scale() -> None:
@@ -54,15 +48,15 @@ def test_error_is_at_most_half_a_step(
         assert np.abs(found.values.astype(int)).max() == limit
     elif reduced:
         assert found.values.max() <= 2 * limit
-    assert (np.abs(read_back(found) - WEIGHT) <= found.scale * 1.01 / 2 + 1e-7).mean() > 0.99
-    assert (np.abs(read_back(found) - WEIGHT) <= found.scale + 1e-7).all()
+    assert (np.abs(found.read_back() - WEIGHT) <= found.scale * 1.01 / 2 + 1e-7).mean() > 0.99
+    assert (np.abs(found.read_back() - WEIGHT) <= found.scale + 1e-7).all()
 
 
 def test_rows_and_zeros() -> None:
     table = np.array([[0.0, 0.0], [2.0, -1.0]], np.float32)
     found = quantize_rows(table)
     assert found.scale.shape == (2, 1)
-    np.testing.assert_allclose(read_back(found), table, atol=0.01)
+    np.testing.assert_allclose(found.read_back(), table, atol=0.01)
     assert np.isfinite(found.scale).all()
 
 

@@ -1,0 +1,403 @@
+"""Search for the best encoder under a budget: smaller and smaller recipes, each one measured.
+
+Loss is the relative loss of nDCG@10 against the float32 encoder, on a judged collection where the
+user has one, else on known items of the user's own text (``eval.known_items``). Speed is that of
+one query, encoded in turns with the float32 encoder.
+"""
+
+import json
+import random
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from encoders.card import EncoderCard, described
+from encoders.checkpoint import Checkpoint
+from encoders.encoder import DocumentEncoder, QueryEncoder
+from encoders.folder import GRAPH, write_encoder
+from encoders.quantize import Precision, Quantization
+from encoders.shrink.align import AlignmentSettings, align
+from encoders.shrink.calibration import Ids
+from encoders.shrink.lessons import teach
+from encoders.shrink.recipe import Allocation, Method, Recipe, Shrinker, Shrunk
+from encoders.shrink.training_state import Validation
+from encoders.tokens import TextTokenizer
+from encoders.unlabelled import sentences, spans
+from encoders.weights import FloatArray
+from eval.collection import TestCollection
+from eval.known_items import MOST_WORDS
+from eval.latency import query_milliseconds
+from eval.measures import measure_run, parse_measure
+from eval.output import write_text
+from eval.pareto import Panel, Point, as_svg, draw_panels
+from eval.report import Cells, markdown_table
+from eval.retrieval import EXACT, as_run, build_index, rank
+from eval.significance import Interval, Values, loss, loss_interval
+from trimseek.console import note
+from trimseek.errors import BudgetError, CorpusError
+
+MEASURE = parse_measure("nDCG@10")
+KEEPS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # shares of heads and neurons that are tried
+FLOATS = (2, 4, 8)  # matrices kept in float32 where int8 alone costs too much
+CALIBRATION_TOKENS = 40_000
+LEAST_TRAINING = 1.0  # minutes: less is not worth starting
+LAYER_SHARES = (1, 2 / 3, 1 / 2, 1 / 3, 1 / 6)
+MOST_COMPARED = 3  # shapes of another depth that are fast enough
+MARGIN = 0.95  # of a time limit that a shape must keep to before it is trained
+TOKENS_A_WORD = 1.4
+PICTURE_TITLE = "Quality against latency of one query"
+VERIFYING = 1.5  # of the time that one verification took is kept for the last one
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the encoder must keep to; ``max_loss`` and ``speedup`` are relative to float32.
+
+    ``max_ms``: p50 of encoding one query. ``minutes``: wall clock for the whole search.
+    """
+
+    max_loss: float | None = None
+    speedup: float | None = None
+    max_ms: float | None = None
+    minutes: float = 10.0
+
+    def met_by(self, tried: "Tried") -> bool:
+        return (
+            (self.max_loss is None or tried.loss <= self.max_loss)
+            and (self.speedup is None or tried.speedup >= self.speedup)
+            and (self.max_ms is None or tried.query_ms <= self.max_ms)
+        )
+
+    def __str__(self) -> str:
+        found = []
+        if self.max_loss is not None:
+            found.append(f"a loss of at most {self.max_loss:.2%}")
+        if self.speedup is not None:
+            found.append(f"{self.speedup:g} times the speed")
+        if self.max_ms is not None:
+            found.append(f"{self.max_ms:g} ms a query")
+        return " and ".join(found) or "no budget"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One encoder that was made and measured.
+
+    ``loss``: relative, of nDCG@10, with its 95 % interval. ``graph_bytes``: of what runs.
+    """
+
+    recipe: str
+    shape: str
+    graph_bytes: int
+    query_ms: float
+    speedup: float
+    loss: float
+    interval: Interval
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What was tried, what it was made of, and the folder that it lies in."""
+
+    tried: Tried
+    shrunk: Shrunk
+    folder: Path
+
+
+class Compressor:
+    """Makes and measures candidates for one base, and finds the best of them.
+
+    ``trial``: the judged collection that losses are measured on. ``texts``: documents to calibrate
+    and train on; ``queries``: what users ask, if known. ``folder`` keeps the candidates.
+    ``query_only``: documents stay with the base at int8, as an asymmetric pair has it.
+    """
+
+    def __init__(
+        self,
+        base: Checkpoint,
+        trial: TestCollection,
+        texts: Sequence[str],
+        queries: Sequence[str],
+        budget: Budget,
+        folder: Path,
+        *,
+        query_only: bool = False,
+    ) -> None:
+        self.base, self.trial, self.budget, self.folder = base, trial, budget, folder
+        self.texts, self.queries, self.query_only = texts, queries, query_only
+        self.deadline = time.monotonic() + 60 * budget.minutes
+        self.tokenizer = TextTokenizer(base.tokenizer, base.max_tokens)
+        self.shrinker = Shrinker(base, self.calibration())
+        self.candidates: list[Candidate] = []
+        self.reference = folder / "float32"
+        write_encoder(base, self.reference, Quantization.everywhere(Precision.FLOAT32))
+        began = time.monotonic()
+        self.documents, tokens = self.encode_documents(self.reference)
+        self.tokens_per_second = tokens / (time.monotonic() - began)
+        self.exact = self.quality(self.reference, self.documents)
+        if not self.exact.any():
+            raise CorpusError(f"{trial.name}: float32 finds nothing there; nothing can be compared")
+        if query_only:
+            int8 = folder / "documents"
+            write_encoder(base, int8, Quantization())
+            self.documents, _ = self.encode_documents(int8)
+
+    def calibration(self) -> list[Ids]:
+        """Token ids of calibration texts, as many as there is time for."""
+        ids: list[Ids] = []
+        tokens = 0
+        for text in self.queries if self.query_only and self.queries else self.texts:
+            (found,) = self.tokenizer.encode([text])
+            ids.append(found.ids)
+            tokens += len(found.ids)
+            if tokens > CALIBRATION_TOKENS:
+                break
+        return ids
+
+    def minutes_left(self) -> float:
+        return (self.deadline - time.monotonic()) / 60
+
+    def encode_documents(self, folder: Path) -> tuple[FloatArray, int]:
+        found = DocumentEncoder(folder).encode(list(self.trial.documents.values()))
+        return found.vectors, found.tokens
+
+    def quality(self, folder: Path, documents: FloatArray) -> Values:
+        """nDCG@10 of each query of the trial collection."""
+        queries = QueryEncoder(folder).encode(list(self.trial.queries.values())).vectors
+        ranking, scores = rank(self.trial, build_index(EXACT, documents), queries, MEASURE.depth)
+        values = measure_run(self.trial.qrels, as_run(self.trial, ranking, scores), [MEASURE])
+        return np.array([values[str(MEASURE)][query] for query in self.trial.queries])
+
+    def attempt(self, recipe: Recipe, name: str) -> Candidate:
+        """Follow the recipe, training included, and measure what it gives."""
+        began = time.monotonic()
+        shrunk = self.shrinker.shrink(recipe)
+        if recipe.align_minutes:
+            shrunk = self.aligned(shrunk, recipe.align_minutes)
+        return self.measured(shrunk, name, began)
+
+    def measured(self, shrunk: Shrunk, name: str, began: float) -> Candidate:
+        """Write an encoder, and measure its loss and speed."""
+        folder = self.folder / f"{len(self.candidates)}"
+        card = write_encoder(shrunk.checkpoint, folder, shrunk.quantization, shrunk.steps)
+        documents = self.documents if self.query_only else self.encode_documents(folder)[0]
+        ours = self.quality(folder, documents)
+        query_ms, base_ms = query_milliseconds([folder, self.reference], self.trial)
+        tried = Tried(
+            recipe=name,
+            shape=described(card.layers),
+            graph_bytes=(folder / GRAPH).stat().st_size,
+            query_ms=query_ms,
+            speedup=base_ms / query_ms,
+            loss=loss(self.exact, ours),
+            interval=loss_interval(self.exact, ours),
+            seconds=time.monotonic() - began,
+        )
+        low, high = tried.interval
+        note(
+            f"{name}: loss {tried.loss:+.2%} ({low:+.2%} to {high:+.2%}), {query_ms:.2f} ms a "
+            f"query, {tried.speedup:.1f}x, {tried.graph_bytes / 1e6:.1f} MB"
+        )
+        candidate = Candidate(tried, shrunk, folder)
+        self.candidates.append(candidate)
+        return candidate
+
+    def aligned(self, shrunk: Shrunk, minutes: float) -> Shrunk:
+        """The encoder after training on the user's text."""
+        began = time.monotonic()
+        lessons = teach(
+            self.reference,
+            self.training_texts(0.25 * 60 * minutes * self.tokens_per_second),
+            "query" if self.query_only else "document",
+            neighbours=AlignmentSettings.neighbours,
+        )
+        left = minutes - (time.monotonic() - began) / 60
+        settings = AlignmentSettings(minutes=max(left, 0.5 * minutes))
+        weights = align(shrunk.checkpoint, lessons, settings, report=say)
+        count = len(lessons.training.ids)
+        step = f"align on {count:,} texts for {settings.minutes:.1f} minutes"
+        small = replace(shrunk.checkpoint, weights=weights)
+        return shrunk._replace(checkpoint=small, steps=(*shrunk.steps, step))
+
+    def training_texts(self, tokens: float) -> list[str]:
+        """Queries, sentences and documents, as many as the teacher can read of that many tokens.
+
+        Without the sentences that losses are measured on.
+        """
+        apart = set(self.trial.queries.values())
+        short = [each for text in self.texts for each in sentences(text)]
+        short += spans(self.texts, len(short), seed=0)
+        long = [] if self.query_only else list(self.texts)
+        chosen = random.Random(0)  # noqa: S311 - a sample, not a secret
+        texts = [*self.queries, *chosen.sample(short, len(short)), *long]
+        if long:  # documents and what is asked of them in turns
+            chosen.shuffle(texts)
+        kept, spent = [], 0.0
+        for text in texts:
+            words = text.split()
+            if " ".join(words[:MOST_WORDS]) not in apart:
+                kept.append(text)
+                spent += TOKENS_A_WORD * min(len(words), self.base.max_tokens)
+            if spent > tokens:
+                break
+        return kept
+
+
+def search(compressor: Compressor) -> Candidate:
+    """The best encoder within the budget; BudgetError with the closest if there is none."""
+    budget = compressor.budget
+    found = by_speed(compressor) if budget.max_loss is None else by_loss(compressor)
+    if not budget.met_by(found.tried):
+        tried = found.tried
+        raise BudgetError(
+            f"no encoder has {budget}; the closest found: {tried.recipe}: loss {tried.loss:.2%}, "
+            f"{tried.speedup:.1f} times the speed, {tried.query_ms:.2f} ms a query; "
+            "nothing is written"
+        )
+    return found
+
+
+def by_loss(compressor: Compressor) -> Candidate:
+    """The fastest whose loss is small enough: first without training, then with what is left."""
+    budget = compressor.budget
+    best = compressor.attempt(Recipe(), "int8")
+    for count in FLOATS:
+        if budget.met_by(best.tried) or compressor.minutes_left() < 0:
+            break
+        best = compressor.attempt(Recipe(kept_in_float=count), f"int8, {count} in float32")
+    if not budget.met_by(best.tried):
+        return min(compressor.candidates, key=lambda each: each.tried.loss)
+    low, high = 0, len(KEEPS)  # KEEPS[:low] are good enough, KEEPS[high:] are not
+    while low < high and compressor.minutes_left() > 0:
+        middle = (low + high) // 2
+        found = compressor.attempt(Recipe(keep=KEEPS[middle]), f"keep {KEEPS[middle]:.0%}, int8")
+        if budget.met_by(found.tried):
+            low, best = middle + 1, found
+        else:
+            high = middle
+    for further in (low + 2, low + 1, low):  # what training may make good
+        keep = KEEPS[min(further, len(KEEPS) - 1)]
+        minutes = training_minutes(compressor) / (1 if further == low else 2)
+        if minutes < LEAST_TRAINING:
+            break
+        recipe = Recipe(keep=keep, align_minutes=minutes)
+        found = compressor.attempt(recipe, f"keep {keep:.0%}, aligned, int8")
+        if budget.met_by(found.tried):
+            return max((best, found), key=lambda each: each.tried.speedup)
+    return best
+
+
+def by_speed(compressor: Compressor) -> Candidate:
+    """The best of those that are fast enough, trained with the time that is left."""
+    budget = compressor.budget
+    count = len(compressor.base.weights.layers)
+    fitting: list[tuple[Recipe, Candidate]] = []
+    for layers in dict.fromkeys(max(1, round(count * share)) for share in LAYER_SHARES):
+        recipe = largest_in_time(compressor, layers)
+        if recipe is None:
+            continue
+        name = f"{layers} layers, keep {recipe.keep:.0%}, int8"
+        fitting.append((recipe, compressor.attempt(recipe, name)))
+        if len(fitting) == MOST_COMPARED or compressor.minutes_left() < 0:
+            break
+    if not fitting:
+        smallest = Recipe(layers=1, keep=KEEPS[-1], allocation=Allocation.UNIFORM)
+        return compressor.attempt(smallest, f"1 layer, keep {KEEPS[-1]:.0%}, int8")
+    recipe, best = min(fitting, key=lambda each: each[1].tried.loss)
+    minutes = training_minutes(compressor)
+    if minutes >= LEAST_TRAINING:
+        trained = compressor.attempt(
+            replace(recipe, align_minutes=minutes), f"{best.tried.recipe}, aligned"
+        )
+        candidates = [each for each in (best, trained) if budget.met_by(each.tried)] or [best]
+        best = min(candidates, key=lambda each: each.tried.loss)
+    return best
+
+
+def largest_in_time(compressor: Compressor, layers: int) -> Recipe | None:
+    """The recipe of so many layers that keeps most and is fast enough, by shape alone."""
+    budget = compressor.budget
+    for keep in (1.0, *KEEPS):
+        recipe = Recipe(layers=layers, keep=keep, allocation=Allocation.UNIFORM)
+        shape_only = replace(recipe, method=Method.MAGNITUDE)
+        shrunk = compressor.shrinker.shrink(shape_only)
+        folder = compressor.folder / f"shape-{layers}-{keep}"
+        write_encoder(shrunk.checkpoint, folder, shrunk.quantization)
+        ms, base_ms = query_milliseconds([folder, compressor.reference], compressor.trial)
+        shutil.rmtree(folder)
+        fast = budget.max_ms is None or ms <= MARGIN * budget.max_ms
+        if fast and (budget.speedup is None or MARGIN * base_ms / ms >= budget.speedup):
+            return recipe
+    return None
+
+
+def training_minutes(compressor: Compressor) -> float:
+    """What is left for training when the last measurement's time is kept for the next."""
+    verifying = compressor.candidates[-1].tried.seconds / 60
+    return compressor.minutes_left() - VERIFYING * verifying
+
+
+def say(found: Validation, training_loss: float) -> None:
+    note(
+        f"  step {found.step:,}, {found.seconds / 60:.1f} min: loss {training_loss:.4f}; held-out "
+        f"texts: cosine {found.cosine:.4f}, overlap@10 {found.overlap:.3f}"
+    )
+
+
+def cells(tried: Sequence[Tried], title: str) -> Cells:
+    """What was tried, as a table."""
+    headings = ("recipe", "heads/neurons", "MB", "query ms", "speed", "loss", "95 % interval", "s")
+    rows = [
+        (
+            each.recipe,
+            each.shape,
+            f"{each.graph_bytes / 1e6:.1f}",
+            f"{each.query_ms:.2f}",
+            f"{each.speedup:.1f}x",
+            f"{each.loss:+.2%}",
+            f"{each.interval.low:+.2%} to {each.interval.high:+.2%}",
+            f"{each.seconds:.0f}",
+        )
+        for each in tried
+    ]
+    return Cells(title, headings, rows)
+
+
+def panel(tried: Sequence[Tried]) -> Panel:
+    """Quality kept against latency, for the picture."""
+    points = [
+        Point(each.recipe, each.query_ms, 100 * (1 - each.loss), peer=False) for each in tried
+    ]
+    return Panel("what was tried", f"% of float32's {MEASURE}", points)
+
+
+def write_compressed(compressor: Compressor, best: Candidate, folder: Path) -> EncoderCard:
+    """Write the encoder with what was measured on its card, and beside it what was tried."""
+    tried = best.tried
+    card = write_encoder(
+        best.shrunk.checkpoint,
+        folder,
+        best.shrunk.quantization,
+        best.shrunk.steps,
+        {
+            "graph_bytes": tried.graph_bytes,
+            "query_ms": tried.query_ms,
+            "speedup": tried.speedup,
+            "loss": tried.loss,
+            "loss_low": tried.interval.low,
+            "loss_high": tried.interval.high,
+            "loss_queries": len(compressor.trial.queries),
+        },
+    )
+    all_tried = [each.tried for each in compressor.candidates]
+    write_text(folder / "tried.json", json.dumps([asdict(each) for each in all_tried], indent=2))
+    title = f"{compressor.base.name} for {compressor.budget}; losses on {compressor.trial.name}"
+    table = markdown_table(cells(all_tried, title))
+    write_text(folder / "tried.md", f"# {title}\n\n{table}\n\n![](tried.svg)\n")
+    write_text(folder / "tried.svg", as_svg(draw_panels([panel(all_tried)], PICTURE_TITLE)))
+    return card

@@ -1,0 +1,200 @@
+"""``trimseek compress`` from the command line, on a tiny encoder; its searches without one."""
+
+import json
+import random
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encoders import open_encoder
+from encoders.unlabelled import read_unlabelled, sentences, spans
+from eval.compress import Budget, Tried
+from eval.compress_commands import compress as compress_command
+from eval.known_items import known_items
+from eval.significance import Interval
+from tests.conftest import Run, write_jsonl
+from tests.tiny import WORDS
+from trimseek.errors import CorpusError, TrimseekError
+
+
+def documents(count: int) -> list[str]:
+    """Texts of three sentences, of words that the tiny encoder knows and of numbers."""
+    chosen = random.Random(1)
+    words = [*WORDS, *(f"{a}{b}" for a in "abcdefghij" for b in range(10))]
+    return [
+        " ".join(" ".join(chosen.choices(words, k=7)).capitalize() + "." for _ in range(3))
+        for _ in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [{"title": "", "text": text} for text in documents(300)]
+    return write_jsonl(tmp_path_factory.mktemp("texts") / "texts.jsonl", rows)
+
+
+def compress(run: Run, encoder: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    return run("compress", encoder, "-o", "small", *words)
+
+
+def test_a_shape_is_made_and_measured(
+    run: Run, tiny_encoder: Path, texts: Path, tmp_path: Path
+) -> None:
+    done = compress(
+        run, tiny_encoder, "--texts", texts, "--heads", 2, "--neurons", 40, "--layers", "0,1"
+    )
+    assert done.returncode == 0, done.stderr
+    card = open_encoder(tmp_path / "small")
+    assert [(layer.heads, layer.neurons) for layer in card.layers] == [(2, 40)] * 2
+    assert card.space == open_encoder(tiny_encoder).space
+    assert card.recipe[1] == "prune by obs to 2 heads and 40 neurons in each layer"
+    assert card.measured["loss_low"] <= card.measured["loss"] <= card.measured["loss_high"]
+    (tried,) = json.loads((tmp_path / "small" / "tried.json").read_text())
+    assert tried["loss"] == card.measured["loss"]
+    assert "<svg" in (tmp_path / "small" / "tried.svg").read_text()
+    shown = run("encoder", "info", "small").stdout
+    assert "2: 2 heads and 40 neurons in each layer" in shown
+    assert "measured    loss " in shown
+
+    # an index of the original answers queries of the small one
+    corpus = write_jsonl(tmp_path / "c.jsonl", [{"id": "1", "text": "split words in the shell"}])
+    assert run("index", corpus, "--into", "i", "--encoder", tiny_encoder).returncode == 0
+    found = run("search", "i", "shell words", "--query-encoder", "small", "--json")
+    assert json.loads(found.stdout)["hits"][0]["id"] == "1", found.stdout
+
+    compared = run("encoder", "compare", tiny_encoder, "small", "--texts", texts, "--json")
+    sides = json.loads(compared.stdout)
+    assert sides["second"]["graph_bytes"] < sides["first"]["graph_bytes"]
+    assert 0 < sides["overlap"] < 1
+    same = run("encoder", "compare", tiny_encoder, tiny_encoder, "--texts", texts, "--json")
+    assert json.loads(same.stdout)["cosine"] == pytest.approx(1)
+
+
+def test_the_fastest_within_a_loss_is_found(
+    run: Run, tiny_encoder: Path, texts: Path, tmp_path: Path
+) -> None:
+    done = compress(
+        run, tiny_encoder, "--texts", texts, "--max-loss", "30%", "--minutes", 0.5, "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["best"]["loss"] <= 0.3
+    assert len(found["tried"]) > 1
+    assert found["best"] in found["tried"]
+    assert open_encoder(tmp_path / "small").measured["loss"] == found["best"]["loss"]
+
+
+def test_a_recipe_is_followed(run: Run, tiny_encoder: Path, texts: Path, tmp_path: Path) -> None:
+    recipe = {
+        "layers": 1,
+        "method": "taylor",
+        "allocation": "uniform",
+        "keep": 0.5,
+        "sparsity": 0.25,
+        "quantization": {"matrices": "int8", "table": "int4"},
+        "kept_in_float": 1,
+    }
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    done = compress(run, tiny_encoder, "--texts", texts, "--recipe", "recipe.json")
+    assert done.returncode == 0, done.stderr
+    card = open_encoder(tmp_path / "small")
+    assert [(layer.heads, layer.neurons) for layer in card.layers] == [(2, 32)]
+    assert len(card.quantization.kept) == 1
+    assert card.quantization.table.value == "int4"
+    assert any(step.startswith("zero 25.0%") for step in card.recipe)
+
+
+def test_a_budget_that_cannot_be_met_writes_nothing(
+    run: Run, tiny_encoder: Path, texts: Path, tmp_path: Path
+) -> None:
+    done = compress(run, tiny_encoder, "--texts", texts, "--max-ms", 0.0001, "--minutes", 0.3)
+    assert done.returncode == 2
+    assert "no encoder has 0.0001 ms a query; the closest found: 1 layer" in done.stderr
+    assert not (tmp_path / "small").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"max_loss": "1%"}, "no calibration text; give --texts FILE"),
+        ({"max_loss": "1%", "texts": "empty.txt"}, "empty.txt: no text in it"),
+        ({"max_loss": "1%", "texts": "binary.txt"}, "binary.txt: cannot be read as text"),
+        ({"max_loss": "1%", "texts": "few.txt"}, "are too few"),
+        ({"max_loss": "1%", "texts": "gone.txt"}, "gone.txt: cannot be read as text: .*No such"),
+        ({"max_loss": "much", "texts": "few.txt"}, "--max-loss much: give a share"),
+        ({"speedup": "-3x", "texts": "few.txt"}, "--speedup: give a number above 0"),
+        ({"texts": "few.txt"}, "say what to keep to"),
+        ({"max_loss": "1%", "heads": 2, "texts": "few.txt"}, "not both"),
+        ({"heads": 0}, "layer 0: cannot keep 0 heads; it has 4"),
+        ({"neurons": 65}, "cannot keep 65 neurons; it has 64"),
+        ({"layers": "0,7"}, "the encoder has layers 0 to 1"),
+        ({"layers": "x"}, "--layers x: give a count"),
+        ({"recipe": "recipe.json"}, "recipe.json: keep: input should be"),
+        ({"heads": 2, "minutes": 0.0}, "--minutes 0: must be more"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_one_line(
+    asked: dict[str, Any], message: str, tiny_encoder: Path, texts: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.txt").write_text("\n\n")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00\x01" * 50)
+    (tmp_path / "few.txt").write_text("a text of a few words only\n" * 3)
+    (tmp_path / "recipe.json").write_text('{"keep": "half"}')
+    files = {name: tmp_path / asked[name] for name in ("texts", "recipe") if name in asked}
+    if not asked.keys() & {"texts", "max_loss"}:
+        files["texts"] = texts
+    with pytest.raises(TrimseekError, match=message) as raised:
+        compress_command(str(tiny_encoder), tmp_path / "small", **(asked | files))
+    assert "\n" not in str(raised.value)
+    assert raised.value.exit_code == 2
+    assert not (tmp_path / "small").exists()
+
+
+def test_without_torch_the_extra_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('none', name='torch')")
+    done = run("compress", "minilm", "-o", "small", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "pip install 'trimseek[compress]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_known_items_are_sentences_taken_out_of_their_documents() -> None:
+    found = known_items(documents(120), "mine")
+    assert len(found.documents) == len(found.queries) == 120
+    for query, text in found.queries.items():
+        (document,) = found.qrels[query]
+        assert text not in found.documents[document]
+        assert len(found.documents[document].split()) == 14
+    with pytest.raises(CorpusError, match="mine: 40 texts .* too few"):
+        known_items(documents(40), "mine")
+
+
+def test_a_budget_is_met_by_all_it_names() -> None:
+    tried = Tried("r", "s", 1, 2.0, 4.0, 0.01, Interval(0, 0.02), 1)
+    assert Budget(max_loss=0.01, speedup=4, max_ms=2).met_by(tried)
+    for worse in (Budget(max_loss=0.009), Budget(speedup=4.1), Budget(max_ms=1.9)):
+        assert not worse.met_by(tried)
+
+
+def test_unlabelled_text_is_lines_or_rows(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.txt"
+    path.write_text('plain text\n\n{"title": "T", "text": "a row"}\n{"text": " "}\n')
+    assert [tuple(each) for each in read_unlabelled(path)] == [("", "plain text"), ("T", "a row")]
+    path.write_text('{"body": "x"}\n')
+    with pytest.raises(CorpusError, match="mixed.txt:1: not a JSON object with a text"):
+        read_unlabelled(path)
+
+
+def test_sentences_and_spans() -> None:
+    assert sentences("One is here. Two is there! 3 e.g. this? yes") == [
+        "One is here.",
+        "Two is there!",
+        "3 e.g. this? yes",
+    ]
+    text = "a b c d e f g h i j k l"
+    for span in spans([text], 50, seed=1):
+        assert span in text
+        assert 2 <= len(span.split()) <= 10
