@@ -6,6 +6,7 @@ one query, encoded in turns with the float32 encoder.
 """
 
 import json
+import math
 import random
 import shutil
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from encoders.cached import text_hash
 from encoders.card import EncoderCard, described
 from encoders.checkpoint import Checkpoint
 from encoders.encoder import DocumentEncoder, QueryEncoder
@@ -37,8 +39,10 @@ from eval.pareto import Panel, Point, as_svg, draw_panels
 from eval.report import Cells, markdown_table
 from eval.retrieval import EXACT, as_run, build_index, rank
 from eval.significance import Interval, Values, loss, loss_interval
+from trimseek.atomic import make_folder
 from trimseek.console import note
 from trimseek.errors import BudgetError, CorpusError
+from trimseek.settings import load_settings
 
 MEASURE = parse_measure("nDCG@10")
 KEEPS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # shares of heads and neurons that are tried
@@ -49,6 +53,7 @@ LAYER_SHARES = (1, 2 / 3, 1 / 2, 1 / 3, 1 / 6)
 MOST_COMPARED = 3  # shapes of another depth that are fast enough
 MARGIN = 0.95  # of a time limit that a shape must keep to before it is trained
 TOKENS_A_WORD = 1.4
+TEACHING = 0.25  # of the training's time goes into the teacher's vectors
 PICTURE_TITLE = "Quality against latency of one query"
 VERIFYING = 1.5  # of the time that one verification took is kept for the last one
 
@@ -210,15 +215,16 @@ class Compressor:
     def aligned(self, shrunk: Shrunk, minutes: float) -> Shrunk:
         """The encoder after training on the user's text."""
         began = time.monotonic()
-        lessons = teach(
-            self.reference,
-            self.training_texts(0.25 * 60 * minutes * self.tokens_per_second),
-            "query" if self.query_only else "document",
-            neighbours=AlignmentSettings.neighbours,
-        )
+        # a power of two: an interrupted run goes on only if it takes the same texts again
+        tokens = 2 ** math.floor(math.log2(TEACHING * 60 * minutes * self.tokens_per_second))
+        texts = self.training_texts(tokens)
+        role = "query" if self.query_only else "document"
+        lessons = teach(self.reference, texts, role, neighbours=AlignmentSettings.neighbours)
         left = minutes - (time.monotonic() - began) / 60
-        settings = AlignmentSettings(minutes=max(left, 0.5 * minutes))
-        weights = align(shrunk.checkpoint, lessons, settings, report=say)
+        settings = AlignmentSettings(minutes=max(left, (1 - TEACHING) * minutes))
+        key = text_hash([self.base.sha256, role, *shrunk.steps, *texts])
+        state = make_folder(load_settings().home / "training") / f"{key}.safetensors"
+        weights = align(shrunk.checkpoint, lessons, settings, state=state, report=say)
         count = len(lessons.training.ids)
         step = f"align on {count:,} texts for {settings.minutes:.1f} minutes"
         small = replace(shrunk.checkpoint, weights=weights)

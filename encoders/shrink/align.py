@@ -219,22 +219,32 @@ def align(
     state: Path | None = None,
     report: Callable[[Validation, float], None] = lambda _validation, _loss: None,
 ) -> EncoderWeights:
-    """The student's weights after training, on a GPU if there is one.
+    """The student's weights after training; as ``train``."""
+    return train(student, lessons, settings, state=state, report=report)[0].weights()
+
+
+def train(
+    student: Checkpoint,
+    lessons: Lessons,
+    settings: AlignmentSettings,
+    *,
+    state: Path | None = None,
+    report: Callable[[Validation, float], None] = lambda _validation, _loss: None,
+) -> tuple[EncoderModule, list[Validation]]:
+    """The trained student, and how it went; on a GPU if there is one.
 
     ``state``: a file that an interrupted training goes on from, removed at its end.
     """
     torch.manual_seed(settings.seed)
     module = EncoderModule(
-        student.weights,
-        student.pooling,
-        normalize=student.normalize,
-        rank=settings.table_rank,
+        student.weights, student.pooling, normalize=student.normalize, rank=settings.table_rank
     )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     half = device == "cuda" or bool({"avx512_bf16", "amx_bf16"} & set(cpu_flags()))
-    Aligner(
+    aligner = Aligner(
         module, lessons, settings, checkpoint=state, device=device, half=half, report=report
-    ).run()
+    )
+    history = aligner.run()
     if state is not None:
         state.unlink(missing_ok=True)
-    return module.weights()
+    return module, history

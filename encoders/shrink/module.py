@@ -136,6 +136,12 @@ class EncoderModule(nn.Module):
             return pooled
         return functional.normalize(pooled, dim=1, eps=SMALLEST_NORM)
 
+    def parts(self) -> tuple[EncoderWeights, FloatArray, FloatArray]:
+        """The weights, and U and V of the token table's change; ValueError without a rank."""
+        if self.up is None or self.down is None:
+            raise ValueError("a module without a rank has no change of its token table")
+        return self.weights(), to_array(self.up), to_array(self.down)
+
     def weights(self) -> EncoderWeights:
         """The weights as plain arrays again."""
         table = self.tokens

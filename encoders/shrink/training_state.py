@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -52,7 +52,7 @@ def load_state(aligner: "Aligner", path: Path) -> bool:
         with safe_open(path, framework="pt") as file:
             progress = json.loads(file.metadata()["progress"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if progress["settings"] != asdict(aligner.settings):
+        if comparable(progress["settings"]) != comparable(asdict(aligner.settings)):
             return False
         aligner.module.load_state_dict(under("module.", tensors))
         state = aligner.optimizer.state_dict()
@@ -67,6 +67,11 @@ def load_state(aligner: "Aligner", path: Path) -> bool:
     aligner.step, aligner.elapsed = progress["step"], progress["elapsed"]
     aligner.history = [Validation(**each) for each in progress["history"]]
     return True
+
+
+def comparable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings that must be the same to go on: all but how long there is."""
+    return {name: value for name, value in settings.items() if name != "minutes"}
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
