@@ -5,10 +5,12 @@ user has one, else on known items of the user's own text (``eval.known_items``).
 one query, encoded in turns with the float32 encoder.
 """
 
+import bisect
 import json
 import math
 import random
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +26,7 @@ from encoders.folder import GRAPH, write_encoder
 from encoders.quantize import Precision, Quantization
 from encoders.shrink.align import AlignmentSettings, align
 from encoders.shrink.calibration import Ids
-from encoders.shrink.lessons import teach
+from encoders.shrink.lessons import FEWEST, teach
 from encoders.shrink.recipe import Allocation, Method, Recipe, Shrinker, Shrunk
 from encoders.shrink.training_state import Validation
 from encoders.tokens import TextTokenizer
@@ -107,11 +109,10 @@ class Tried:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What was tried, what it was made of, and the folder that it lies in."""
+    """What was tried, and what it was made of."""
 
     tried: Tried
     shrunk: Shrunk
-    folder: Path
 
 
 class Compressor:
@@ -188,7 +189,7 @@ class Compressor:
 
     def measured(self, shrunk: Shrunk, name: str, began: float) -> Candidate:
         """Write an encoder, and measure its loss and speed."""
-        folder = self.folder / f"{len(self.candidates)}"
+        folder = self.folder / "candidate"
         card = write_encoder(shrunk.checkpoint, folder, shrunk.quantization, shrunk.steps)
         documents = self.documents if self.query_only else self.encode_documents(folder)[0]
         ours = self.quality(folder, documents)
@@ -208,7 +209,8 @@ class Compressor:
             f"{name}: loss {tried.loss:+.2%} ({low:+.2%} to {high:+.2%}), {query_ms:.2f} ms a "
             f"query, {tried.speedup:.1f}x, {tried.graph_bytes / 1e6:.1f} MB"
         )
-        candidate = Candidate(tried, shrunk, folder)
+        shutil.rmtree(folder)
+        candidate = Candidate(tried, shrunk)
         self.candidates.append(candidate)
         return candidate
 
@@ -229,6 +231,9 @@ class Compressor:
         step = f"align on {count:,} texts for {settings.minutes:.1f} minutes"
         small = replace(shrunk.checkpoint, weights=weights)
         return shrunk._replace(checkpoint=small, steps=(*shrunk.steps, step))
+
+    def can_train(self) -> bool:
+        return len(self.training_texts(math.inf)) >= FEWEST
 
     def training_texts(self, tokens: float) -> list[str]:
         """Queries, sentences and documents, as many as the teacher can read of that many tokens.
@@ -327,23 +332,30 @@ def by_speed(compressor: Compressor) -> Candidate:
 
 def largest_in_time(compressor: Compressor, layers: int) -> Recipe | None:
     """The recipe of so many layers that keeps most and is fast enough, by shape alone."""
+    recipes = [
+        Recipe(layers=layers, keep=keep, allocation=Allocation.UNIFORM) for keep in (1.0, *KEEPS)
+    ]
+    first = bisect.bisect_left(recipes, True, key=lambda each: is_fast_enough(compressor, each))
+    return recipes[first] if first < len(recipes) else None
+
+
+def is_fast_enough(compressor: Compressor, recipe: Recipe) -> bool:
+    """Whether an encoder of that shape keeps to the budget's speed; its weights do not matter."""
     budget = compressor.budget
-    for keep in (1.0, *KEEPS):
-        recipe = Recipe(layers=layers, keep=keep, allocation=Allocation.UNIFORM)
-        shape_only = replace(recipe, method=Method.MAGNITUDE)
-        shrunk = compressor.shrinker.shrink(shape_only)
-        folder = compressor.folder / f"shape-{layers}-{keep}"
-        write_encoder(shrunk.checkpoint, folder, shrunk.quantization)
-        ms, base_ms = query_milliseconds([folder, compressor.reference], compressor.trial)
-        shutil.rmtree(folder)
-        fast = budget.max_ms is None or ms <= MARGIN * budget.max_ms
-        if fast and (budget.speedup is None or MARGIN * base_ms / ms >= budget.speedup):
-            return recipe
-    return None
+    shrunk = compressor.shrinker.shrink(replace(recipe, method=Method.MAGNITUDE))
+    with tempfile.TemporaryDirectory(dir=compressor.folder) as folder:
+        shape = Path(folder) / "shape"
+        write_encoder(shrunk.checkpoint, shape, shrunk.quantization)
+        ms, base_ms = query_milliseconds([shape, compressor.reference], compressor.trial)
+    in_time = budget.max_ms is None or ms <= MARGIN * budget.max_ms
+    return in_time and (budget.speedup is None or MARGIN * base_ms / ms >= budget.speedup)
 
 
 def training_minutes(compressor: Compressor) -> float:
     """What is left for training when the last measurement's time is kept for the next."""
+    if not compressor.can_train():
+        note("too few texts to train on; what needs no training is all there is")
+        return 0.0
     verifying = compressor.candidates[-1].tried.seconds / 60
     return compressor.minutes_left() - VERIFYING * verifying
 

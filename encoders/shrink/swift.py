@@ -36,7 +36,7 @@ LONG = 60  # words from which on a passage gives runs of words
 CALIBRATION_TEXTS = 1500
 SHAPES = {
     "minilm-swift": Recipe(layers=3, allocation=Allocation.UNIFORM, keep=0.5),
-    "minilm-dash": Recipe(layers=1, allocation=Allocation.UNIFORM, keep=0.5),
+    "minilm-dash": Recipe(layers=1, heads=12, neurons=768),
 }
 
 
