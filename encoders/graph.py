@@ -223,8 +223,11 @@ class GraphBuilder:
         )
 
     def positions(self, table: FloatArray) -> str:
-        """The table of positions; what reads 8 bits back is done once, when the graph is loaded."""
-        if self.quantization.table is Precision.FLOAT32:
+        """The table of positions, in 8 bits beside a 4-bit token table.
+
+        What reads 8 bits back is done once, when the graph is loaded.
+        """
+        if self.quantization.table is not Precision.INT4:
             return self.constant("position_embeddings", table)
         values, scale, zero = quantize_rows(table)
         name = "position_embeddings"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.cached import text_hash
+from encoders.cached import embed, fingerprint, text_hash
 from encoders.card import EncoderCard, described
 from encoders.checkpoint import Checkpoint
 from encoders.encoder import DocumentEncoder, QueryEncoder
@@ -55,6 +55,7 @@ LAYER_SHARES = (1, 2 / 3, 1 / 2, 1 / 3, 1 / 6)
 MOST_COMPARED = 3  # shapes of another depth that are fast enough
 MARGIN = 0.95  # of a time limit that a shape must keep to before it is trained
 TOKENS_A_WORD = 1.4
+PACED_TEXTS = 64
 TEACHING = 0.25  # of the training's time goes into the teacher's vectors
 PICTURE_TITLE = "Quality against latency of one query"
 VERIFYING = 1.5  # of the time that one verification took is kept for the last one
@@ -142,16 +143,15 @@ class Compressor:
         self.candidates: list[Candidate] = []
         self.reference = folder / "float32"
         write_encoder(base, self.reference, Quantization.everywhere(Precision.FLOAT32))
-        began = time.monotonic()
-        self.documents, tokens = self.encode_documents(self.reference)
-        self.tokens_per_second = tokens / (time.monotonic() - began)
+        self.documents = self.encode_documents(self.reference, cached=True)
+        self.tokens_per_second = self.measure_speed()
         self.exact = self.quality(self.reference, self.documents)
         if not self.exact.any():
             raise CorpusError(f"{trial.name}: float32 finds nothing there; nothing can be compared")
         if query_only:
             int8 = folder / "documents"
             write_encoder(base, int8, Quantization())
-            self.documents, _ = self.encode_documents(int8)
+            self.documents = self.encode_documents(int8, cached=True)
 
     def calibration(self) -> list[Ids]:
         """Token ids of calibration texts, as many as there is time for."""
@@ -168,9 +168,25 @@ class Compressor:
     def minutes_left(self) -> float:
         return (self.deadline - time.monotonic()) / 60
 
-    def encode_documents(self, folder: Path) -> tuple[FloatArray, int]:
-        found = DocumentEncoder(folder).encode(list(self.trial.documents.values()))
-        return found.vectors, found.tokens
+    def encode_documents(self, folder: Path, *, cached: bool = False) -> FloatArray:
+        """The trial documents' vectors; those of the base are kept for the next run."""
+        encoder = DocumentEncoder(folder)
+        return embed(
+            list(self.trial.documents.values()),
+            lambda texts: encoder.encode(texts).vectors,
+            dim=encoder.dim,
+            fingerprint=f"{fingerprint(encoder.card)}-document",
+            label=f"{self.trial.name}: documents",
+            cached=cached,
+        )
+
+    def measure_speed(self) -> float:
+        """Tokens a second that the float32 encoder reads."""
+        encoder = DocumentEncoder(self.reference)
+        texts = list(self.trial.documents.values())[:PACED_TEXTS]
+        encoder.encode(texts[:1])
+        began = time.monotonic()
+        return encoder.encode(texts).tokens / (time.monotonic() - began)
 
     def quality(self, folder: Path, documents: FloatArray) -> Values:
         """nDCG@10 of each query of the trial collection."""
@@ -191,7 +207,7 @@ class Compressor:
         """Write an encoder, and measure its loss and speed."""
         folder = self.folder / "candidate"
         card = write_encoder(shrunk.checkpoint, folder, shrunk.quantization, shrunk.steps)
-        documents = self.documents if self.query_only else self.encode_documents(folder)[0]
+        documents = self.documents if self.query_only else self.encode_documents(folder)
         ours = self.quality(folder, documents)
         query_ms, base_ms = query_milliseconds([folder, self.reference], self.trial)
         tried = Tried(

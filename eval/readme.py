@@ -29,11 +29,17 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "eval" / "results" / "results.json"
 STARTUP = ROOT / "eval" / "results" / "startup.json"
+ALIGNED_QUALITY = ROOT / "eval" / "results" / "aligned-quality.json"
+ALIGNED_SPEED = ROOT / "eval" / "results" / "aligned-speed.json"
+
+
+ByCollection = Callable[[Row, Row], str]  # of a row and its collection's baseline
 
 
 def with_results(text: str) -> str:
     """A README's text with the numbers as the results have them."""
     text = between(text, "measured", measured(from_json(RESULTS)))
+    text = between(text, "aligned", aligned(from_json(ALIGNED_QUALITY), from_json(ALIGNED_SPEED)))
     return between(text, "startup", startup_sentence(read_startup()))
 
 
@@ -59,20 +65,27 @@ def titled(cells: Cells) -> tuple[str, str]:
     return f"{capitalized(cells.title)}:", markdown_table(cells)
 
 
+def aligned(quality: BenchReport, speed: BenchReport) -> str:
+    """What small query encoders find on every collection, and how fast they are beside peers."""
+    parts = [
+        f"```console\n{quality.command}\n{speed.command}\n```",
+        *titled(table_by_collection(quality, f"{quality.main_measure}", main_value(quality))),
+        *titled(table_by_collection(quality, f"what is kept of {quality.reference}'s", kept)),
+        *titled(table_by_collection(speed, "one query, encoding p50 in ms", query_p50)),
+        *titled(table_by_collection(speed, multiple_of(speed), query_multiple)),
+        f"Measured on {setting(speed)}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
 def by_collection(report: BenchReport) -> list[Cells]:
     """One row for each encoder, one column for each collection."""
     baseline = baseline_of(report, report.rows).encoders
     limit = report.machine.rates
-    shown: dict[str, Callable[[Row, Row], str]] = {
-        report.main_measure: lambda row, _: (
-            f"{row.quality.measures[report.main_measure]:.4f}" if row.quality else NOTHING
-        ),
-        "one query, encoding p50 in ms": lambda row, _: number(
-            row.encode and row.encode.query.p50, 2
-        ),
-        f"one query, multiple of {baseline}'s speed": lambda row, first: times(
-            query_ratio(row, first)
-        ),
+    shown: dict[str, ByCollection] = {
+        report.main_measure: main_value(report),
+        "one query, encoding p50 in ms": query_p50,
+        multiple_of(report): query_multiple,
         "documents a second": lambda row, _: number(
             row.encode and row.encode.documents_per_second, 0
         ),
@@ -86,20 +99,42 @@ def by_collection(report: BenchReport) -> list[Cells]:
             f"{limit.float32:.0f} float32 * 10^9 multiply-accumulates a second)"
         )
         shown[name] = lambda row, _: f"{row.encode.document_share:.0%}" if row.encode else NOTHING
-    names = list(dict.fromkeys(row.name for row in report.rows))
-    tables = []
-    for title, cell in shown.items():
-        rows = []
-        for name in names:
-            cells = [name]
-            for collection in report.collections:
-                own = report.rows_of(collection.name)
-                row = next((each for each in own if each.name == name), None)
-                cells.append(cell(row, baseline_of(report, own)) if row else NOTHING)
-            rows.append(cells)
-        headings = ["encoder", *(collection.name for collection in report.collections)]
-        tables.append(Cells(title, headings, rows))
-    return tables
+    return [table_by_collection(report, title, cell) for title, cell in shown.items()]
+
+
+def table_by_collection(report: BenchReport, title: str, cell: ByCollection) -> Cells:
+    rows = []
+    for name in dict.fromkeys(row.name for row in report.rows):
+        cells = [name]
+        for collection in report.collections:
+            own = report.rows_of(collection.name)
+            row = next((each for each in own if each.name == name), None)
+            cells.append(cell(row, baseline_of(report, own)) if row else NOTHING)
+        rows.append(cells)
+    return Cells(title, ["encoder", *(each.name for each in report.collections)], rows)
+
+
+def main_value(report: BenchReport) -> ByCollection:
+    return lambda row, _: (
+        f"{row.quality.measures[report.main_measure]:.4f}" if row.quality else NOTHING
+    )
+
+
+def kept(row: Row, _baseline: Row) -> str:
+    comparison = row.quality and row.quality.comparison
+    return f"{1 - comparison.loss:.1%}" if comparison else NOTHING
+
+
+def query_p50(row: Row, _baseline: Row) -> str:
+    return number(row.encode and row.encode.query.p50, 2)
+
+
+def query_multiple(row: Row, baseline: Row) -> str:
+    return times(query_ratio(row, baseline))
+
+
+def multiple_of(report: BenchReport) -> str:
+    return f"one query, multiple of {baseline_of(report, report.rows).encoders}'s speed"
 
 
 def read_startup() -> Startup:

@@ -1,12 +1,12 @@
-"""Train ``minilm-swift``, the query encoder that comes with trimseek.
+"""Train ``minilm-swift`` and ``minilm-dash``, the query encoders that come with trimseek.
 
     python -m encoders.shrink.swift TEXTS --minutes 70
 
 TEXTS is a folder with questions.jsonl.gz, passages.jsonl.gz and sentences-300k.jsonl.gz, which no
 one labelled.
-The student has three of MiniLM's six layers, with half of the heads and neurons of each, chosen by
-what losing them does (``layers``, ``obs``); it is aligned to MiniLM's own vectors of questions,
-titles, sentences and runs of words, so that it asks an index which MiniLM made.
+Layers are chosen by what dropping the others does (``layers``), heads and neurons by optimal brain
+surgeon (``obs``); what is left is aligned to MiniLM's own vectors of questions, titles, sentences
+and runs of words, so that it asks an index which MiniLM made.
 """
 
 import argparse

@@ -183,7 +183,7 @@ def test_a_second_run_takes_its_vectors_from_the_cache(
     monkeypatch.setenv("TRIMSEEK_HOME", str(tmp_path))
     grid = plan([str(tiny_encoder)], reference=str(tiny_encoder), timing=False)
     first = bench([small], grid)
-    cached = sorted(path.name for path in (tmp_path / "bench" / "embeddings").rglob("*.npy"))
+    cached = sorted(path.name for path in (tmp_path / "embeddings").rglob("*.npy"))
     assert cached == ["0.npy", "0.npy"]
     monkeypatch.setattr("eval.contenders.Contender.encode", None)
     (before,), (after,) = first.rows, bench([small], grid).rows

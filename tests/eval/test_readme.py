@@ -1,8 +1,10 @@
 """The committed measurements, not new ones: a claim that no longer holds fails here."""
 
+import statistics
+
 import pytest
 
-from eval.readme import README, RESULTS, read_startup, with_results
+from eval.readme import ALIGNED_QUALITY, README, RESULTS, read_startup, with_results
 from eval.report import baseline_of, query_ratio
 from eval.results import BenchReport, Row, from_json
 from eval.workers.backends import PEERS
@@ -45,6 +47,20 @@ def test_a_query_is_encoded_faster_than_by_any_peer(report: BenchReport) -> None
         ratios = {row.name: query_ratio(row, baseline_of(report, own)) or 0 for row in own}
         ours = ratios.pop("minilm-int8")
         assert ours > max(ratios.values())
+
+
+def test_small_query_encoders_keep_what_is_said_of_them() -> None:
+    quality = from_json(ALIGNED_QUALITY)
+    assert len(quality.collections) == 5
+    for name, mean, worst in (("swift", 0.965, 0.93), ("dash", 0.935, 0.915)):
+        kept = [
+            1 - row.quality.comparison.loss
+            for row in quality.rows
+            if row.query_encoder == f"minilm-{name}" and row.quality and row.quality.comparison
+        ]
+        assert len(kept) == 5
+        assert statistics.fmean(kept) >= mean
+        assert min(kept) >= worst
 
 
 def test_startup() -> None:
