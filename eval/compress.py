@@ -407,7 +407,7 @@ def panel(tried: Sequence[Tried]) -> Panel:
     points = [
         Point(each.recipe, each.query_ms, 100 * (1 - each.loss), peer=False) for each in tried
     ]
-    return Panel("what was tried", f"% of float32's {MEASURE}", points)
+    return Panel("what was tried", f"% of float32's {MEASURE}", points, "encoding p50")
 
 
 def write_compressed(compressor: Compressor, best: Candidate, folder: Path) -> EncoderCard:

@@ -33,6 +33,7 @@ class Panel(NamedTuple):
     title: str
     axis: str
     points: list[Point]
+    latency: str = "end to end p50"
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
@@ -121,7 +122,7 @@ def draw_panel(axis: Any, panel: Panel) -> None:
     axis.set_xscale("log")
     for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
         ticks(plain_number)
-    axis.set_xlabel("end to end p50, ms (log scale)")
+    axis.set_xlabel(f"{panel.latency}, ms (log scale)")
     axis.set_ylabel(panel.axis)
     axis.grid(True, which="both", color="#e6e8eb", linewidth=0.6)
     axis.set_axisbelow(True)
