@@ -7,7 +7,7 @@ the base's, U in int8: a few MB. With the base's checkpoint it is a whole encode
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,21 @@ class Provenance:
     base: str
     base_sha256: str
     made: dict[str, str]
+
+
+class TokenChange(NamedTuple):
+    """What is added to the base's token table: ``up (vocabulary, rank) @ down (rank, dim)``."""
+
+    up: FloatArray
+    down: FloatArray
+
+
+class Aligned(NamedTuple):
+    """The base with the aligned encoder's layers and its own token table, and that one's change."""
+
+    checkpoint: Checkpoint
+    change: TokenChange
+    provenance: Provenance
 
 
 def aligned_names() -> list[str]:
@@ -74,12 +89,22 @@ def save_aligned(
 
 def read_provenance(path: Path) -> Provenance:
     """Where an aligned encoder comes from; EncoderError if the file is damaged."""
-    metadata, _ = read_file(path)
+    return provenance(read_file(path)[0])
+
+
+def provenance(metadata: dict[str, Any]) -> Provenance:
     return Provenance(metadata["base"], metadata["base_sha256"], metadata["made"])
 
 
 def load_aligned(path: Path, base: Checkpoint) -> Checkpoint:
     """The base with the aligned encoder's weights; EncoderError if it is not the base."""
+    checkpoint, (up, down), _ = read_aligned(path, base)
+    table = checkpoint.weights.token_embeddings + up @ down
+    return replace(checkpoint, weights=replace(checkpoint.weights, token_embeddings=table))
+
+
+def read_aligned(path: Path, base: Checkpoint) -> Aligned:
+    """An aligned encoder in its parts; EncoderError if it is not the base's."""
     metadata, stored = read_file(path)
     if metadata["base_sha256"] != base.sha256:
         raise EncoderError(f"{path}: aligned to another checkpoint than {base.name}")
@@ -88,15 +113,15 @@ def load_aligned(path: Path, base: Checkpoint) -> Checkpoint:
         for name in stored
         if not name.endswith((".scale", ".zero")) and name != DOWN
     }
-    table = base.weights.token_embeddings + arrays.pop(UP) @ stored[DOWN]
+    change = TokenChange(arrays.pop(UP), stored[DOWN])
     weights = from_arrays(
-        arrays | {TABLE: table},
+        arrays | {TABLE: base.weights.token_embeddings},
         layers=metadata["layers"],
         head_dim=metadata["head_dim"],
         activation=metadata["activation"],
         layer_norm_eps=metadata["layer_norm_eps"],
     )
-    return replace(base, weights=weights)
+    return Aligned(replace(base, weights=weights), change, provenance(metadata))
 
 
 def read_back(name: str, stored: dict[str, NDArray[Any]]) -> FloatArray:

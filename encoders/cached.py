@@ -100,7 +100,10 @@ def write_part(path: Path, vectors: FloatArray) -> None:
 
 
 def fingerprint(card: EncoderCard) -> str:
-    """What an encoder's vectors depend on: its files, its limits, this CPU's int8 arithmetic."""
+    """What an encoder's vectors depend on: its files, its limits, this CPU's int8 arithmetic.
+
+    Not its name: the same encoder is known again wherever it is.
+    """
     parts = (card.sha256, card.max_tokens, card.prompts, card.precision, int8_path().value)
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"{card.name}-{digest[:16]}"
+    return digest[:20]

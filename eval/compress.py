@@ -28,6 +28,7 @@ from encoders.shrink.align import AlignmentSettings, align
 from encoders.shrink.calibration import Ids
 from encoders.shrink.lessons import FEWEST, teach
 from encoders.shrink.recipe import Allocation, Method, Recipe, Shrinker, Shrunk
+from encoders.shrink.scalars import Report
 from encoders.shrink.training_state import Validation
 from encoders.tokens import TextTokenizer
 from encoders.unlabelled import sentences, spans
@@ -134,7 +135,9 @@ class Compressor:
         folder: Path,
         *,
         query_only: bool = False,
+        report: Report | None = None,
     ) -> None:
+        self.report = report or say
         self.base, self.trial, self.budget, self.folder = base, trial, budget, folder
         self.texts, self.queries, self.query_only = texts, queries, query_only
         self.deadline = time.monotonic() + 60 * budget.minutes
@@ -242,7 +245,7 @@ class Compressor:
         settings = AlignmentSettings(minutes=max(left, (1 - TEACHING) * minutes))
         key = text_hash([self.base.sha256, role, *shrunk.steps, *texts])
         state = make_folder(load_settings().home / "training") / f"{key}.safetensors"
-        weights = align(shrunk.checkpoint, lessons, settings, state=state, report=say)
+        weights = align(shrunk.checkpoint, lessons, settings, state=state, report=self.report)
         count = len(lessons.training.ids)
         step = f"align on {count:,} texts for {settings.minutes:.1f} minutes"
         small = replace(shrunk.checkpoint, weights=weights)

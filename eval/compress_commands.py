@@ -1,4 +1,4 @@
-"""``trimseek compress``, which needs torch."""
+"""``trimseek compress`` and ``trimseek encoder storage``, which need torch."""
 
 import tempfile
 from dataclasses import asdict, replace
@@ -20,11 +20,13 @@ from trimseek.errors import ConfigError, MissingExtraError
 
 try:
     from encoders.shrink.recipe import Recipe, read_recipe
-    from eval.compress import Budget, Candidate, Compressor, cells, search, write_compressed
+    from encoders.shrink.scalars import both, scalars_into
+    from eval.compress import Budget, Candidate, Compressor, cells, say, search, write_compressed
+    from eval.storage import compare_storage, storage_cells, storage_choices
 except ImportError as error:
     if error.name != "torch":
         raise
-    raise MissingExtraError("trimseek compress", "compress") from None
+    raise MissingExtraError("making an encoder smaller", "compress") from None
 
 app = typer.Typer()
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -76,6 +78,9 @@ def compress(
     precision: Annotated[
         Precision | None, typer.Option(help="Of the matrix products; no search.")
     ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="A folder for TensorBoard: how training goes.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an encoder as small and fast as a stated loss allows, and prove it.
@@ -106,10 +111,40 @@ def compress(
             budget,
             Path(folder),
             query_only=query_only,
+            report=say if tensorboard is None else both(say, scalars_into(tensorboard)),
         )
         best = search(compressor) if asked is None else compressor.attempt(asked, "as asked")
         write_compressed(compressor, best, into)
         show(compressor, best, into, as_json=as_json)
+
+
+@app.command("encoder storage")
+def storage(
+    base: Annotated[
+        str, typer.Argument(help="minilm, a hub id, a checkpoint folder or an encoder folder.")
+    ],
+    texts: Annotated[
+        Path, typer.Option(help="Documents, unlabelled: JSON Lines or one text a line.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Compare the ways to store an encoder: size, speed, and agreement with float32."""
+    _, trial = read_texts(texts, None)
+    checkpoint = base_of(base)
+    choices = storage_choices(checkpoint, trial)
+    found = compare_storage(checkpoint, choices, trial)
+    if as_json:
+        print_json(
+            {
+                name: asdict(each) | {"quantization": asdict(choices[name])}
+                for name, each in found.items()
+            }
+        )
+        return
+    print_table(terminal_table(storage_cells(base, found)))
+    for name, quantization in choices.items():
+        if quantization.kept:
+            note(f"{name}: {', '.join(quantization.kept)}")
 
 
 def show(compressor: Compressor, best: Candidate, into: Path, *, as_json: bool) -> None:

@@ -1,12 +1,14 @@
 """Two encoders of one space side by side, on unlabelled text."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from encoders.card import described
+from encoders.card import EncoderCard, described
 from encoders.encoder import DocumentEncoder, QueryEncoder
 from encoders.folder import GRAPH, open_encoder
 from encoders.weights import FloatArray
@@ -50,44 +52,67 @@ class Comparison:
     query_overlap: float
 
 
+class Embedded(NamedTuple):
+    """A collection as one encoder sees it; vectors ``(n, dim) float32``."""
+
+    folder: Path
+    card: EncoderCard
+    documents: FloatArray
+    queries: FloatArray
+    documents_per_second: float
+
+    def side(self, query_ms: float) -> Side:
+        return Side(
+            name=self.card.name,
+            shape=described(self.card.layers),
+            storage=str(self.card.quantization),
+            graph_bytes=(self.folder / GRAPH).stat().st_size,
+            query_ms=query_ms,
+            documents_per_second=self.documents_per_second,
+        )
+
+
 def compare_encoders(first: Path, second: Path, collection: TestCollection) -> Comparison:
     """EncoderError if the two are of different spaces."""
-    cards = [open_encoder(each) for each in (first, second)]
-    if cards[0].space != cards[1].space:
+    if open_encoder(first).space != open_encoder(second).space:
         raise EncoderError(f"{first} and {second} are of different spaces; nothing to compare")
-    documents, queries, rates = [], [], []
-    for folder in (first, second):
-        encoder = DocumentEncoder(folder)
-        began = time.perf_counter()
-        documents.append(encoder.encode(list(collection.documents.values())).vectors)
-        rates.append(len(collection.documents) / (time.perf_counter() - began))
-        queries.append(QueryEncoder(folder).encode(list(collection.queries.values())).vectors)
-    indexes = [build_index(EXACT, vectors) for vectors in documents]
-    theirs, ours, mixed = (
-        rank(collection, indexes[i], queries[j], DEPTH)[0] for i, j in ((0, 0), (1, 1), (0, 1))
-    )
-    times = query_milliseconds([first, second], collection)
-    found = agreement(theirs, ours)
-    sides = [
-        Side(
-            name=card.name,
-            shape=described(card.layers),
-            storage=str(card.quantization),
-            graph_bytes=(folder / GRAPH).stat().st_size,
-            query_ms=ms,
-            documents_per_second=rate,
+    return compare_with(first, [second], collection)[0]
+
+
+def compare_with(
+    first: Path, others: Sequence[Path], collection: TestCollection
+) -> list[Comparison]:
+    """Each of the others with the first, all of one space; timed in turns with one another."""
+    theirs, *ours = (embed_collection(each, collection) for each in (first, *others))
+    first_ms, *times = query_milliseconds([first, *others], collection)
+    index = build_index(EXACT, theirs.documents)
+    ranking = rank(collection, index, theirs.queries, DEPTH)[0]
+    comparisons = []
+    for each, ms in zip(ours, times, strict=True):
+        own = rank(collection, build_index(EXACT, each.documents), each.queries, DEPTH)[0]
+        mixed = rank(collection, index, each.queries, DEPTH)[0]
+        found = agreement(ranking, own)
+        comparisons.append(
+            Comparison(
+                theirs.side(first_ms),
+                each.side(ms),
+                cosine=mean_cosine(theirs.documents, each.documents),
+                query_cosine=mean_cosine(theirs.queries, each.queries),
+                overlap=found.overlap,
+                rbo=found.rbo,
+                query_overlap=agreement(ranking, mixed).overlap,
+            )
         )
-        for card, folder, ms, rate in zip(cards, (first, second), times, rates, strict=True)
-    ]
-    return Comparison(
-        sides[0],
-        sides[1],
-        cosine=mean_cosine(*documents),
-        query_cosine=mean_cosine(*queries),
-        overlap=found.overlap,
-        rbo=found.rbo,
-        query_overlap=agreement(theirs, mixed).overlap,
-    )
+    return comparisons
+
+
+def embed_collection(folder: Path, collection: TestCollection) -> Embedded:
+    encoder = DocumentEncoder(folder)
+    began = time.perf_counter()
+    documents = encoder.encode(list(collection.documents.values())).vectors
+    rate = len(collection.documents) / (time.perf_counter() - began)
+    queries = QueryEncoder(folder).encode(list(collection.queries.values())).vectors
+    return Embedded(folder, encoder.card, documents, queries, rate)
 
 
 def mean_cosine(ours: FloatArray, theirs: FloatArray) -> float:

@@ -16,6 +16,8 @@ from typing import NamedTuple
 from pydantic import TypeAdapter
 
 from encoders.cached import text_hash
+from encoders.cpu import needs_reduced_range
+from encoders.quantize import Precision
 from eval.bench import bench
 from eval.collection import TestCollection, read_collection
 from eval.grid import plan
@@ -27,6 +29,8 @@ LEDGER = FOLDER / "ledger.json"
 # float32 differs in the last bits between CPUs, which seldom swaps two hits; int8 vectors depend
 # on the batch and on the CPU's path, and move nDCG@10 by up to 0.002 (seen between such runs).
 TOLERANCE = {"float32": 0.001, "int8": 0.005}
+# The ledger's int8 has 8 bits. Where the CPU leaves 7, measures move further (seen: by 0.006).
+SEVEN_BITS_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Deviation(NamedTuple):
         expected = self.entry.measures[self.measure]
         return (
             f"{self.entry.collection}, {self.entry.encoder}: {self.measure} is {self.found:.4f}, "
-            f"expected {expected:.4f} within {self.entry.tolerance}"
+            f"expected {expected:.4f} within {tolerance(self.entry)}"
         )
 
 
@@ -85,8 +89,14 @@ def deviations(entry: Entry, collection: TestCollection) -> list[Deviation]:
     return [
         Deviation(entry, name, found[name])
         for name, expected in entry.measures.items()
-        if abs(found[name] - expected) > entry.tolerance
+        if abs(found[name] - expected) > tolerance(entry)
     ]
+
+
+def tolerance(entry: Entry) -> float:
+    """How far a measure may be from the entry's on this CPU."""
+    seven_bits = needs_reduced_range() and entry.encoder.endswith(f"-{Precision.INT8.value}")
+    return max(entry.tolerance, SEVEN_BITS_TOLERANCE) if seven_bits else entry.tolerance
 
 
 def is_same(entry: Entry, collection: TestCollection) -> bool:

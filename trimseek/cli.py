@@ -34,6 +34,10 @@ COMMANDS = {
         "eval.commands",
         "Compare two encoders of one space: size, speed, and how far they agree.",
     ),
+    "encoder storage": (
+        "eval.compress_commands",
+        "Compare the ways to store an encoder: size, speed, and agreement with float32.",
+    ),
     "index": ("indexer.commands", "Embed a corpus into an index folder; run it again to update."),
     "info": ("indexer.commands", "Say what an index holds and which encoder made it."),
     "search": ("search.commands", "Search an index and print the passages that match."),

@@ -10,7 +10,7 @@ embeddings as in Reimers & Gurevych 2020, with the ranking term of KALE (Wang et
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from encoders.aligned import TokenChange
 from encoders.batches import token_batches
 from encoders.checkpoint import Checkpoint
 from encoders.cpu import cpu_flags
 from encoders.shrink.calibration import Ids, padded
 from encoders.shrink.lessons import Lessons, length_batches
 from encoders.shrink.module import EncoderModule
+from encoders.shrink.scalars import Report
 from encoders.shrink.training_state import Validation, load_state, save_state
 from encoders.weights import EncoderWeights, FloatArray
 
@@ -33,6 +35,11 @@ PATIENCE = 6  # validations without a better one until training ends
 OVERLAP = 10
 LOSS_DECAY = 0.02  # of the moving mean that is reported
 TOKENS = 8192  # of a validation batch
+BATCH_TOKENS = 16_384  # of a training batch: fewer texts where they are long
+
+
+def silent(_validation: Validation, _loss: float) -> None:
+    """Reports nothing."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ class Aligner:
         checkpoint: Path | None = None,
         device: str = "cpu",
         half: bool = False,
-        report: Callable[[Validation, float], None] = lambda _validation, _loss: None,
+        report: Report = silent,
     ) -> None:
         torch.manual_seed(settings.seed)
         self.module = module.to(device).train()
@@ -97,7 +104,7 @@ class Aligner:
             load_state(self, self.checkpoint)
         self.elapsed_before, self.started = self.elapsed, time.monotonic()
         lengths = [len(ids) for ids in self.texts.ids]
-        batches = length_batches(lengths, settings.batch, settings.seed, self.step)
+        batches = length_batches(lengths, settings.batch, settings.seed, self.step, BATCH_TOKENS)
         next_validation = self.elapsed + settings.validate_every * 60
         loss = 0.0
         try:
@@ -217,7 +224,7 @@ def align(
     settings: AlignmentSettings,
     *,
     state: Path | None = None,
-    report: Callable[[Validation, float], None] = lambda _validation, _loss: None,
+    report: Report = silent,
 ) -> EncoderWeights:
     """The student's weights after training; as ``train``."""
     return train(student, lessons, settings, state=state, report=report)[0].weights()
@@ -228,17 +235,21 @@ def train(
     lessons: Lessons,
     settings: AlignmentSettings,
     *,
+    change: TokenChange | None = None,
     state: Path | None = None,
-    report: Callable[[Validation, float], None] = lambda _validation, _loss: None,
+    report: Report = silent,
 ) -> tuple[EncoderModule, list[Validation]]:
     """The trained student, and how it went; on a GPU if there is one.
 
-    ``state``: a file that an interrupted training goes on from, removed at its end.
+    ``change``: of the token table, to begin from. ``state``: a file that an interrupted training
+    goes on from, removed at its end.
     """
     torch.manual_seed(settings.seed)
     module = EncoderModule(
         student.weights, student.pooling, normalize=student.normalize, rank=settings.table_rank
     )
+    if change is not None:
+        module.change_tokens(change)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     half = device == "cuda" or bool({"avx512_bf16", "amx_bf16"} & set(cpu_flags()))
     aligner = Aligner(

@@ -97,18 +97,35 @@ def nearest(vectors: NDArray[np.floating], bank: NDArray[np.floating], k: int) -
 
 
 def length_batches(
-    lengths: Sequence[int], size: int, seed: int, first: int = 0
+    lengths: Sequence[int], size: int, seed: int, first: int = 0, tokens: int | None = None
 ) -> Iterator[NDArray[np.int64]]:
     """Positions in batches of equal length as far as possible, shuffled anew each time around.
 
     Endless. ``first``: the number of the batch to begin with, as if the others had been taken.
+    ``size`` texts each, fewer where they would have more than so many ``tokens``.
     """
     known = np.asarray(lengths)
-    count = -(-len(known) // size)
+    bounds = batch_bounds(np.sort(known), size, tokens)
+    count = len(bounds) - 1
     epoch, position = divmod(first, count)
     while True:
         chosen = np.random.default_rng([seed, epoch])
         order = np.lexsort((chosen.random(len(known)), known))
         for i in chosen.permutation(count)[position:]:
-            yield order[i * size : (i + 1) * size]
+            yield order[bounds[i] : bounds[i + 1]]
         epoch, position = epoch + 1, 0
+
+
+def batch_bounds(ordered: NDArray[np.int64], size: int, tokens: int | None) -> list[int]:
+    """Where batches begin in texts ordered by length, and at last where they end."""
+    bounds = [0]
+    while bounds[-1] < len(ordered):
+        start = bounds[-1]
+        end = min(start + size, len(ordered))
+        if tokens is not None:
+            fitting = np.searchsorted(
+                ordered[start:end] * np.arange(1, end - start + 1), tokens, "right"
+            )
+            end = start + max(1, int(fitting))
+        bounds.append(end)
+    return bounds

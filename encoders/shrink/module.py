@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from encoders.aligned import TokenChange
 from encoders.pooling import Pooling
 from encoders.weights import (
     LAYER_PARTS,
@@ -109,6 +110,14 @@ class EncoderModule(nn.Module):
         vocabulary, dim = weights.token_embeddings.shape
         self.up = nn.Parameter(torch.zeros(vocabulary, rank)) if rank else None
         self.down = nn.Parameter(torch.randn(rank, dim) * dim**-0.5) if rank else None
+
+    def change_tokens(self, change: TokenChange) -> None:
+        """Begin from a change of the token table; ValueError if its rank is another."""
+        if self.up is None or self.down is None or self.up.shape != change.up.shape:
+            raise ValueError(f"a change of rank {change.up.shape[1]} does not fit")
+        with torch.no_grad():
+            self.up.copy_(torch.from_numpy(change.up))
+            self.down.copy_(torch.from_numpy(np.ascontiguousarray(change.down)))
 
     @property
     def stack(self) -> list[LayerModule]:

@@ -1,24 +1,29 @@
-"""Train ``minilm-swift`` and ``minilm-dash``, the query encoders that come with trimseek.
+"""Train ``minilm-swift`` and ``minilm-dash``, the small encoders that come with trimseek.
 
-    python -m encoders.shrink.swift TEXTS --minutes 70
+    apt-cache dumpavail > packages.txt
+    python -m encoders.shrink.swift TEXTS --packages packages.txt --minutes 70
 
 TEXTS is a folder with questions.jsonl.gz, passages.jsonl.gz and sentences-300k.jsonl.gz, which no
 one labelled.
 Layers are chosen by what dropping the others does (``layers``), heads and neurons by optimal brain
 surgeon (``obs``); what is left is aligned to MiniLM's own vectors of questions, titles, sentences
-and runs of words, so that it asks an index which MiniLM made.
+and runs of words, so that it asks an index which MiniLM made. ``--passages`` adds whole passages,
+so that it can embed documents too. ``--go-on`` starts from the encoder that is in the package.
 """
 
 import argparse
+import gzip
+import json
 import os
 import random
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from encoders.aligned import FOLDER, Provenance, save_aligned
-from encoders.catalog import find_checkpoint, find_encoder
+from encoders.aligned import FOLDER, Provenance, TokenChange, read_aligned, save_aligned
+from encoders.catalog import aligned_file, find_checkpoint, find_encoder
 from encoders.checkpoint import Checkpoint, read_checkpoint
 from encoders.cpu import cpu_name
 from encoders.shrink.align import AlignmentSettings, train
@@ -30,65 +35,124 @@ from trimseek.console import note
 from trimseek.settings import load_settings
 
 BASE = "minilm"
-SENTENCES = 160_000
+SENTENCES = {"wordnet": 20_000, "paper": 30_000, "wiki": 20_000, "squad": 5_000}  # by source
 SPANS = 80_000
 LONG = 60  # words from which on a passage gives runs of words
 CALIBRATION_TEXTS = 1500
+PACKAGE = re.compile(r"^Description: *(.*?) *$", re.MULTILINE)
+VARIANT = re.compile(r" \([^)]*\)$| - .*$")  # "(data files)", "- development files"
 SHAPES = {
     "minilm-swift": Recipe(layers=3, allocation=Allocation.UNIFORM, keep=0.5),
     "minilm-dash": Recipe(layers=1, heads=12, neurons=768),
 }
 
 
-def training_texts(folder: Path) -> list[str]:
-    """Short texts of many kinds, the same ones every time."""
+def training_texts(folder: Path, packages: Path | None = None) -> list[str]:
+    """Short texts of many kinds, the same ones in the same order every time.
+
+    ``packages``: what ``apt-cache dumpavail`` prints, for its one-line descriptions of software.
+    """
     questions = [each.text for each in read_unlabelled(folder / "questions.jsonl.gz")]
     passages = read_unlabelled(folder / "passages.jsonl.gz")
-    sentences = [each.text for each in read_unlabelled(folder / "sentences-300k.jsonl.gz")]
-    random.Random(0).shuffle(sentences)  # noqa: S311 - a sample, not a secret
     titles = [each.title for each in passages if each.title]
     long = [each.text for each in passages if len(each.text.split()) > LONG]
-    texts = [*questions, *titles, *spans(long, SPANS, seed=1), *sentences[:SENTENCES]]
-    return list(dict.fromkeys(texts))
+    texts = [*questions, *titles, *spans(long, SPANS, seed=1)]
+    if packages is not None:
+        described = PACKAGE.findall(packages.read_text("utf-8"))
+        texts += (VARIANT.sub("", each) for each in described)
+    texts += some_sentences(folder / "sentences-300k.jsonl.gz")
+    texts = list(dict.fromkeys(texts))
+    random.Random(5).shuffle(texts)  # noqa: S311 - a sample, not a secret
+    return texts
 
 
-def student(base: Checkpoint, lessons: Lessons, name: str) -> tuple[Checkpoint, tuple[str, ...]]:
-    """The base, cut to its shape."""
-    shrunk = Shrinker(base, lessons.training.ids[:CALIBRATION_TEXTS]).shrink(SHAPES[name])
-    return shrunk.checkpoint, shrunk.steps
+def some_sentences(path: Path) -> list[str]:
+    """``SENTENCES`` of each source."""
+    found: dict[str, list[str]] = {}
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            found.setdefault(row["source"], []).append(row["text"])
+    chosen = random.Random(0)  # noqa: S311 - a sample, not a secret
+    for texts in found.values():
+        chosen.shuffle(texts)
+    return [text for source, count in SENTENCES.items() for text in found[source][:count]]
+
+
+def some_passages(folder: Path, count: int) -> list[str]:
+    """Long passages with their titles, as documents are embedded."""
+    passages = read_unlabelled(folder / "passages.jsonl.gz")
+    found = [f"{p.title} {p.text}".strip() for p in passages if len(p.text.split()) > LONG]
+    random.Random(6).shuffle(found)  # noqa: S311 - a sample, not a secret
+    return found[:count]
+
+
+def student(
+    base: Checkpoint, lessons: Lessons, name: str, *, go_on: bool
+) -> tuple[Checkpoint, TokenChange | None, tuple[str, ...]]:
+    """The base cut to its shape, or the encoder of that name as it is; what was done to it."""
+    path = aligned_file(name)
+    if not go_on or path is None:
+        shrunk = Shrinker(base, lessons.training.ids[:CALIBRATION_TEXTS]).shrink(SHAPES[name])
+        return shrunk.checkpoint, None, shrunk.steps
+    aligned = read_aligned(path, base)
+    made = aligned.provenance.made
+    return aligned.checkpoint, aligned.change, (made["shape"], f"train: {made['training']}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("texts", type=Path)
     parser.add_argument("--name", default="minilm-swift", choices=SHAPES)
+    parser.add_argument("--packages", type=Path, help="what `apt-cache dumpavail` prints")
+    parser.add_argument("--most", type=int, help="so many short texts at most")
+    parser.add_argument("--passages", type=int, default=0, help="so many whole passages as well")
     parser.add_argument("--minutes", type=float, default=70.0)
     parser.add_argument("--steps", type=int, help="train for so many steps instead")
+    parser.add_argument("--learning-rate", type=float, default=AlignmentSettings.learning_rate)
+    parser.add_argument("--go-on", action="store_true", help="start from the package's encoder")
     parser.add_argument("--into", type=Path, default=FOLDER)
     asked = parser.parse_args()
     torch.set_num_threads(load_settings().threads)
     base = read_checkpoint(find_checkpoint(BASE), BASE)
-    settings = AlignmentSettings(minutes=asked.minutes, steps=asked.steps)
-    texts = training_texts(asked.texts)
-    lessons = teach(find_encoder(f"{BASE}-float32"), texts, "query", neighbours=settings.neighbours)
-    small, steps = student(base, lessons, asked.name)
+    settings = AlignmentSettings(
+        minutes=asked.minutes, steps=asked.steps, learning_rate=asked.learning_rate
+    )
+    texts = training_texts(asked.texts, asked.packages)[: asked.most]
+    passages = some_passages(asked.texts, asked.passages)
+    teacher = find_encoder(f"{BASE}-float32")
+    lessons = teach(teacher, [*texts, *passages], "query", neighbours=settings.neighbours)
+    small, change, steps = student(base, lessons, asked.name, go_on=asked.go_on)
     state = load_settings().home / f"{asked.name}.training"
-    module, history = train(small, lessons, settings, state=state, report=say)
+    module, history = train(small, lessons, settings, change=change, state=state, report=say)
     last = history[-1]
+    kinds = "questions, titles, sentences" + (", package descriptions" if asked.packages else "")
     made = {
         "shape": "; ".join(steps),
-        "texts": f"{len(texts):,} unlabelled questions, titles, sentences and runs of words",
-        "training": f"{last.step:,} steps of {settings.batch}, seed {settings.seed}, "
+        "texts": f"{len(texts):,} unlabelled {kinds} and runs of words"
+        + (f"; {len(passages):,} passages" if passages else ""),
+        "training": f"{last.step:,} steps of {settings.batch} from a learning rate of "
+        f"{settings.learning_rate:g}, seed {settings.seed}, "
         f"{last.seconds / 60:.0f} minutes on {cpu_name()} ({os.cpu_count()} cores), "
         f"torch {torch.__version__}, {datetime.now(UTC).date().isoformat()}",
         "held-out texts": f"cosine {last.cosine:.4f} to {BASE}, overlap@10 {last.overlap:.3f}",
-        "command": f"python -m encoders.shrink.swift TEXTS --name {asked.name} "
-        + (f"--steps {asked.steps}" if asked.steps else f"--minutes {asked.minutes:g}"),
+        "command": command(asked),
     }
     path = asked.into / f"{asked.name}.safetensors"
     asked.into.mkdir(parents=True, exist_ok=True)
     save_aligned(*module.parts(), Provenance(BASE, base.sha256, made), path)
     note(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def command(asked: argparse.Namespace) -> str:
+    """What was asked for, without the paths of one machine."""
+    words = ["python -m encoders.shrink.swift TEXTS", f"--name {asked.name}"]
+    words += ["--packages packages.txt"] * (asked.packages is not None)
+    words += [f"--most {asked.most}"] * (asked.most is not None)
+    words += [f"--passages {asked.passages}"] * (asked.passages > 0)
+    words += [f"--steps {asked.steps}" if asked.steps else f"--minutes {asked.minutes:g}"]
+    words += [f"--learning-rate {asked.learning_rate:g}"]
+    words += ["--go-on"] * asked.go_on
+    return " ".join(words)
 
 
 def say(found: Validation, loss: float) -> None:

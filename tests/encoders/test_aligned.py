@@ -16,6 +16,7 @@ from encoders.aligned import (
 )
 from encoders.catalog import read_encoder
 from encoders.checkpoint import Checkpoint
+from encoders.cpu import needs_reduced_range
 from encoders.shrink.cut import keep_layers
 from encoders.weights import EncoderWeights, FloatArray
 from tests.conftest import shared
@@ -51,7 +52,9 @@ def test_what_is_stored_is_the_encoder_that_runs(tiny: Checkpoint, tmp_path: Pat
     for name, checkpoint in (("again", again), ("original", original)):
         write_encoder(checkpoint, tmp_path / name, Quantization())
         vectors.append(QueryEncoder(tmp_path / name).encode(TEXTS).vectors)
-    assert (vectors[0] * vectors[1]).sum(1).min() > 0.9999
+    # without VNNI the 8 bits that are stored are rounded once more, to 7
+    least = 0.999 if needs_reduced_range() else 0.9999
+    assert (vectors[0] * vectors[1]).sum(1).min() > least
     # int8 matrices are stored as they run: quantizing what was read back changes nothing
     twice = load_aligned(saved(replace(tiny, weights=tiny.weights), tmp_path / "b.st"), tiny)
     for name, array in twice.weights.arrays().items():
@@ -103,4 +106,4 @@ def test_the_script_reads_its_texts() -> None:
     from encoders.shrink.swift import training_texts
 
     texts = training_texts(shared("text"))
-    assert len(texts) == len(set(texts)) > 500_000
+    assert len(texts) == len(set(texts)) > 400_000

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 
 from encoders.checkpoint import Checkpoint
+from encoders.cpu import needs_reduced_range
 from encoders.encoder import pad
 from encoders.graph import build_graph
 from encoders.pooling import Pooling
@@ -116,6 +117,9 @@ INT8 = Quantization()
 def test_every_storage_stays_close_to_float32(
     quantization: Quantization, least: float, tiny: Checkpoint
 ) -> None:
+    if quantization.matrices is Precision.INT8 and needs_reduced_range():
+        # as write_encoder does: 8 bits saturate on this CPU
+        quantization, least = replace(quantization, reduced_range=True), min(least, 0.99)
     exact = run(tiny.weights, BATCH, normalize=True)
     stored = run(tiny.weights, BATCH, normalize=True, quantization=quantization)
     assert (exact * stored).sum(1).min() > least

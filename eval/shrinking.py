@@ -1,0 +1,72 @@
+"""What pruning and storing in fewer bits cost without any training, on judged collections.
+
+python -m eval.shrinking COLLECTION [COLLECTION ...] > eval/results/shrinking.json
+
+Each collection is compressed on its own documents, unlabelled; documents and queries both go
+through the small encoder, and are compared with float32's.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from encoders.catalog import read_encoder
+from encoders.quantize import Precision, Quantization
+from encoders.shrink.recipe import Recipe
+from eval.collection import read_collection
+from eval.compress import Budget, Compressor
+from eval.significance import Interval
+
+BASE = "minilm"
+RESULTS = Path(__file__).parent / "results" / "shrinking.json"
+RECIPES = {
+    "75 % of heads and neurons": Recipe(keep=0.75),
+    "50 % of heads and neurons": Recipe(keep=0.5),
+    "all of them, int4 token table": Recipe(quantization=Quantization(table=Precision.INT4)),
+}
+
+
+@dataclass(frozen=True)
+class Shrinking:
+    """One recipe on one collection; ``loss`` of nDCG@10 is relative to float32's ``exact``."""
+
+    collection: str
+    recipe: str
+    shape: str
+    graph_bytes: int
+    exact: float
+    loss: float
+    interval: Interval
+
+
+def measure_shrinking(name: str) -> Iterator[Shrinking]:
+    """Every recipe on one collection; the matrices are int8."""
+    base, _ = read_encoder(BASE)
+    trial = read_collection(name)
+    with tempfile.TemporaryDirectory(prefix="trimseek-shrinking-") as folder:
+        documents = list(trial.documents.values())
+        compressor = Compressor(base, trial, documents, [], Budget(), Path(folder))
+        for title, recipe in RECIPES.items():
+            tried = compressor.attempt(recipe, f"{trial.name}: {title}").tried
+            exact = float(compressor.exact.mean())
+            yield Shrinking(
+                trial.name, title, tried.shape, tried.graph_bytes, exact, tried.loss, tried.interval
+            )
+
+
+def read_shrinking() -> list[Shrinking]:
+    return TypeAdapter(list[Shrinking]).validate_json(RESULTS.read_text("utf-8"))
+
+
+def main(collections: Sequence[str]) -> None:
+    rows = [asdict(row) for name in collections for row in measure_shrinking(name)]
+    print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
