@@ -19,7 +19,7 @@ from api.schemas import (
     Timing,
 )
 from search import Results, Searcher
-from search.searcher import MOST_HITS
+from search.options import MOST_HITS
 from trimseek import __version__
 from trimseek.errors import EncoderError, UnknownIndexError
 

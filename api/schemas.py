@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from search.searcher import MOST_HITS
+from search.options import MOST_HITS
 
 
 class Timing(BaseModel):

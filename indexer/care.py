@@ -1,36 +1,65 @@
-"""Find out whether an index is whole."""
+"""Find out whether an index is whole, and give back the room of what was deleted."""
 
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from indexer.folder import open_index
-from indexer.snapshot import read_snapshot
+from encoders import DocumentEncoder, find_encoder
+from encoders.weights import FloatArray
+from indexer.card import IndexCard, read_card
+from indexer.chunks import Chunker
+from indexer.folder import open_index, write_lock
+from indexer.snapshot import build_snapshot, read_snapshot, stored_keys
 from indexer.store import Store
-from trimseek.errors import IndexFolderError
+from trimseek.errors import IndexFolderError, TrimseekError
+
+REEMBEDDED = 64  # documents that a deep check embeds once more
+ALIKE = 0.95  # cosine: int8 vectors depend on the CPU and on the batch (0.98 and more was seen)
+UNIT = 0.01  # how far a vector's length may be from 1, float16 being coarse
+LOCK_WAIT = 10.0
 
 
-def find_damage(folder: Path) -> list[str]:
+def find_damage(folder: Path, *, deep: bool = False) -> list[str]:
     """What is wrong with an index, one line each; empty when it is whole.
 
-    Checks the database's pages, the snapshot's checksum and size, that every document has a
-    chunk, and that every vector is finite. IndexFolderError if it cannot be opened at all.
+    Checks the database's pages, the snapshot's checksum, that it holds what is stored, that every
+    document has a chunk, and that every vector is finite. ``deep``: every row against its
+    indexes, every word against its text, and some documents embedded once more.
+    IndexFolderError if it cannot be opened at all.
     """
     card, store = open_index(folder)
     try:
-        damage = store.check()
+        damage = store.check(deep=deep)
         if damage:
             return [f"{store.path}: {problem}" for problem in damage]
         damage += vector_damage(store, card.dim)
-        record = store.snapshot()
-        if record is not None:
-            try:
-                read_snapshot(record, folder, card.dim)
-            except IndexFolderError as error:
-                damage.append(f"{error}; the next search makes it anew")
+        damage += snapshot_damage(store, folder, card)
+        if deep:
+            damage += embedding_damage(store, card)
         return damage
     finally:
         store.close()
+
+
+def snapshot_damage(store: Store, folder: Path, card: IndexCard) -> list[str]:
+    """Whether the snapshot is sound, and holds the chunks up to its last and no others."""
+    with store.reading() as frozen:
+        record = frozen.snapshot()
+        if record is None:
+            return []
+        expected = np.union1d(frozen.chunk_keys(), frozen.tombstones())
+    try:
+        held = stored_keys(read_snapshot(record, folder, card.dim))
+    except IndexFolderError as error:
+        return [f"{error}; the next search makes it anew"]
+    expected = expected[expected <= record.last_chunk]
+    if np.array_equal(np.sort(held), expected):
+        return []
+    return [
+        f"{folder}: snapshot {record.number} holds {len(held)} chunks, {len(expected)} are stored "
+        "or were since; 'trimseek compact' makes it anew"
+    ]
 
 
 def vector_damage(store: Store, dim: int) -> list[str]:
@@ -41,3 +70,63 @@ def vector_damage(store: Store, dim: int) -> list[str]:
     if bare := store.documents_without_chunks():
         damage.append(f"{store.path}: {bare} documents have no chunks")
     return damage
+
+
+def embedding_damage(store: Store, card: IndexCard) -> list[str]:
+    """Whether vectors are those of their texts: of documents evenly from the whole index."""
+    try:
+        encoder = DocumentEncoder(find_encoder(card.encoder))
+    except TrimseekError as error:
+        return [f"{store.path}: its encoder cannot be opened: {error}"]
+    if encoder.card.normalize and (odd := lengths_damage(store, card.dim)):
+        return [odd]
+    chunker = Chunker(encoder.tokenizer, card.overlap)
+    other = []
+    for key, document in store.some_documents(REEMBEDDED):
+        chunks = chunker.chunks(document)
+        places = store.chunks_of([key]).get(key, [])
+        if [(each.start, each.end) for each in chunks] != [(p.start, p.end) for p in places]:
+            other.append(document.id)
+            continue
+        ours = encoder.encode([each.embedded for each in chunks]).vectors
+        theirs = store.vectors_of([place.key for place in places], card.dim).vectors
+        if cosines(ours, theirs).min() < ALIKE:
+            other.append(document.id)
+    return [f"{store.path}: the vectors of document {id_!a} are not its text's" for id_ in other]
+
+
+def lengths_damage(store: Store, dim: int) -> str | None:
+    odd = 0
+    for _, vectors in store.vectors(0, dim):
+        lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
+        odd += int((np.abs(lengths - 1) > UNIT).sum())
+    return f"{store.path}: {odd} vectors are not of unit length" if odd else None
+
+
+def cosines(ours: FloatArray, theirs: NDArray[np.floating]) -> FloatArray:
+    theirs = theirs.astype(np.float32)
+    products = (ours * theirs).sum(1)
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    return np.asarray(products / np.maximum(lengths, 1e-9), np.float32)
+
+
+def compact_index(folder: Path) -> tuple[int, int]:
+    """Give back the room of what was deleted; bytes before and after.
+
+    An index of an earlier format is brought up to date.
+    """
+    card = read_card(folder)
+    before = folder_bytes(folder)
+    with write_lock(folder, LOCK_WAIT):
+        store = Store(folder, writable=True)
+        try:
+            store.compact()
+            build_snapshot(store, folder, card.dim)
+            store.checkpoint()
+        finally:
+            store.close()
+    return before, folder_bytes(folder)
+
+
+def folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

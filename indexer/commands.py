@@ -12,8 +12,10 @@ from indexer.card import CARD, read_card
 from indexer.chunks import DEFAULT_OVERLAP
 from indexer.corpus import open_corpus
 from indexer.documents import Fields
+from indexer.filters import check_path, parse_field
 from indexer.folder import check_space
 from indexer.ingest import Ingest
+from indexer.snapshot import SnapshotKind
 from indexer.summary import summarize
 from trimseek.console import note, print_json
 
@@ -56,6 +58,16 @@ def index(
         int,
         typer.Option(min=0, max=128, help="Tokens that neighbouring chunks of a document share."),
     ] = DEFAULT_OVERLAP,
+    facet: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A metadata field (author.name) whose filters are to be fast. Repeatable."
+        ),
+    ] = None,
+    kind: Annotated[
+        SnapshotKind | None,
+        typer.Option(help="How vectors are searched. Default: the index's own, or by size."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Embed a corpus into an index folder; run it again to update."""
@@ -74,6 +86,8 @@ def index(
         sync=sync,
         skip_empty=skip_empty,
         overlap=overlap,
+        facets=checked_facets(facet or []),
+        kind=kind,
     ).run()
     if as_json:
         print_json(asdict(report))
@@ -84,6 +98,13 @@ def index(
         f"{into}: {report.added} added, {report.updated} updated, {report.unchanged} unchanged, "
         f"{skipped}{report.removed} removed in {report.seconds:.1f} s ({rate:.0f} documents/s)"
     )
+
+
+def checked_facets(names: list[str]) -> list[str]:
+    """QueryError for a name that no filter could have."""
+    for name in names:
+        check_path(parse_field(name))
+    return names
 
 
 def absolute_name(name: str) -> str:
@@ -105,12 +126,15 @@ def info(
         print_json(asdict(summary))
         return
     snapshot = "none yet" if summary.snapshot is None else f"{summary.snapshot} of the chunks"
+    if summary.kind is not None:
+        snapshot += f", {summary.kind}"
     for label, value in (
         ("documents", f"{summary.documents:,}"),
         ("chunks", f"{summary.chunks:,}"),
         ("encoder", summary.encoder),
         ("space", f"{summary.space} ({summary.dim} dimensions)"),
         ("snapshot", snapshot),
+        ("facets", ", ".join(summary.facets) or "-"),
         ("on disk", f"{summary.bytes / 1e6:.1f} MB"),
     ):
         typer.echo(f"{label:<11}{value}")

@@ -14,14 +14,15 @@ from trimseek.atomic import make_folder
 from trimseek.errors import IndexFolderError, StorageError
 
 LOCK = "write.lock"
+POLL = 0.005  # seconds
 
 
 @contextmanager
-def write_lock(folder: Path) -> Iterator[None]:
-    """One writer at a time; StorageError at once if there is another."""
+def write_lock(folder: Path, wait: float = 0.0) -> Iterator[None]:
+    """One writer at a time; StorageError if there is another, after so many seconds."""
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=wait, poll_interval=POLL)
     except Timeout:
         raise StorageError(
             f"{folder}: another program is writing to this index; try again"
@@ -93,17 +94,21 @@ def remove_files(folder: Path, *, whole: bool) -> None:
             path.unlink(missing_ok=True)
 
 
-def refresh_snapshot(store: Store, folder: Path, card: IndexCard) -> None:
-    """Write a new snapshot if there is none that is whole, or too much changed since."""
+def refresh_snapshot(store: Store, folder: Path, card: IndexCard) -> bool:
+    """Write a new snapshot if there is none that is whole, or too much changed since.
+
+    Whether it did.
+    """
     record = store.snapshot()
-    if record is not None and not is_stale(store):
+    if record is not None and not is_stale(store, card.dim):
         try:
             read_snapshot(record, folder, card.dim)
         except IndexFolderError:
             pass
         else:
-            return
+            return False
     build_snapshot(store, folder, card.dim)
+    return True
 
 
 def open_index(folder: Path) -> tuple[IndexCard, Store]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from encoders.encoder import DocumentEncoder
 from indexer.card import CARD, IndexCard, read_card
 from indexer.chunks import DEFAULT_OVERLAP, Chunker
-from indexer.documents import Corpus, Document, metadata_json
+from indexer.documents import Corpus, Document
 from indexer.folder import check_space, open_for_writing, refresh_snapshot
 from indexer.seen import SeenIds
-from indexer.store import Store, content_hash
+from indexer.snapshot import KIND, SnapshotKind
+from indexer.store import Store, is_new, is_relabelled
 from trimseek.console import progress
 from trimseek.errors import CorpusError
 
@@ -48,6 +49,7 @@ class Ingest:
     """One run: ``corpus`` into the index at ``folder``.
 
     ``encoder_name``: what the index records, so that a search finds the encoder again.
+    ``facets``: metadata fields to index; ``kind``: of the snapshot, as it is by default.
     ``sync``: documents of the index that the corpus lacks are removed. ``skip_empty``: documents
     without any text are left out; otherwise they are a CorpusError.
     """
@@ -59,6 +61,8 @@ class Ingest:
     sync: bool = False
     skip_empty: bool = False
     overlap: int = DEFAULT_OVERLAP
+    facets: Sequence[str] = ()
+    kind: SnapshotKind | None = None
     report: IngestReport = field(default_factory=IngestReport)
 
     def run(self) -> IngestReport:
@@ -67,6 +71,7 @@ class Ingest:
         total = None if self.corpus.streamed else self._check_corpus()
         started = time.perf_counter()
         with open_for_writing(self.folder, card) as store, closing(SeenIds()) as seen:
+            self._set_up(store)
             chunker = Chunker(self.encoder.tokenizer, card.overlap)
             with progress("indexing", total) as ticker:
                 for batch in batches(self._documents()):
@@ -91,6 +96,14 @@ class Ingest:
             check_space(card, encoder.space, self.folder, self.encoder_name)
             return card
         return IndexCard(encoder.space, encoder.dim, self.encoder_name, self.overlap)
+
+    def _set_up(self, store: Store) -> None:
+        """What is asked for beside the documents."""
+        with store.transaction():
+            for field_ in self.facets:
+                store.add_facet(field_)
+            if self.kind is not None:
+                store.set_setting(KIND, self.kind.value)
 
     def _documents(self) -> Iterator[Document]:
         """The corpus's documents that have a text."""
@@ -120,14 +133,8 @@ class Ingest:
 
     def _store_batch(self, store: Store, chunker: Chunker, batch: Sequence[Document]) -> None:
         known = store.known([document.id for document in batch])
-        changed: list[Document] = []
-        relabelled: list[Document] = []
-        for document in batch:
-            old_hash, old_metadata = known.get(document.id, (b"", ""))
-            if old_hash != content_hash(document):
-                changed.append(document)
-            elif old_metadata != metadata_json(document):
-                relabelled.append(document)
+        changed = [document for document in batch if is_new(document, known)]
+        relabelled = [document for document in batch if is_relabelled(document, known)]
         chunks = [chunker.chunks(document) for document in changed]
         encoded = self.encoder.encode([chunk.embedded for part in chunks for chunk in part])
         with store.transaction():

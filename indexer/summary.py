@@ -8,7 +8,10 @@ from indexer.folder import open_index
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """``snapshot``: chunks in the FAISS snapshot, None without one; ``bytes`` on disk."""
+    """``snapshot``: chunks in the FAISS snapshot of that ``kind``, None without one.
+
+    ``bytes`` on disk. ``facets``: metadata fields that are indexed.
+    """
 
     name: str
     documents: int
@@ -18,12 +21,15 @@ class IndexSummary:
     dim: int
     snapshot: int | None
     bytes: int
+    kind: str | None = None
+    facets: tuple[str, ...] = ()
 
 
 def summarize(folder: Path) -> IndexSummary:
     """Read an index's numbers; IndexFolderError."""
     card, store = open_index(folder)
     counts, snapshot = store.counts(), store.snapshot()
+    facets = tuple(sorted(store.facets()))
     store.close()
     return IndexSummary(
         name=folder.resolve().name,
@@ -34,4 +40,6 @@ def summarize(folder: Path) -> IndexSummary:
         dim=card.dim,
         snapshot=snapshot.chunks if snapshot else None,
         bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        kind=snapshot.kind if snapshot else None,
+        facets=facets,
     )

@@ -1,6 +1,10 @@
 """What a search gives back."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Passage(NamedTuple):
@@ -11,14 +15,35 @@ class Passage(NamedTuple):
     end: int
 
 
+class Source(NamedTuple):
+    """Where a document stands in one of the lists that were fused; ``rank`` from 1."""
+
+    rank: int
+    score: float
+
+
+class Highlight(NamedTuple):
+    """A word of the query in a hit's passage: characters ``start`` to ``end`` of the passage."""
+
+    start: int
+    end: int
+
+
 class Hit(NamedTuple):
-    """A document. ``score``: inner product of query and passage vector; cosine in [-1, 1]."""
+    """A document.
+
+    ``score``: in dense mode the inner product of query and passage vector, a cosine in [-1, 1];
+    in lexical mode BM25; in hybrid mode the sum of 1 / (60 + rank). ``sources``: rank and score
+    in each of "dense" and "lexical" that found it. ``highlights``: empty unless asked for.
+    """
 
     id: str
     score: float
     title: str
     passage: Passage
     metadata: dict[str, Any]
+    sources: Mapping[str, Source] = NOTHING
+    highlights: tuple[Highlight, ...] = ()
 
 
 class Timing(NamedTuple):
@@ -29,10 +54,21 @@ class Timing(NamedTuple):
     total: float
 
 
+class FacetValue(NamedTuple):
+    """A metadata value, and how many of the best documents have it."""
+
+    value: str | int | float | bool
+    documents: int
+
+
 class Results(NamedTuple):
-    """Hits, best first. ``truncated``: the query was longer than the encoder's max_tokens."""
+    """Hits, best first. ``truncated``: the query was longer than the encoder's max_tokens.
+
+    ``facets``: values of the fields that were asked for, the most frequent first.
+    """
 
     hits: list[Hit]
     query_tokens: int
     truncated: bool
     timing_ms: Timing
+    facets: Mapping[str, list[FacetValue]] = NOTHING

@@ -39,8 +39,42 @@ COMMANDS = {
         "Compare the ways to store an encoder: size, speed, and agreement with float32.",
     ),
     "index": ("indexer.commands", "Embed a corpus into an index folder; run it again to update."),
+    "add": (
+        "indexer.care_commands",
+        "Add documents to an index, or replace them, while it is searched and served.",
+    ),
+    "delete": ("indexer.care_commands", "Delete documents by their ids or by a filter."),
+    "patch": (
+        "indexer.care_commands",
+        "Change a document's metadata without embedding it again.",
+    ),
+    "verify": (
+        "indexer.care_commands",
+        "Check that an index is whole: checksums, counts, vectors, words and snapshot in step.",
+    ),
+    "compact": (
+        "indexer.care_commands",
+        "Give back the room of what was deleted, and build the snapshot anew.",
+    ),
+    "export": (
+        "indexer.care_commands",
+        "Write every document to a JSON Lines or Parquet file, as trimseek index reads it.",
+    ),
+    "snapshot": (
+        "indexer.care_commands",
+        "Copy an index into one file, while it may be written to.",
+    ),
+    "restore": (
+        "indexer.care_commands",
+        "Make an index folder from a snapshot file, which is verified first.",
+    ),
     "info": ("indexer.commands", "Say what an index holds and which encoder made it."),
     "search": ("search.commands", "Search an index and print the passages that match."),
+    "recommend": ("search.commands", "Find documents like some of the index and unlike others."),
+    "tune": (
+        "search.commands",
+        "Find and keep the least effort of an hnsw or ivf index that finds enough.",
+    ),
     "serve": ("api.commands", "Serve indexes over HTTP."),
     "bench": ("eval.commands", "Measure retrieval quality and latency, encoder beside encoder."),
     "bench compare": (

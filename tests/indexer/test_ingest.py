@@ -146,9 +146,9 @@ def test_a_newer_index_is_refused(corpus: Path, folder: Path, tiny_encoder: Path
         ingest(corpus, folder, tiny_encoder)
     card.write_text(card.read_text().replace('"format_version": 2', '"format_version": 1'))
     with sqlite3.connect(folder / DATABASE) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     db.close()
-    with pytest.raises(IndexFolderError, match=r"documents\.db: format version 2"):
+    with pytest.raises(IndexFolderError, match=r"documents\.db: format version 3"):
         ingest(corpus, folder, tiny_encoder)
 
 

@@ -1,0 +1,49 @@
+"""Values of metadata fields among some documents."""
+
+from collections.abc import Sequence
+
+from indexer.filters import Field, Scalar, json_path
+from indexer.store import Store, marks
+
+MOST_VALUES = 100
+VALUES = (
+    "FROM documents JOIN json_each(documents.metadata, ?) AS each"
+    " ON each.type NOT IN ('object', 'array', 'null')"
+    " AND json_type(documents.metadata, ?) != 'object'"
+)
+
+
+def facet_counts(
+    store: Store, field: Field, documents: Sequence[int]
+) -> list[tuple[str | int | float | bool, int]]:
+    """The values of a field and how many of the documents have each, the most frequent first.
+
+    At most 100 values; of equal counts the smaller value first.
+    """
+    path = json_path(field)
+    rows = store.rows(
+        f"SELECT each.type, each.value, count(DISTINCT documents.key) {VALUES}"
+        f" WHERE documents.key IN ({marks(documents)})"
+        " GROUP BY each.type, each.value ORDER BY 3 DESC, 2 LIMIT ?",
+        (path, path, *documents, MOST_VALUES),
+    )
+    return [(as_python(kind, value), count) for kind, value, count in rows]
+
+
+def field_values(store: Store, field: Field, documents: Sequence[int]) -> dict[int, Scalar]:
+    """The first value of a field of each document that has one."""
+    path = json_path(field)
+    rows = store.rows(
+        f"SELECT documents.key, each.type, each.value {VALUES}"
+        f" WHERE documents.key IN ({marks(documents)})",
+        (path, path, *documents),
+    )
+    found: dict[int, Scalar] = {}
+    for document, kind, value in rows:
+        found.setdefault(document, as_python(kind, value))
+    return found
+
+
+def as_python(kind: str, value: str | int | float) -> str | int | float | bool:
+    """A value as JSON has it: SQLite gives 1 and 0 for true and false."""
+    return kind == "true" if kind in ("true", "false") else value

@@ -1,0 +1,143 @@
+"""Change an index while it is searched: documents put, patched and deleted, each change durable.
+
+A call returns when what it did is on the disk: it survives a kill and a power loss. Readers, in
+this process and in others, see it with their next search.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from encoders.encoder import DocumentEncoder
+from encoders.weights import FloatArray
+from indexer.card import read_card
+from indexer.chunks import Chunk, Chunker
+from indexer.documents import Document, check
+from indexer.filters import Filter, to_sql
+from indexer.folder import check_space, refresh_snapshot, write_lock
+from indexer.store import Store, is_new, is_relabelled
+from trimseek.errors import CorpusError, UnknownDocumentError
+
+WAIT = 10.0  # seconds for another writer to finish
+
+
+class Put(NamedTuple):
+    """What became of documents, by number; ``updated`` counts new metadata alone too."""
+
+    added: int
+    updated: int
+    unchanged: int
+
+
+class Embedded(NamedTuple):
+    """A document's chunks and their vectors ``(chunks, dim) float32``."""
+
+    chunks: list[Chunk]
+    vectors: FloatArray
+
+
+class IndexWriter:
+    """Writes to an index folder that exists; any number of writers take turns.
+
+    ``encoder``: of the index's space. Errors leave the index as it was before the call.
+    """
+
+    def __init__(self, folder: Path, encoder: DocumentEncoder | None = None) -> None:
+        self.folder, self.encoder = folder, encoder
+        self.card = read_card(folder)
+        if encoder is not None:
+            check_space(self.card, encoder.card.space, folder, encoder.card.name)
+        with write_lock(folder, WAIT):
+            self._store = Store(folder, writable=True, durable=True)
+
+    def close(self) -> None:
+        self._store.close()
+
+    def put(self, documents: Sequence[Document]) -> Put:
+        """Add documents, or replace those of their ids; all of them or none.
+
+        What is unchanged is not embedded anew. CorpusError for a document without text, one that
+        cannot be stored, or an id given twice.
+        """
+        if self.encoder is None:
+            raise ValueError("this writer was opened without an encoder")
+        check_documents(documents)
+        ids = [each.id for each in documents]
+        embedded: dict[str, Embedded] = {}
+        while True:
+            # the encoder works while others may write; what is stored at the end decides
+            known = self._store.known(ids)
+            self._embed([each for each in documents if is_new(each, known)], embedded)
+            with write_lock(self.folder, WAIT), self._store.transaction():
+                known = self._store.known(ids)
+                changed = [each for each in documents if is_new(each, known)]
+                if all(each.id in embedded for each in changed):
+                    for document in changed:
+                        self._store.upsert(document, *embedded[document.id])
+                    relabelled = [each for each in documents if is_relabelled(each, known)]
+                    for document in relabelled:
+                        self._store.set_metadata(document)
+                    break
+        added = sum(id_ not in known for id_ in ids)
+        updated = len(changed) - added + len(relabelled)
+        return Put(added, updated, len(documents) - added - updated)
+
+    def _embed(self, documents: Sequence[Document], embedded: dict[str, "Embedded"]) -> None:
+        """Chunk and encode those that are not embedded yet."""
+        assert self.encoder is not None  # noqa: S101 - put has looked
+        chunker = Chunker(self.encoder.tokenizer, self.card.overlap)
+        missing = [each for each in documents if each.id not in embedded]
+        chunks = [chunker.chunks(each) for each in missing]
+        vectors = self.encoder.encode([part.embedded for each in chunks for part in each]).vectors
+        start = 0
+        for document, part in zip(missing, chunks, strict=True):
+            embedded[document.id] = Embedded(part, vectors[start : start + len(part)])
+            start += len(part)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents; how many there were."""
+        with write_lock(self.folder, WAIT), self._store.transaction():
+            return self._store.delete(ids)
+
+    def delete_where(self, condition: Filter) -> int:
+        """Delete the documents that a filter lets through; how many there were."""
+        with write_lock(self.folder, WAIT), self._store.transaction():
+            found = self._store.ids_where(to_sql(condition, self._store.facets()))
+            return self._store.delete(found)
+
+    def patch(self, id_: str, changes: Mapping[str, Any]) -> Document:
+        """Change metadata without embedding anything: new values, None takes a field away.
+
+        As JSON Merge Patch (RFC 7396) at the first level. UnknownDocumentError.
+        """
+        with write_lock(self.folder, WAIT), self._store.transaction():
+            old = self._store.document(id_)
+            if old is None:
+                raise UnknownDocumentError(f"{self.folder}: no document {id_!r}")
+            kept = {name: value for name, value in old.metadata.items() if name not in changes}
+            new = {name: value for name, value in changes.items() if value is not None}
+            document = Document(old.id, old.title, old.text, kept | new, where=f"patch of {id_!r}")
+            check(document)
+            self._store.set_metadata(document)
+        return document
+
+    def refresh(self) -> bool:
+        """Build a new snapshot if enough has changed; whether it did.
+
+        Others may write meanwhile.
+        """
+        return refresh_snapshot(self._store, self.folder, self.card)
+
+
+def check_documents(documents: Sequence[Document]) -> None:
+    """CorpusError for what cannot be stored, and for an id given twice."""
+    seen: set[str] = set()
+    for document in documents:
+        where = document.where or f"document {document.id!a}"
+        if document.id in seen:
+            raise CorpusError(f"{where}: the id {document.id!a} is given twice")
+        if document.is_empty:
+            raise CorpusError(f"{where}: it has no text and no title")
+        check(replace(document, where=where))
+        seen.add(document.id)

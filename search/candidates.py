@@ -1,0 +1,91 @@
+"""Ranked documents before they become hits: fused, grouped, made diverse."""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.hits import Source
+
+RRF_CONSTANT = 60  # of Cormack, Clarke & Büttcher 2009
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A document by its key. ``chunk``: the key of its best passage, None if not known yet.
+
+    ``sources``: rank (from 1) and score in each list that it was found in.
+    """
+
+    document: int
+    score: float
+    chunk: int | None = None
+    sources: dict[str, Source] = field(default_factory=dict)
+
+
+def fuse(lists: dict[str, Sequence[Candidate]]) -> list[Candidate]:
+    """Reciprocal rank fusion: a document's score is the sum of 1 / (60 + rank) over the lists.
+
+    Best first; of equal scores the one with the better best rank, then the older document.
+    """
+    sources: dict[int, dict[str, Source]] = {}
+    chunks: dict[int, int] = {}
+    for name, ranking in lists.items():
+        for rank, candidate in enumerate(ranking, 1):
+            sources.setdefault(candidate.document, {})[name] = Source(rank, candidate.score)
+            if candidate.chunk is not None:
+                chunks[candidate.document] = candidate.chunk
+    fused = [
+        Candidate(
+            document,
+            sum(1 / (RRF_CONSTANT + source.rank) for source in found.values()),
+            chunks.get(document),
+            found,
+        )
+        for document, found in sources.items()
+    ]
+    return sorted(
+        fused,
+        key=lambda each: (
+            -each.score,
+            min(source.rank for source in each.sources.values()),
+            each.document,
+        ),
+    )
+
+
+def one_of_each(
+    candidates: Iterable[Candidate], group: Callable[[Candidate], Hashable | None]
+) -> list[Candidate]:
+    """The best of each group, in order; those of no group (None) all stay."""
+    seen: set[Hashable] = set()
+    kept = []
+    for candidate in candidates:
+        own = group(candidate)
+        if own is None or own not in seen:
+            kept.append(candidate)
+            seen.add(own)
+    return kept
+
+
+def diversified(
+    relevance: NDArray[np.float32], vectors: NDArray[np.float32], count: int, diversity: float
+) -> list[int]:
+    """Positions in the order of maximal marginal relevance (Carbonell & Goldstein 1998).
+
+    Next is always the one of the largest ``(1 - diversity) * relevance - diversity * nearest``,
+    nearest being its cosine to what was taken before. ``relevance (n,)``; ``vectors (n, dim)`` of
+    unit length.
+    """
+    taken: list[int] = []
+    left = np.ones(len(relevance), bool)
+    nearest = np.zeros(len(relevance), np.float32)
+    while len(taken) < min(count, len(relevance)):
+        values = (1 - diversity) * relevance - diversity * nearest
+        chosen = int(np.argmax(np.where(left, values, -np.inf)))
+        taken.append(chosen)
+        left[chosen] = False
+        similar = vectors @ vectors[chosen]
+        nearest = similar if len(taken) == 1 else np.maximum(nearest, similar)
+    return taken

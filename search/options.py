@@ -1,0 +1,87 @@
+"""How a search is done, beside its query and how many hits are wanted."""
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from indexer.filters import Field, Filter, check_filter, check_path, field_name
+from trimseek.errors import QueryError
+
+MOST_HITS = 1000
+MOST_OFFSET = 9000
+LONGEST_QUERY = 100_000  # characters
+MOST_EFFORT = 1_000_000
+MOST_FACETS = 16
+
+
+class Mode(str, Enum):
+    """By meaning (vectors), by words (BM25), or by both (their ranks fused)."""
+
+    DENSE = "dense"
+    LEXICAL = "lexical"
+    HYBRID = "hybrid"
+
+
+@dataclass(frozen=True)
+class Options:
+    """``offset``: hits to leave out, for the next page. ``where``: which documents count.
+
+    ``effort``: of an approximate index, see ``indexer.snapshot``; None is what was tuned.
+    ``min_score``: the least score of a hit, in the scores of the mode. ``group_by``: a metadata
+    field; only the best hit of each of its values is given. ``diversity``: 0 is none, up to 1,
+    as in maximal marginal relevance. ``highlight``: say where the query's words are.
+    ``facets``: metadata fields whose values among the best documents are counted.
+    """
+
+    mode: Mode = Mode.DENSE
+    offset: int = 0
+    where: Filter | None = None
+    effort: int | None = None
+    min_score: float | None = None
+    group_by: Field | None = None
+    diversity: float = 0.0
+    highlight: bool = False
+    facets: tuple[Field, ...] = ()
+
+
+DEFAULT = Options()
+
+
+def check_options(options: Options) -> None:
+    """QueryError for options that make no sense."""
+    if not 0 <= options.offset <= MOST_OFFSET:
+        raise QueryError(f"offset is {options.offset}; it must be from 0 to {MOST_OFFSET}")
+    if options.effort is not None and not 1 <= options.effort <= MOST_EFFORT:
+        raise QueryError(f"effort is {options.effort}; it must be from 1 to {MOST_EFFORT:,}")
+    if options.min_score is not None and not math.isfinite(options.min_score):
+        raise QueryError(f"min_score is {options.min_score}; it must be a number")
+    if not 0 <= options.diversity <= 1:
+        raise QueryError(f"diversity is {options.diversity:g}; it must be from 0 to 1")
+    if len(options.facets) > MOST_FACETS:
+        raise QueryError(f"{len(options.facets)} facets; the most is {MOST_FACETS}")
+    if options.where is not None:
+        check_filter(options.where)
+    for field in (*options.facets, *([options.group_by] if options.group_by else [])):
+        check_path(field)
+        if field[0].startswith("_") and field_name(field) in ("_id", "_title"):
+            raise QueryError(f"{field_name(field)}: every document has its own")
+
+
+def check_query(query: str, k: int) -> None:
+    """QueryError for a blank query, one that is no text, or a k beyond 1 to 1000."""
+    check_count(k)
+    if not query.strip():
+        raise QueryError("the query is empty")
+    if len(query) > LONGEST_QUERY:
+        raise QueryError(f"the query has {len(query):,} characters; the most is {LONGEST_QUERY:,}")
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise QueryError(f"the query is not Unicode text at character {error.start}") from None
+    if "\0" in query:
+        raise QueryError("the query holds a NUL character (U+0000)")
+
+
+def check_count(k: int) -> None:
+    if not 1 <= k <= MOST_HITS:
+        raise QueryError(f"k is {k}; it must be from 1 to {MOST_HITS}")
