@@ -43,7 +43,8 @@ CREATE INDEX facets_of_document ON facets (document);
 CREATE TRIGGER facets_inserted AFTER INSERT ON documents BEGIN
     INSERT INTO facets SELECT facet_fields.field, each.type, each.value, new.key
     FROM facet_fields JOIN json_each(new.metadata, facet_fields.path) AS each
-    WHERE each.type NOT IN ('object', 'array') AND json_type(new.metadata, facet_fields.path) != 'object';
+    WHERE each.type NOT IN ('object', 'array')
+    AND json_type(new.metadata, facet_fields.path) != 'object';
 END;
 CREATE TRIGGER facets_deleted AFTER DELETE ON documents BEGIN
     DELETE FROM facets WHERE document = old.key;
@@ -52,7 +53,8 @@ CREATE TRIGGER facets_updated AFTER UPDATE OF metadata ON documents BEGIN
     DELETE FROM facets WHERE document = new.key;
     INSERT INTO facets SELECT facet_fields.field, each.type, each.value, new.key
     FROM facet_fields JOIN json_each(new.metadata, facet_fields.path) AS each
-    WHERE each.type NOT IN ('object', 'array') AND json_type(new.metadata, facet_fields.path) != 'object';
+    WHERE each.type NOT IN ('object', 'array')
+    AND json_type(new.metadata, facet_fields.path) != 'object';
 END;
 -- The words of title and text, for BM25; the texts themselves stay in documents.
 CREATE VIRTUAL TABLE words USING fts5 (

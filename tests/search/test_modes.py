@@ -89,7 +89,7 @@ def test_words_are_folded_and_stemmed(tmp_path: Path, tiny_encoder: Path) -> Non
     ]
     ingest(write_jsonl(tmp_path / "c.jsonl", rows), tmp_path / "i", tiny_encoder)
     searcher = Searcher(tmp_path / "i")
-    lexical = {"mode": Mode.LEXICAL}
+    lexical: dict[str, Any] = {"mode": Mode.LEXICAL}
     assert ids(searcher, "cafe", **lexical) == ids(searcher, "split bill", **lexical) == ["a"]
     assert ids(searcher, "flusse", **lexical) == ids(searcher, "river", **lexical) == ["c"]
     assert ids(searcher, "zebra", **lexical) == ids(searcher, "?!", **lexical) == []

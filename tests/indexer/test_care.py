@@ -1,0 +1,214 @@
+"""Damage is found and named; copies and exports are whole, or not there."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from encoders import DocumentEncoder
+from indexer import Ingest, open_corpus
+from indexer.backup import restore_backup, write_backup
+from indexer.care import find_damage
+from indexer.documents import Document
+from indexer.snapshot import SnapshotKind
+from indexer.store import DATABASE, Store
+from indexer.summary import summarize
+from indexer.writer import IndexWriter
+from search import Searcher
+from tests.conftest import Run, ingest, write_jsonl
+from tests.indexer.test_ingest import rows, stored
+from trimseek.errors import IndexFolderError
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_encoder: Path) -> Path:
+    ingest(write_jsonl(tmp_path / "c.jsonl", rows(60)), tmp_path / "index", tiny_encoder)
+    return tmp_path / "index"
+
+
+def execute(folder: Path, sql: str) -> None:
+    with sqlite3.connect(folder / DATABASE) as db:
+        db.execute(sql)
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message", "deep"),
+    [
+        (
+            "UPDATE chunks SET vector = zeroblob(64) WHERE key = 3",
+            "1 vectors are not of unit",
+            True,
+        ),
+        (
+            "UPDATE chunks SET vector = (SELECT vector FROM chunks WHERE key = 9) WHERE key = 1",
+            "the vectors of document 'd0' are not its text's",
+            True,
+        ),
+        ("DELETE FROM chunks WHERE key = 5", "1 documents have no chunks", False),
+        ("DELETE FROM chunks WHERE key = 5", "holds 60 chunks, 59 are stored", False),
+        (
+            "INSERT INTO words (words, rowid, title, text) SELECT 'delete', key, title, text"
+            " FROM documents WHERE key = 4",
+            "the words are not those of the texts",
+            True,
+        ),
+    ],
+)
+def test_damage_inside_the_database_is_found(
+    damage: str, message: str, deep: bool, folder: Path
+) -> None:
+    assert find_damage(folder, deep=True) == []
+    execute(folder, damage)
+    assert any(message in each for each in find_damage(folder, deep=deep))
+
+
+@pytest.mark.parametrize("kind", [each for each in SnapshotKind if each is not SnapshotKind.AUTO])
+def test_every_kind_is_whole_after_changes(
+    kind: SnapshotKind, tmp_path: Path, tiny_encoder: Path
+) -> None:
+    corpus = write_jsonl(tmp_path / "c.jsonl", rows(1200))
+    encoder = DocumentEncoder(tiny_encoder)
+    folder = tmp_path / "i"
+    Ingest(open_corpus(str(corpus)), folder, encoder, str(tiny_encoder), kind=kind).run()
+    assert summarize(folder).kind == kind.value
+    writer = IndexWriter(folder, encoder)
+    writer.delete([f"d{i}" for i in range(100)])
+    writer.put([Document(f"n{i}", "", f"shell {i}") for i in range(50)])
+    assert find_damage(folder, deep=True) == []
+    writer.close()
+    searcher = Searcher(folder)
+    hits = searcher.search("shell 7", 1000).hits
+    assert len(hits) == 1000
+    assert not {hit.id for hit in hits} & {f"d{i}" for i in range(100)}
+    (hit,) = searcher.search("shell 7", 1).hits
+    exact = max(searcher.search("shell 7", 50).hits, key=lambda each: each.score)
+    assert hit.score == pytest.approx(exact.score)
+    searcher.close()
+
+
+def test_another_kind_is_built_when_it_is_asked_for(folder: Path, tmp_path: Path, run: Run) -> None:
+    assert summarize(folder).kind == "exact"
+    done = run("index", tmp_path / "c.jsonl", "--into", folder, "--kind", "hnsw", "--facet", "n")
+    assert done.returncode == 0, done.stderr
+    assert summarize(folder).kind == "hnsw"
+    shown = run("info", folder).stdout
+    assert "60 of the chunks, hnsw" in shown
+    assert "facets     n" in shown
+    bad = run("index", tmp_path / "c.jsonl", "--into", folder, "--facet", 'a"b')
+    assert bad.returncode == 2
+    assert "cannot filter by a field called" in bad.stderr
+
+
+def test_tuning_finds_the_least_effort_that_is_enough(
+    tmp_path: Path, tiny_encoder: Path, run: Run
+) -> None:
+    corpus = write_jsonl(tmp_path / "c.jsonl", rows(3000))
+    assert run("index", corpus, "--into", "i", "--encoder", tiny_encoder, "--kind", "hnsw")
+    found = json.loads(run("tune", "i", "--recall", 0.97, "--json").stdout)
+    assert found["kind"] == "hnsw"
+    assert found["chosen"] == found["tried"][-1]
+    assert found["chosen"]["recall"] >= 0.97
+    assert all(each["recall"] < 0.97 for each in found["tried"][:-1])
+    searcher = Searcher(tmp_path / "i")
+    assert searcher._effort == found["chosen"]["effort"]
+    searcher.close()
+    (tmp_path / "q.txt").write_text("shell\nlist of words\n")
+    assert "2 queries" in run("tune", "i", "--queries", "q.txt", "--recall", 0.5).stderr
+    assert "at most 1" in run("tune", "i", "--recall", 1.5).stderr
+
+
+def test_an_exact_index_has_nothing_to_tune(folder: Path, run: Run) -> None:
+    done = run("tune", folder)
+    assert done.returncode == 2
+    assert "every vector is compared" in done.stderr
+
+
+def test_compact_gives_back_room(folder: Path, run: Run) -> None:
+    writer = IndexWriter(folder)
+    writer.delete([f"d{i}" for i in range(40)])
+    writer.close()
+    before = summarize(folder).bytes
+    done = json.loads(run("compact", folder, "--json").stdout)
+    assert done["bytes"] < before == done["bytes_before"]
+    assert len(stored(folder)) == 20
+    store = Store(folder)
+    assert len(store.tombstones()) == 0
+    store.close()
+    assert find_damage(folder, deep=True) == []
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_an_export_is_a_corpus_again(
+    ending: str, folder: Path, tmp_path: Path, tiny_encoder: Path, run: Run
+) -> None:
+    path = tmp_path / f"out.{ending}"
+    assert run("export", folder, "-o", path, "--vectors").returncode == 0
+    assert run("export", folder, "-o", path).returncode == 2  # it exists
+    ingest(path, tmp_path / "again", tiny_encoder)
+    assert stored(tmp_path / "again") == stored(folder)
+    if ending == "jsonl":
+        row = json.loads(path.read_text().splitlines()[7])
+        assert (row["_id"], row["n"]) == ("d7", 7)
+        (passage,) = row["passages"]
+        store = Store(folder)
+        assert passage["vector"] == pytest.approx(store.vectors_of([8], 32).vectors[0].tolist())
+        store.close()
+
+
+def test_a_backup_is_the_index_as_it_was(
+    folder: Path, tmp_path: Path, tiny_encoder: Path, run: Run
+) -> None:
+    before = stored(folder)
+    assert run("snapshot", folder, "-o", tmp_path / "copy.trimseek").returncode == 0
+    writer = IndexWriter(folder, DocumentEncoder(tiny_encoder))
+    writer.delete(["d1"])
+    writer.put([Document("new", "", "fresh")])
+    writer.close()
+    assert run("restore", tmp_path / "copy.trimseek", "--into", "back").returncode == 0
+    assert stored(tmp_path / "back") == before
+    assert find_damage(tmp_path / "back", deep=True) == []
+    refused = run("restore", tmp_path / "copy.trimseek", "--into", folder)
+    assert "say --yes to replace it" in refused.stderr
+    assert run("restore", tmp_path / "copy.trimseek", "--into", folder, "--yes").returncode == 0
+    assert stored(folder) == before
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def fill(path: Path) -> None:
+    path.write_text("no database " * 100)
+
+
+@pytest.mark.parametrize("spoil", [flip, cut, fill, Path.unlink])
+def test_a_damaged_backup_replaces_nothing(
+    spoil: Callable[[Path], None], folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "copy.trimseek"
+    write_backup(folder, path)
+    spoil(path)
+    before = {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}
+    with pytest.raises(IndexFolderError, match=r"copy\.trimseek: "):
+        restore_backup(path, folder)
+    after = {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}
+    assert after == before
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+
+
+def test_a_folder_that_is_no_index_is_not_replaced(folder: Path, tmp_path: Path) -> None:
+    write_backup(folder, tmp_path / "copy.trimseek")
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(IndexFolderError, match="mine: not an index"):
+        restore_backup(tmp_path / "copy.trimseek", tmp_path / "mine")
+    with pytest.raises(IndexFolderError, match="exists already"):
+        write_backup(folder, tmp_path / "copy.trimseek")

@@ -1,0 +1,106 @@
+"""An index that is written to at random answers as a dictionary and numpy would."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from encoders import DocumentEncoder, QueryEncoder
+from indexer import Ingest, open_corpus
+from indexer.care import compact_index, find_damage
+from indexer.documents import Document
+from indexer.filters import Condition, Operator
+from indexer.snapshot import SnapshotKind
+from indexer.writer import IndexWriter
+from search import Searcher
+from search.options import MOST_EFFORT, Options
+from tests.conftest import write_jsonl
+
+IDS = st.integers(0, 40).map(lambda i: f"d{i}")
+TEXTS = st.lists(
+    st.sampled_from("shell split words list files number qed x7 of the".split()),
+    min_size=1,
+    max_size=6,
+).map(" ".join)
+YEARS = st.integers(0, 4)
+FIRST = 1100  # documents that stay, enough for every kind
+
+
+class Model(RuleBasedStateMachine):
+    """``kind`` and ``encoder`` are set by the test."""
+
+    kind: SnapshotKind
+    encoder: Path
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="trimseek-model-"))
+        documents = DocumentEncoder(self.encoder)
+        rows = [{"_id": f"s{i}", "text": f"number {i}", "year": i % 5} for i in range(FIRST)]
+        corpus = open_corpus(str(write_jsonl(self.folder / "c.jsonl", rows)))
+        self.index = self.folder / "i"
+        Ingest(corpus, self.index, documents, str(self.encoder), kind=self.kind).run()
+        self.writer, self.searcher = IndexWriter(self.index, documents), Searcher(self.index)
+        self.documents, self.queries = documents, QueryEncoder(self.encoder)
+        self.texts = {str(row["_id"]): str(row["text"]) for row in rows}
+        self.years: dict[str, int] = {str(row["_id"]): int(str(row["year"])) for row in rows}
+
+    def teardown(self) -> None:
+        assert find_damage(self.index, deep=True) == []
+        self.writer.close()
+        self.searcher.close()
+        shutil.rmtree(self.folder)
+
+    @rule(id_=IDS, text=TEXTS, year=YEARS)
+    def put(self, id_: str, text: str, year: int) -> None:
+        self.writer.put([Document(id_, "", text, {"year": year})])
+        self.texts[id_], self.years[id_] = text, year
+
+    @rule(id_=IDS, year=YEARS)
+    def patch(self, id_: str, year: int) -> None:
+        if id_ in self.texts:
+            self.writer.patch(id_, {"year": year})
+            self.years[id_] = year
+
+    @rule(ids=st.lists(IDS, max_size=4))
+    def delete(self, ids: list[str]) -> None:
+        gone = set(ids) & self.texts.keys()
+        assert self.writer.delete(ids) == len(gone)
+        for id_ in gone:
+            del self.texts[id_], self.years[id_]
+
+    @rule()
+    def compact(self) -> None:
+        compact_index(self.index)
+
+    @invariant()
+    def searches_equal_brute_force(self) -> None:
+        self.check("shell words", None)
+        self.check("number 7", 3)
+
+    def check(self, query: str, year: int | None) -> None:
+        ids = [id_ for id_ in self.texts if year is None or self.years[id_] == year]
+        vectors = self.documents.encode([self.texts[id_] for id_ in ids]).vectors
+        vectors = vectors.astype(np.float16).astype(np.float32)
+        scores = np.sort(vectors @ self.queries.encode([query]).vectors[0])[::-1]
+        where: Any = None if year is None else Condition(("year",), Operator.EQUAL, (year,))
+        options = Options(where=where, effort=MOST_EFFORT)
+        hits = self.searcher.search(query, 10, options).hits
+        np.testing.assert_allclose([hit.score for hit in hits], scores[:10], atol=1e-4)
+        for hit in hits:
+            assert self.texts[hit.id] == hit.passage.text
+            assert hit.metadata == {"year": self.years[hit.id]}
+
+
+@pytest.mark.parametrize("kind", [each for each in SnapshotKind if each is not SnapshotKind.AUTO])
+def test_searches_after_random_changes(kind: SnapshotKind, tiny_encoder: Path) -> None:
+    machine = type("Machine", (Model,), {"kind": kind, "encoder": tiny_encoder})
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=3, stateful_step_count=15, deadline=None)
+    )
