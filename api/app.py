@@ -13,6 +13,8 @@ from api.schemas import (
     ErrorAnswer,
     Index,
     IndexList,
+    RecommendAnswer,
+    RecommendRequest,
     SearchAnswer,
     SearchRequest,
     Status,
@@ -20,6 +22,8 @@ from api.schemas import (
 )
 from search import Results, Searcher
 from search.options import MOST_HITS
+from search.recommend import Examples
+from search.recommend import recommend as find_alike
 from trimseek import __version__
 from trimseek.errors import EncoderError, UnknownIndexError
 
@@ -52,8 +56,9 @@ def create_app(searchers: Mapping[str, Searcher]) -> FastAPI:
 
     @app.post("/v1/indexes/{index}/search")
     def search(index: str, request: SearchRequest) -> SearchAnswer:
-        """The documents whose best passage is nearest to the query."""
-        return search_answer(index, searcher(index).search(request.query, request.k))
+        """The documents that answer the query best."""
+        opened = searcher(index)
+        return search_answer(index, opened.search(request.query, request.k, request.options()))
 
     @app.get("/v1/indexes/{index}/search")
     def search_by_url(
@@ -63,6 +68,18 @@ def create_app(searchers: Mapping[str, Searcher]) -> FastAPI:
     ) -> SearchAnswer:
         """The same as POST, for a link or a browser."""
         return search_answer(index, searcher(index).search(q, k))
+
+    @app.post("/v1/indexes/{index}/recommend")
+    def recommend(index: str, request: RecommendRequest) -> RecommendAnswer:
+        """Documents like some of the index and unlike others, by their stored vectors."""
+        started = time.perf_counter()
+        weights = None if request.weights is None else tuple(request.weights)
+        examples = Examples(tuple(request.like), tuple(request.unlike), weights)
+        hits = find_alike(searcher(index), examples, request.k, request.options())
+        return RecommendAnswer.model_validate(
+            {"index": index, "hits": hits, "timing_ms": lookup_timing(started)},
+            from_attributes=True,
+        )
 
     @app.get("/v1/indexes")
     def list_indexes() -> IndexList:

@@ -193,11 +193,11 @@ def test_mistakes_have_one_shape(
 
 def test_many_clients_get_what_one_gets(service: Service) -> None:
     queries = ["a cat", "slash", "a place between words", "kitten", "path"] * 8
-    alone = [service.get(f"/v1/indexes/pets/search?q={urllib.parse.quote(q)}") for q in queries]
+    alone = [service.get("/v1/indexes/pets/search?q={urllib.parse.quote(q)}") for q in queries]
     together: list[Any] = [None] * len(queries)
 
     def ask(i: int) -> None:
-        path = f"/v1/indexes/pets/search?q={urllib.parse.quote(queries[i])}"
+        path = "/v1/indexes/pets/search?q={urllib.parse.quote(queries[i])}"
         together[i] = service.get(path)
 
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(queries))]
@@ -274,3 +274,44 @@ def test_mistakes_at_the_start(
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_searches_take_the_options_of_the_command_line(service: Service) -> None:
+    url = "/v1/indexes/pets/search"
+    body = {"query": "kitten id", "mode": "hybrid", "highlight": True, "facets": ["tags"]}
+    status, found = service.post(url, body)
+    assert status == 200
+    assert found["facets"] == {
+        "tags": [{"value": "x", "documents": 1}, {"value": "y", "documents": 1}]
+    }
+    kitten = next(hit for hit in found["hits"] if hit["id"] == "e")
+    assert set(kitten["sources"]) == {"dense", "lexical"}
+    (mark,) = kitten["highlights"]
+    assert kitten["passage"]["text"][mark["start"] : mark["end"]] == "kitten"
+    tagged = {"field": "tags", "op": "=", "value": "x"}
+    status, found = service.post(url, {"query": "id", "filter": tagged})
+    assert [hit["id"] for hit in found["hits"]] == ["e"]
+    status, found = service.post(url, {"query": "id", "filter": {"not": tagged}, "offset": 1})
+    assert len(found["hits"]) == 1
+    for wrong in (
+        {"filter": {"field": "tags"}},
+        {"filter": 3},
+        {"filter": {"field": "a'b\"", "value": 1}},
+        {"mode": "magic"},
+        {"offset": -1},
+        {"diversity": 2},
+        {"group_by": "a..b"},
+    ):
+        status, found = service.post(url, {"query": "id"} | wrong)
+        assert status == 422, wrong
+        assert found["error"]["type"] == "invalid_request"
+
+
+def test_recommendations(service: Service) -> None:
+    url = "/v1/indexes/pets/recommend"
+    status, found = service.post(url, {"like": ["a/b"], "unlike": ["e"], "k": 5})
+    assert status == 200
+    assert [hit["id"] for hit in found["hits"]] == ["c d"]
+    assert service.post(url, {"like": ["gone"]})[0] == 404
+    assert service.post(url, {"like": []})[0] == 422
+    assert service.post(url, {"like": ["e"], "weights": [0]})[0] == 422
