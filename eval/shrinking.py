@@ -20,6 +20,7 @@ from encoders.quantize import Precision, Quantization
 from encoders.shrink.recipe import Recipe
 from eval.collection import read_collection
 from eval.compress import Budget, Compressor
+from eval.report import NOTHING, Cells
 from eval.significance import Interval
 
 BASE = "minilm"
@@ -63,7 +64,23 @@ def read_shrinking() -> list[Shrinking]:
     return TypeAdapter(list[Shrinking]).validate_json(RESULTS.read_text("utf-8"))
 
 
+def shrinking_cells(found: Sequence[Shrinking]) -> Cells:
+    """A row for each recipe, a column for each collection, and the mean."""
+    collections = list(dict.fromkeys(each.collection for each in found))
+    rows = []
+    for recipe in dict.fromkeys(each.recipe for each in found):
+        own = {each.collection: each for each in found if each.recipe == recipe}
+        kept = [1 - own[name].loss for name in collections if name in own]
+        cells = [f"{1 - own[name].loss:.1%}" if name in own else NOTHING for name in collections]
+        size = max(each.graph_bytes for each in own.values())
+        mean = f"{sum(kept) / len(kept):.1%}"
+        rows.append([recipe, f"{size / 1e6:.1f}", *cells, mean])
+    title = "nDCG@10 kept of float32's, without training"
+    return Cells(title, ["recipe", "MB", *collections, "mean"], rows)
+
+
 def main(collections: Sequence[str]) -> None:
+    """Rows are printed when all are there; each is noted on stderr as it comes."""
     rows = [asdict(row) for name in collections for row in measure_shrinking(name)]
     print(json.dumps(rows, indent=1))
 
