@@ -75,6 +75,14 @@ def split_precision(name: str) -> tuple[str, Precision]:
     return name, Precision.INT8
 
 
+def absolute_name(name: str) -> str:
+    """A folder's name so that it is found from anywhere; any other name as it is."""
+    base, _ = split_precision(name)
+    if base and Path(base).exists():
+        return str(Path(base).resolve()) + name.removeprefix(base)
+    return name
+
+
 def find_checkpoint(name: str) -> Path:
     """The checkpoint folder that ``name`` stands for or is aligned to, fetched if need be."""
     if (path := aligned_file(name)) is not None:

@@ -1,12 +1,14 @@
 """Commands for an index that lives: it is added to, checked, copied."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from encoders import DocumentEncoder, find_encoder
+from encoders.catalog import absolute_name
 from indexer.backup import restore_backup, write_backup
 from indexer.card import read_card
 from indexer.care import compact_index, find_damage
@@ -16,6 +18,7 @@ from indexer.export import export_index
 from indexer.filters import to_sql
 from indexer.folder import open_index
 from indexer.ingest import batches
+from indexer.reembed import reembed
 from indexer.where import parse_where
 from indexer.writer import IndexWriter
 from trimseek.console import note, print_json, progress
@@ -160,6 +163,21 @@ def compact(folder: Folder, as_json: AsJson = False) -> None:
         print_json({"bytes_before": before, "bytes": after})
         return
     note(f"{folder}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now")
+
+
+@app.command("reembed")
+def reembed_index(
+    folder: Folder,
+    encoder: Annotated[str, typer.Option(help="The new document encoder, as trimseek index.")],
+    as_json: AsJson = False,
+) -> None:
+    """Embed an index anew with another encoder, while the old one goes on serving."""
+    name = absolute_name(encoder)
+    report = reembed(folder, DocumentEncoder(find_encoder(name)), name)
+    if as_json:
+        print_json(asdict(report))
+        return
+    note(f"{folder}: {report.added} embedded by {name} in {report.seconds:.1f} s")
 
 
 @app.command()

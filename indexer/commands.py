@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from encoders import DEFAULT_ENCODER, DocumentEncoder, find_encoder
-from encoders.catalog import split_precision
+from encoders.catalog import absolute_name
 from indexer.card import CARD, read_card
 from indexer.chunks import DEFAULT_OVERLAP
 from indexer.corpus import open_corpus
@@ -105,14 +105,6 @@ def checked_facets(names: list[str]) -> list[str]:
     for name in names:
         check_path(parse_field(name))
     return names
-
-
-def absolute_name(name: str) -> str:
-    """A folder's name so that it is found from anywhere; any other name as it is."""
-    base, _ = split_precision(name)
-    if base and Path(base).exists():
-        return str(Path(base).resolve()) + name.removeprefix(base)
-    return name
 
 
 @app.command()

@@ -35,6 +35,15 @@ def write_lock(folder: Path, wait: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
+def folder_identity(folder: Path) -> tuple[int, int] | None:
+    """Another value when another index has taken the folder's place; None while none is there."""
+    try:
+        found = (folder / CARD).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def check_space(card: IndexCard, space: str, folder: Path, encoder: str) -> None:
     """Refuse an encoder whose vectors cannot be compared with the index's."""
     if card.space != space:

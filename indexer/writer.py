@@ -4,7 +4,8 @@ A call returns when what it did is on the disk: it survives a kill and a power l
 this process and in others, see it with their next search.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from indexer.card import read_card
 from indexer.chunks import Chunk, Chunker
 from indexer.documents import Document, check
 from indexer.filters import Filter, to_sql
-from indexer.folder import check_space, refresh_snapshot, write_lock
+from indexer.folder import check_space, folder_identity, refresh_snapshot, write_lock
 from indexer.store import Store, is_new, is_relabelled
 from trimseek.errors import CorpusError, UnknownDocumentError
 
@@ -45,14 +46,31 @@ class IndexWriter:
 
     def __init__(self, folder: Path, encoder: DocumentEncoder | None = None) -> None:
         self.folder, self.encoder = folder, encoder
-        self.card = read_card(folder)
-        if encoder is not None:
-            check_space(self.card, encoder.card.space, folder, encoder.card.name)
         with write_lock(folder, WAIT):
-            self._store = Store(folder, writable=True, durable=True)
+            self._open()
 
     def close(self) -> None:
         self._store.close()
+
+    def _open(self) -> None:
+        self._identity = folder_identity(self.folder)
+        self.card = read_card(self.folder)
+        if self.encoder is not None:
+            check_space(self.card, self.encoder.card.space, self.folder, self.encoder.card.name)
+        self._store = Store(self.folder, writable=True, durable=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction on the index that is in the folder now, under its lock."""
+        while True:
+            with write_lock(self.folder, WAIT):
+                if folder_identity(self.folder) == self._identity:
+                    with self._store.transaction():
+                        yield
+                    return
+                # another index has taken its place; the lock that is held is the old one's
+                self._store.close()
+                self._open()
 
     def put(self, documents: Sequence[Document]) -> Put:
         """Add documents, or replace those of their ids; all of them or none.
@@ -69,7 +87,7 @@ class IndexWriter:
             # the encoder works while others may write; what is stored at the end decides
             known = self._store.known(ids)
             self._embed([each for each in documents if is_new(each, known)], embedded)
-            with write_lock(self.folder, WAIT), self._store.transaction():
+            with self._writing():
                 known = self._store.known(ids)
                 changed = [each for each in documents if is_new(each, known)]
                 if all(each.id in embedded for each in changed):
@@ -97,12 +115,12 @@ class IndexWriter:
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents; how many there were."""
-        with write_lock(self.folder, WAIT), self._store.transaction():
+        with self._writing():
             return self._store.delete(ids)
 
     def delete_where(self, condition: Filter) -> int:
         """Delete the documents that a filter lets through; how many there were."""
-        with write_lock(self.folder, WAIT), self._store.transaction():
+        with self._writing():
             found = self._store.ids_where(to_sql(condition, self._store.facets()))
             return self._store.delete(found)
 
@@ -111,7 +129,7 @@ class IndexWriter:
 
         As JSON Merge Patch (RFC 7396) at the first level. UnknownDocumentError.
         """
-        with write_lock(self.folder, WAIT), self._store.transaction():
+        with self._writing():
             old = self._store.document(id_)
             if old is None:
                 raise UnknownDocumentError(f"{self.folder}: no document {id_!r}")

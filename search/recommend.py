@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from indexer.filters import And, Condition, Filter, Not, Operator
 from search.hits import Hit
 from search.options import DEFAULT, Options
-from search.searcher import Searcher, without
+from search.searcher import Searcher
 from trimseek.errors import QueryError
 
 UNLIKE_WEIGHT = 0.5
@@ -66,3 +67,9 @@ def check_examples(examples: Examples) -> None:
         raise QueryError(f"{len(weights)} weights for {len(examples.like)} liked documents")
     if not all(0 < weight < float("inf") for weight in weights):
         raise QueryError("a weight must be a number above 0")
+
+
+def without(ids: Sequence[str], where: Filter | None) -> Filter:
+    """A filter, and none of these documents."""
+    others = Not(Condition(("_id",), Operator.IN, tuple(ids)))
+    return others if where is None else And((others, where))

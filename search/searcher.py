@@ -2,10 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +16,8 @@ from encoders import QueryEncoder, find_encoder
 from indexer.documents import Document
 from indexer.efforts import tuned_effort
 from indexer.facets import facet_counts, field_values
-from indexer.filters import And, Condition, Filter, Not, Operator, Sql, field_name, to_sql
-from indexer.folder import check_space, open_index
+from indexer.filters import Filter, Sql, field_name, to_sql
+from indexer.folder import check_space, folder_identity, open_index
 from indexer.rows import ChunkPlace, StoredChunk
 from indexer.summary import IndexSummary, summarize
 from indexer.words import Span, matching_spans, search_words
@@ -63,18 +64,47 @@ class Searcher:
     def __init__(self, folder: Path, query_encoder: str | None = None) -> None:
         self.folder = folder
         self.name = folder.resolve().name
-        self.card, self._store = open_index(folder)
-        name = self.card.encoder if query_encoder is None else query_encoder
-        self.encoder = QueryEncoder(find_encoder(name))
-        check_space(self.card, self.encoder.card.space, folder, name)
-        self._version = self._store.version()
-        self._view = open_view(self._store, folder, self.card.dim)
-        self._effort = tuned_effort(self._store, self._view.kind, self.encoder.card)
+        self._query_encoder = query_encoder
         self._refreshing = Lock()
-        self._allowed: dict[tuple[int, Sql], Allowed] = {}
+        self._turns, self._under_way = Condition(), 0
+        self._open()
 
     def close(self) -> None:
         self._store.close()
+
+    def _open(self) -> None:
+        identity = folder_identity(self.folder)
+        self.card, self._store = open_index(self.folder)
+        name = self.card.encoder if self._query_encoder is None else self._query_encoder
+        self.encoder = QueryEncoder(find_encoder(name))
+        check_space(self.card, self.encoder.card.space, self.folder, name)
+        self._version = self._store.version()
+        self._view = open_view(self._store, self.folder, self.card.dim)
+        self._effort = tuned_effort(self._store, self._view.kind, self.encoder.card)
+        self._allowed: dict[tuple[int, Sql], Allowed] = {}
+        self._identity = identity
+
+    @contextmanager
+    def _steady(self) -> Iterator[None]:
+        """One index from the beginning of a search to its end.
+
+        If another one has taken the folder's place (restored, or embedded by another encoder), it
+        is opened when the searches under way have ended.
+        """
+        with self._turns:
+            while folder_identity(self.folder) not in (self._identity, None):
+                if self._under_way:
+                    self._turns.wait()
+                else:
+                    self._store.close()
+                    self._open()
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._turns:
+                self._under_way -= 1
+                self._turns.notify_all()
 
     def search(self, query: str, k: int = 10, options: Options = DEFAULT) -> Results:
         """The k documents that answer the query best; fewer if there are fewer.
@@ -83,6 +113,10 @@ class Searcher:
         """
         check_query(query, k)
         check_options(options)
+        with self._steady():
+            return self._search(query, k, options)
+
+    def _search(self, query: str, k: int, options: Options) -> Results:
         started = time.perf_counter()
         vector, tokens, truncated = None, 0, False
         if options.mode is not Mode.LEXICAL:
@@ -103,7 +137,8 @@ class Searcher:
         """The k documents nearest to a vector ``(dim,)`` of the index's space."""
         check_count(k)
         check_options(options)
-        return self._find("", vector, k, replace(options, mode=Mode.DENSE))[0]
+        with self._steady():
+            return self._find("", vector, k, replace(options, mode=Mode.DENSE))[0]
 
     def document(self, id_: str) -> Document:
         """A document as it was indexed; UnknownDocumentError."""
@@ -347,9 +382,3 @@ def as_hit(row: StoredChunk, candidate: Candidate, spans: Sequence[Span]) -> Hit
             if row.start <= span.start and span.end <= row.end
         ),
     )
-
-
-def without(ids: Sequence[str], where: Filter | None) -> Filter:
-    """A filter, and none of these documents."""
-    others = Not(Condition(("_id",), Operator.IN, tuple(ids)))
-    return others if where is None else And((others, where))

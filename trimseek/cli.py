@@ -56,6 +56,10 @@ COMMANDS = {
         "indexer.care_commands",
         "Give back the room of what was deleted, and build the snapshot anew.",
     ),
+    "reembed": (
+        "indexer.care_commands",
+        "Embed an index anew with another encoder, while the old one goes on serving.",
+    ),
     "export": (
         "indexer.care_commands",
         "Write every document to a JSON Lines or Parquet file, as trimseek index reads it.",
