@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from eval.modes import modes_cells, read_modes
 from eval.report import (
     NOTHING,
     Cells,
@@ -23,8 +24,10 @@ from eval.report import (
     times,
 )
 from eval.results import BenchReport, Row, from_json
+from eval.shrinking import read_shrinking, shrinking_cells
 from eval.startup import Startup
 
+MEASURED_ON = "../shared/data/{scifact,nfcorpus,cranfield,squad-dev} sample:python"
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "eval" / "results" / "results.json"
@@ -40,6 +43,8 @@ def with_results(text: str) -> str:
     """A README's text with the numbers as the results have them."""
     text = between(text, "measured", measured(from_json(RESULTS)))
     text = between(text, "aligned", aligned(from_json(ALIGNED_QUALITY), from_json(ALIGNED_SPEED)))
+    text = between(text, "shrinking", commanded("shrinking", shrinking_cells(read_shrinking())))
+    text = between(text, "modes", commanded("modes", modes_cells(read_modes())))
     return between(text, "startup", startup_sentence(read_startup()))
 
 
@@ -63,6 +68,12 @@ def measured(report: BenchReport) -> str:
 
 def titled(cells: Cells) -> tuple[str, str]:
     return f"{capitalized(cells.title)}:", markdown_table(cells)
+
+
+def commanded(module: str, cells: Cells) -> str:
+    """A table, and the command that measured it."""
+    command = f"python -m eval.{module} {MEASURED_ON} > eval/results/{module}.json"
+    return "\n\n".join([f"```console\n{command}\n```", *titled(cells)]) + "\n"
 
 
 def aligned(quality: BenchReport, speed: BenchReport) -> str:

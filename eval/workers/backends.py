@@ -219,7 +219,9 @@ def converted(setting: Setting, backend: str, int8: bool) -> tuple[str, Path]:
         apart(convert, setting, backend, folder)
     if not int8:
         return str(folder), plain
-    suffix = f"qint8_{setting.int8}" if backend == "onnx" else "qint8_quantized"
+    suffix = "qint8_quantized"
+    if backend == "onnx":  # as optimum names it, whose configuration for AVX2 has unsigned weights
+        suffix = f"{'quint8' if setting.int8 == 'avx2' else 'qint8'}_{setting.int8}"
     quantized = plain.with_name(f"{plain.stem}_{suffix}{plain.suffix}")
     if not quantized.is_file():
         apart(quantize, setting, backend, folder)
