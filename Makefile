@@ -69,4 +69,4 @@ bench: .venv/dev .venv-peers/done
 	$(BIN)/python -m eval.readme
 
 clean:
-	rm -rf .venv .venv-peers build demo-index bench-index bench-report *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers build demo-index bench-index bench-report bench-quality bench-speed *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -5,10 +5,10 @@ python -m eval.readme
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eval.modes import modes_cells, read_modes
+from eval.modes import ModeQuality, modes_cells, read_modes
 from eval.report import (
     NOTHING,
     Cells,
@@ -24,10 +24,10 @@ from eval.report import (
     times,
 )
 from eval.results import BenchReport, Row, from_json
-from eval.shrinking import read_shrinking, shrinking_cells
+from eval.shrinking import Shrinking, read_shrinking, shrinking_cells
 from eval.startup import Startup
+from indexer.corpus import SAMPLE
 
-MEASURED_ON = "../shared/data/{scifact,nfcorpus,cranfield,squad-dev} sample:python"
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "eval" / "results" / "results.json"
@@ -43,8 +43,9 @@ def with_results(text: str) -> str:
     """A README's text with the numbers as the results have them."""
     text = between(text, "measured", measured(from_json(RESULTS)))
     text = between(text, "aligned", aligned(from_json(ALIGNED_QUALITY), from_json(ALIGNED_SPEED)))
-    text = between(text, "shrinking", commanded("shrinking", shrinking_cells(read_shrinking())))
-    text = between(text, "modes", commanded("modes", modes_cells(read_modes())))
+    shrinking, modes = read_shrinking(), read_modes()
+    text = between(text, "shrinking", commanded("shrinking", shrinking, shrinking_cells(shrinking)))
+    text = between(text, "modes", commanded("modes", modes, modes_cells(modes)))
     return between(text, "startup", startup_sentence(read_startup()))
 
 
@@ -70,9 +71,11 @@ def titled(cells: Cells) -> tuple[str, str]:
     return f"{capitalized(cells.title)}:", markdown_table(cells)
 
 
-def commanded(module: str, cells: Cells) -> str:
+def commanded(module: str, found: Sequence[Shrinking] | Sequence[ModeQuality], cells: Cells) -> str:
     """A table, and the command that measured it."""
-    command = f"python -m eval.{module} {MEASURED_ON} > eval/results/{module}.json"
+    names = dict.fromkeys(each.collection for each in found)
+    folders = " ".join(name if name == SAMPLE else f"../shared/data/{name}" for name in names)
+    command = f"python -m eval.{module} {folders} > eval/results/{module}.json"
     return "\n\n".join([f"```console\n{command}\n```", *titled(cells)]) + "\n"
 
 
@@ -84,7 +87,8 @@ def aligned(quality: BenchReport, speed: BenchReport) -> str:
         *titled(table_by_collection(quality, f"what is kept of {quality.reference}'s", kept)),
         *titled(table_by_collection(speed, "one query, encoding p50 in ms", query_p50)),
         *titled(table_by_collection(speed, multiple_of(speed), query_multiple)),
-        f"Measured on {setting(speed)}.",
+        f"Quality measured on {setting(quality)}.",
+        f"Speed measured on {setting(speed)}.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -195,8 +195,8 @@ class Searcher:
                 break
             depth = min(depth * 2, MOST_CHUNKS)
         facets = self._facets(ranking.candidates, options)
-        if options.diversity and vector is not None:
-            chosen = self._diversified(chosen, wanted, options.diversity)
+        if options.diversity:
+            chosen = self._diversified(chosen, query, wanted, options.diversity)
         return self._hits(chosen[options.offset : wanted], query, options), facets
 
     def _ranker(
@@ -277,10 +277,10 @@ class Searcher:
         return one_of_each(candidates, group)
 
     def _diversified(
-        self, candidates: list[Candidate], count: int, diversity: float
+        self, candidates: list[Candidate], query: str, count: int, diversity: float
     ) -> list[Candidate]:
         """Reordered by maximal marginal relevance; relevance is the score's share of the best."""
-        places = self._best_chunks(candidates, {})
+        places = self._best_chunks(candidates, query, {})
         keys = [places[each.document].key for each in candidates if each.document in places]
         known = [each for each in candidates if each.document in places]
         if not known:
@@ -304,10 +304,19 @@ class Searcher:
         }
 
     def _best_chunks(
-        self, candidates: Sequence[Candidate], spans: dict[int, list[Span]]
+        self, candidates: Sequence[Candidate], query: str, spans: dict[int, list[Span]]
     ) -> dict[int, ChunkPlace]:
-        """Where each document's best passage lies: the nearest, else that of most words."""
+        """Where each document's best passage lies: the nearest, else that of most words.
+
+        ``spans``: where the words are, as far as it is known.
+        """
         places = self._store.chunks_of([each.document for each in candidates])
+        unknown = [
+            each.document
+            for each in candidates
+            if each.chunk is None and len(places.get(each.document, ())) > 1
+        ]
+        spans = spans or matching_spans(self._store, query, unknown)
         return {
             each.document: best_place(places[each.document], each.chunk, spans.get(each.document))
             for each in candidates
@@ -315,13 +324,10 @@ class Searcher:
         }
 
     def _hits(self, candidates: Sequence[Candidate], query: str, options: Options) -> list[Hit]:
-        lexical = options.mode is not Mode.DENSE
-        spans: dict[int, list[Span]] = {}
-        if options.highlight or lexical:
-            keys = [each.document for each in candidates]
-            spans = matching_spans(self._store, query, keys)
-        if lexical:
-            places = self._best_chunks(candidates, spans)
+        keys = [each.document for each in candidates]
+        spans = matching_spans(self._store, query, keys) if options.highlight else {}
+        if options.mode is not Mode.DENSE:
+            places = self._best_chunks(candidates, query, spans)
             candidates = [
                 replace(each, chunk=places[each.document].key)
                 for each in candidates

@@ -4,9 +4,11 @@ import statistics
 
 import pytest
 
+from eval.modes import read_modes
 from eval.readme import ALIGNED_QUALITY, README, RESULTS, read_startup, with_results
 from eval.report import baseline_of, query_ratio
 from eval.results import BenchReport, Row, from_json
+from eval.shrinking import read_shrinking
 from eval.workers.backends import PEERS
 
 
@@ -52,15 +54,36 @@ def test_a_query_is_encoded_faster_than_by_any_peer(report: BenchReport) -> None
 def test_small_query_encoders_keep_what_is_said_of_them() -> None:
     quality = from_json(ALIGNED_QUALITY)
     assert len(quality.collections) == 5
-    for name, mean, worst in (("swift", 0.965, 0.93), ("dash", 0.935, 0.915)):
+    for name, mean, worst in (("swift", 0.965, 0.94), ("dash", 0.945, 0.915)):
         kept = [
             1 - row.quality.comparison.loss
             for row in quality.rows
-            if row.query_encoder == f"minilm-{name}" and row.quality and row.quality.comparison
+            if row.name == f"minilm-int8+minilm-{name}"
+            if row.quality and row.quality.comparison
         ]
         assert len(kept) == 5
         assert statistics.fmean(kept) >= mean
         assert min(kept) >= worst
+
+
+def test_half_of_the_heads_and_neurons_keep_what_is_said_of_them() -> None:
+    found = read_shrinking()
+    for recipe, least in (("75 %", 0.975), ("50 %", 0.93), ("all", 0.99)):
+        kept = [1 - each.loss for each in found if each.recipe.startswith(recipe)]
+        assert len(kept) >= 3
+        assert statistics.fmean(kept) >= least
+    int4 = [each.graph_bytes for each in found if "int4" in each.recipe]
+    assert max(int4) <= 17_000_000
+
+
+def test_hybrid_finds_more_than_vectors_alone() -> None:
+    found = read_modes()
+    means = {
+        mode: statistics.fmean(each.value for each in found if each.mode == mode)
+        for mode in ("dense", "hybrid")
+    }
+    assert means["hybrid"] > means["dense"]
+    assert len({each.collection for each in found}) == 5
 
 
 def test_startup() -> None:

@@ -328,3 +328,28 @@ def test_the_command_shows_what_is_asked_for(folder: Path, run: Run) -> None:
 def test_a_hit_is_scored_by_its_query_encoder(searcher: Searcher, tiny_encoder: Path) -> None:
     vector = QueryEncoder(tiny_encoder).encode(["qed"]).vectors[0]
     assert [hit.id for hit in searcher.nearest(vector, 5)] == ids(searcher, "qed", 5)
+
+
+@pytest.mark.parametrize("highlight", [False, True])
+def test_a_lexical_hit_shows_the_passage_with_the_words(
+    highlight: bool, tmp_path: Path, tiny_encoder: Path
+) -> None:
+    text = "of the list " * 60 + "split qed x7 " + "of the files " * 60
+    rows = [{"_id": "long", "text": text}, {"_id": "short", "text": "nothing"}]
+    ingest(write_jsonl(tmp_path / "c.jsonl", rows), tmp_path / "i", tiny_encoder)
+    searcher = Searcher(tmp_path / "i")
+    options = Options(mode=Mode.LEXICAL, highlight=highlight)
+    (hit,) = searcher.search("qed split", 5, options).hits
+    searcher.close()
+    assert "split qed" in hit.passage.text
+    assert len(hit.passage.text) < len(text) / 3
+    marked = [hit.passage.text[each.start : each.end] for each in hit.highlights]
+    assert marked == (["split", "qed"] if highlight else [])
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_diversity_is_for_every_mode(mode: Mode, searcher: Searcher) -> None:
+    plain = ids(searcher, "qed x7", mode=mode)
+    diverse = ids(searcher, "qed x7", mode=mode, diversity=0.7)
+    assert diverse[0] == plain[0]
+    assert diverse != plain
