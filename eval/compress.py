@@ -12,7 +12,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -34,7 +34,6 @@ from encoders.tokens import TextTokenizer
 from encoders.unlabelled import sentences, spans
 from encoders.weights import FloatArray
 from eval.collection import TestCollection
-from eval.known_items import MOST_WORDS
 from eval.latency import query_milliseconds
 from eval.measures import measure_run, parse_measure
 from eval.output import write_text
@@ -59,6 +58,7 @@ TOKENS_A_WORD = 1.4
 PACED_TEXTS = 64
 TEACHING = 0.25  # of the training's time goes into the teacher's vectors
 PICTURE_TITLE = "Quality against latency of one query"
+BEGINNING = 3  # words by which queries are looked up
 VERIFYING = 1.5  # of the time that one verification took is kept for the last one
 
 
@@ -115,6 +115,25 @@ class Candidate:
 
     tried: Tried
     shrunk: Shrunk
+
+
+class Asked:
+    """Queries, to be recognized within other texts."""
+
+    def __init__(self, queries: Iterable[str]) -> None:
+        self._by_beginning: dict[tuple[str, ...], list[list[str]]] = {}
+        for query in queries:
+            words = query.split()
+            self._by_beginning.setdefault(tuple(words[:BEGINNING]), []).append(words)
+
+    def within(self, words: Sequence[str]) -> bool:
+        """Whether one of them stands there, word by word."""
+        for i in range(len(words)):
+            for n in range(1, BEGINNING + 1):
+                for query in self._by_beginning.get(tuple(words[i : i + n]), ()):
+                    if words[i : i + len(query)] == query:
+                        return True
+        return False
 
 
 class Compressor:
@@ -257,9 +276,9 @@ class Compressor:
     def training_texts(self, tokens: float) -> list[str]:
         """Queries, sentences and documents, as many as the teacher can read of that many tokens.
 
-        Without the sentences that losses are measured on.
+        Without those that have the words of a query in a row that losses are measured on.
         """
-        apart = set(self.trial.queries.values())
+        apart = Asked(self.trial.queries.values())
         short = [each for text in self.texts for each in sentences(text)]
         short += spans(self.texts, len(short), seed=0)
         long = [] if self.query_only else list(self.texts)
@@ -270,7 +289,7 @@ class Compressor:
         kept, spent = [], 0.0
         for text in texts:
             words = text.split()
-            if " ".join(words[:MOST_WORDS]) not in apart:
+            if not apart.within(words):
                 kept.append(text)
                 spent += TOKENS_A_WORD * min(len(words), self.base.max_tokens)
             if spent > tokens:

@@ -10,7 +10,7 @@ import pytest
 
 from encoders import open_encoder
 from encoders.unlabelled import read_unlabelled, sentences, spans
-from eval.compress import Budget, Tried
+from eval.compress import Asked, Budget, Tried
 from eval.compress_commands import compress as compress_command
 from eval.known_items import known_items
 from eval.significance import Interval
@@ -170,6 +170,25 @@ def test_known_items_are_sentences_taken_out_of_their_documents() -> None:
         assert len(found.documents[document].split()) == 14
     with pytest.raises(CorpusError, match="mine: 40 texts .* too few"):
         known_items(documents(40), "mine")
+
+
+def test_a_text_without_ends_of_sentences_is_cut_into_runs_of_words() -> None:
+    texts = [" ".join(f"w{i}x{j}" for j in range(60)) for i in range(60)]
+    found = known_items(texts, "mine")
+    assert len(found.queries) == 60
+    for query, text in found.queries.items():
+        (document,) = found.qrels[query]
+        assert 3 <= len(text.split()) <= 8
+        assert text not in found.documents[document]
+        assert len(found.documents[document].split()) == 40
+
+
+def test_queries_are_recognized_within_texts() -> None:
+    asked = Asked(["how many words", "cat", "a b c d"])
+    for text in ("tell me how many words", "a cat sat", "x a b c d", "how many words"):
+        assert asked.within(text.split())
+    for text in ("how many", "many words how", "cats", "a b c", ""):
+        assert not asked.within(text.split())
 
 
 def test_a_budget_is_met_by_all_it_names() -> None:
