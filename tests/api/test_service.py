@@ -193,11 +193,11 @@ def test_mistakes_have_one_shape(
 
 def test_many_clients_get_what_one_gets(service: Service) -> None:
     queries = ["a cat", "slash", "a place between words", "kitten", "path"] * 8
-    alone = [service.get("/v1/indexes/pets/search?q={urllib.parse.quote(q)}") for q in queries]
+    alone = [service.get(f"/v1/indexes/pets/search?q={urllib.parse.quote(q)}") for q in queries]
     together: list[Any] = [None] * len(queries)
 
     def ask(i: int) -> None:
-        path = "/v1/indexes/pets/search?q={urllib.parse.quote(queries[i])}"
+        path = f"/v1/indexes/pets/search?q={urllib.parse.quote(queries[i])}"
         together[i] = service.get(path)
 
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(queries))]

@@ -17,7 +17,7 @@ from tests.eval.test_compress import documents
 def test_each_choice_is_measured_and_smaller_than_float32(
     run: Run, tiny_encoder: Path, tmp_path: Path
 ) -> None:
-    texts = write_jsonl(tmp_path / "t.jsonl", [{"text": text} for text in documents(120)])
+    texts = write_jsonl(tmp_path / "t.jsonl", [{"text": text} for text in documents(60)])
     done = run("encoder", "storage", tiny_encoder, "--texts", texts, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -32,8 +32,6 @@ def test_each_choice_is_measured_and_smaller_than_float32(
         assert 0 < each["overlap"] <= 1
         assert each["second"]["query_ms"] > 0
 
-    shown = run("encoder", "storage", tiny_encoder, "--texts", texts)
-    assert all(name in shown.stdout for name in found)
     assert not list(tmp_path.glob("trimseek-*"))
     assert open_encoder(tiny_encoder)  # the original is as it was
 
