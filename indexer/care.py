@@ -9,7 +9,7 @@ from encoders import DocumentEncoder, find_encoder
 from encoders.weights import FloatArray
 from indexer.card import IndexCard, read_card
 from indexer.chunks import Chunker
-from indexer.folder import open_index, write_lock
+from indexer.folder import WAIT, folder_bytes, open_index, write_lock
 from indexer.snapshot import build_snapshot, read_snapshot, stored_keys
 from indexer.store import Store
 from trimseek.errors import IndexFolderError, TrimseekError
@@ -17,7 +17,6 @@ from trimseek.errors import IndexFolderError, TrimseekError
 REEMBEDDED = 64  # documents that a deep check embeds once more
 ALIKE = 0.95  # cosine: int8 vectors depend on the CPU and on the batch (0.98 and more was seen)
 UNIT = 0.01  # how far a vector's length may be from 1, float16 being coarse
-LOCK_WAIT = 10.0
 
 
 def find_damage(folder: Path, *, deep: bool = False) -> list[str]:
@@ -117,7 +116,7 @@ def compact_index(folder: Path) -> tuple[int, int]:
     """
     card = read_card(folder)
     before = folder_bytes(folder)
-    with write_lock(folder, LOCK_WAIT):
+    with write_lock(folder, WAIT):
         store = Store(folder, writable=True)
         try:
             store.compact()
@@ -126,7 +125,3 @@ def compact_index(folder: Path) -> tuple[int, int]:
         finally:
             store.close()
     return before, folder_bytes(folder)
-
-
-def folder_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

@@ -78,9 +78,9 @@ def delete(
     """Delete documents by their ids or by a filter."""
     if (id_ is None) == (where is None):
         raise ConfigError("say which documents: --id ID or --where FILTER, one of the two")
+    condition = None if where is None else parse_where(where)
     if not yes:
         _, store = open_index(folder)
-        condition = parse_where(where) if where is not None else None
         found = (
             len(store.known(id_ or []))
             if condition is None
@@ -90,9 +90,7 @@ def delete(
         raise ConfigError(f"{folder}: that would delete {found} documents; say --yes to do it")
     writer = IndexWriter(folder)
     try:
-        count = (
-            writer.delete(id_ or []) if where is None else writer.delete_where(parse_where(where))
-        )
+        count = writer.delete(id_ or []) if condition is None else writer.delete_where(condition)
         writer.refresh()
     finally:
         writer.close()

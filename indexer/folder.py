@@ -15,6 +15,7 @@ from trimseek.errors import IndexFolderError, StorageError
 
 LOCK = "write.lock"
 POLL = 0.005  # seconds
+WAIT = 10.0  # seconds that a short write waits for another writer to finish
 
 
 @contextmanager
@@ -33,6 +34,11 @@ def write_lock(folder: Path, wait: float = 0.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def folder_bytes(folder: Path) -> int:
+    """Of the files in it."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
 def folder_identity(folder: Path) -> tuple[int, int] | None:

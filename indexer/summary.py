@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.folder import open_index
+from indexer.folder import folder_bytes, open_index
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def summarize(folder: Path) -> IndexSummary:
         space=card.space,
         dim=card.dim,
         snapshot=snapshot.chunks if snapshot else None,
-        bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        bytes=folder_bytes(folder),
         kind=snapshot.kind if snapshot else None,
         facets=facets,
     )

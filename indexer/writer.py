@@ -16,11 +16,9 @@ from indexer.card import read_card
 from indexer.chunks import Chunk, Chunker
 from indexer.documents import Document, check
 from indexer.filters import Filter, to_sql
-from indexer.folder import check_space, folder_identity, refresh_snapshot, write_lock
+from indexer.folder import WAIT, check_space, folder_identity, refresh_snapshot, write_lock
 from indexer.store import Store, is_new, is_relabelled
 from trimseek.errors import CorpusError, UnknownDocumentError
-
-WAIT = 10.0  # seconds for another writer to finish
 
 
 class Put(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.efforts import set_effort
-from indexer.folder import write_lock
+from indexer.folder import WAIT, write_lock
 from indexer.snapshot import SnapshotKind
 from indexer.store import Store
 from indexer.words import STOP_WORDS
@@ -22,7 +22,6 @@ SAMPLED = 200  # queries
 QUERY_WORDS = 8
 TOP = 10
 EFFORTS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)
-LOCK_WAIT = 10.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def measure(
 
 
 def keep(folder: Path, kind: SnapshotKind, searcher: Searcher, effort: int) -> None:
-    with write_lock(folder, LOCK_WAIT):
+    with write_lock(folder, WAIT):
         store = Store(folder, writable=True)
         try:
             with store.transaction():
