@@ -9,7 +9,7 @@ from indexer.card import CARD, IndexCard, read_card, write_card
 from indexer.folder import refresh_snapshot
 from indexer.store import DATABASE, Store
 from trimseek.atomic import atomic_file, atomic_folder
-from trimseek.errors import IndexFolderError
+from trimseek.errors import IndexFolderError, StorageError
 
 CARD_SETTING = "card"
 
@@ -44,12 +44,7 @@ def restore_backup(path: Path, folder: Path) -> None:
         raise IndexFolderError(f"{folder}: not an index; choose another folder")
     card = read_backup(path)
     with atomic_folder(folder) as temporary:
-        with closing(sqlite3.connect(temporary / DATABASE)) as target:
-            with closing(
-                sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-            ) as source:
-                source.backup(target)
-            target.execute("PRAGMA journal_mode = WAL")
+        copy_database(path, temporary / DATABASE)
         write_card(card, temporary)
         store = Store(temporary, writable=True)
         try:
@@ -59,6 +54,18 @@ def restore_backup(path: Path, folder: Path) -> None:
             store.checkpoint()
         finally:
             store.close()
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """The pages of a database into a new one; StorageError if the disk is full."""
+    try:
+        with closing(sqlite3.connect(target)) as new:
+            address = f"{source.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(address, uri=True)) as old:
+                old.backup(new)
+            new.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.Error as error:
+        raise StorageError(f"{target}: cannot write ({error}); nothing was replaced") from error
 
 
 def read_backup(path: Path) -> IndexCard:

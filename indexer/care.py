@@ -1,7 +1,9 @@
 """Find out whether an index is whole, and give back the room of what was deleted."""
 
 from pathlib import Path
+from typing import Any
 
+import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ from trimseek.errors import IndexFolderError, TrimseekError
 
 REEMBEDDED = 64  # documents that a deep check embeds once more
 ALIKE = 0.95  # cosine: int8 vectors depend on the CPU and on the batch (0.98 and more was seen)
+ROUNDED = 0.98  # cosine of a vector and itself in 8 bits, at least
 UNIT = 0.01  # how far a vector's length may be from 1, float16 being coarse
 
 
@@ -24,7 +27,8 @@ def find_damage(folder: Path, *, deep: bool = False) -> list[str]:
 
     Checks the database's pages, the snapshot's checksum, that it holds what is stored, that every
     document has a chunk, and that every vector is finite. ``deep``: every row against its
-    indexes, every word against its text, and some documents embedded once more.
+    indexes, every document against its hash, every word against its text, every vector against
+    the snapshot's, and some documents embedded once more.
     IndexFolderError if it cannot be opened at all.
     """
     card, store = open_index(folder)
@@ -33,7 +37,7 @@ def find_damage(folder: Path, *, deep: bool = False) -> list[str]:
         if damage:
             return [f"{store.path}: {problem}" for problem in damage]
         damage += vector_damage(store, card.dim)
-        damage += snapshot_damage(store, folder, card)
+        damage += snapshot_damage(store, folder, card, deep=deep)
         if deep:
             damage += embedding_damage(store, card)
         return damage
@@ -41,24 +45,50 @@ def find_damage(folder: Path, *, deep: bool = False) -> list[str]:
         store.close()
 
 
-def snapshot_damage(store: Store, folder: Path, card: IndexCard) -> list[str]:
-    """Whether the snapshot is sound, and holds the chunks up to its last and no others."""
+def snapshot_damage(store: Store, folder: Path, card: IndexCard, *, deep: bool) -> list[str]:
+    """Whether the snapshot is sound, and holds the chunks up to its last and no others.
+
+    ``deep``: whether its vectors are the stored ones.
+    """
     with store.reading() as frozen:
         record = frozen.snapshot()
         if record is None:
             return []
         expected = np.union1d(frozen.chunk_keys(), frozen.tombstones())
-    try:
-        held = stored_keys(read_snapshot(record, folder, card.dim))
-    except IndexFolderError as error:
-        return [f"{error}; the next search makes it anew"]
-    expected = expected[expected <= record.last_chunk]
-    if np.array_equal(np.sort(held), expected):
+        try:
+            index = read_snapshot(record, folder, card.dim)
+        except IndexFolderError as error:
+            return [f"{error}; the next search makes it anew"]
+        held = stored_keys(index)
+        expected = expected[expected <= record.last_chunk]
+        if not np.array_equal(np.sort(held), expected):
+            return [
+                f"{folder}: snapshot {record.number} holds {len(held)} chunks, {len(expected)} are "
+                "stored or were since; 'trimseek compact' makes it anew"
+            ]
+        differing = different_vectors(frozen, index, card.dim) if deep else 0
+    if not differing:
         return []
-    return [
-        f"{folder}: snapshot {record.number} holds {len(held)} chunks, {len(expected)} are stored "
-        "or were since; 'trimseek compact' makes it anew"
-    ]
+    return [f"{store.path}: {differing} vectors are not those of snapshot {record.number}"]
+
+
+def different_vectors(store: Store, index: Any, dim: int) -> int:
+    """How many stored vectors are not the snapshot's; codes of ivf are too coarse to tell."""
+    if not isinstance(index, faiss.IndexIDMap):
+        return 0
+    inner: Any = faiss.downcast_index(index.index)
+    exact = getattr(inner, "sq", None) and inner.sq.qtype == faiss.ScalarQuantizer.QT_fp16
+    held = stored_keys(index)
+    order = np.argsort(held)
+    count = 0
+    for keys, vectors in store.vectors(0, dim):
+        both = np.isin(keys, held, assume_unique=True)
+        rows = order[np.searchsorted(held, keys[both], sorter=order)]
+        ours = vectors[both].astype(np.float32)
+        theirs = inner.reconstruct_batch(rows)
+        other = (theirs != ours).any(axis=1) if exact else cosines(theirs, ours) < ROUNDED
+        count += int(other.sum())
+    return count
 
 
 def vector_damage(store: Store, dim: int) -> list[str]:

@@ -28,12 +28,22 @@ UPGRADABLE = 1  # a database of this version becomes one of FORMAT_VERSION when 
 REMEDY = "restore it from a copy, or delete the folder and index the corpus again"
 BUSY_TIMEOUT = 30.0  # seconds
 ROWS_AT_A_TIME = 8192
+CONTENT_HASH, METADATA_HASH = 16, 8  # bytes
 
 
 def content_hash(document: Document) -> bytes:
     """16 bytes that change when what is embedded changes."""
     content = f"{document.title}\0{document.text}".encode()
-    return hashlib.blake2b(content, digest_size=16).digest()
+    return hashlib.blake2b(content, digest_size=CONTENT_HASH).digest()
+
+
+def stored_hash(document: Document) -> bytes:
+    """The content hash, and 8 bytes more for the metadata: a flipped bit is found."""
+    return content_hash(document) + metadata_hash(metadata_json(document))
+
+
+def metadata_hash(metadata: str) -> bytes:
+    return hashlib.blake2b(metadata.encode(), digest_size=METADATA_HASH).digest()
 
 
 Known = Mapping[str, tuple[bytes, str]]  # content hash and metadata of stored ids
@@ -155,7 +165,7 @@ class Store:
                 document.title,
                 document.text,
                 metadata_json(document),
-                content_hash(document),
+                stored_hash(document),
             ),
         ).fetchone()
         self._delete_chunks(row[0])
@@ -170,7 +180,8 @@ class Store:
     def set_metadata(self, document: Document) -> None:
         """New metadata for a stored document; inside a transaction."""
         self._db.execute(
-            "UPDATE documents SET metadata = ? WHERE id = ?", (metadata_json(document), document.id)
+            "UPDATE documents SET metadata = ?, hash = ? WHERE id = ?",
+            (metadata_json(document), stored_hash(document), document.id),
         )
 
     def delete(self, ids: Iterable[str]) -> int:
@@ -268,7 +279,8 @@ class Store:
     def known(self, ids: Sequence[str]) -> dict[str, tuple[bytes, str]]:
         """Content hash and metadata of those ids that are stored."""
         rows = self.rows(
-            f"SELECT id, hash, metadata FROM documents WHERE id IN ({marks(ids)})",
+            f"SELECT id, substr(hash, 1, {CONTENT_HASH}), metadata FROM documents"
+            f" WHERE id IN ({marks(ids)})",
             list(ids),
         )
         return {id_: (hash_, metadata) for id_, hash_, metadata in rows}
@@ -284,7 +296,15 @@ class Store:
 
     def document(self, id_: str) -> Document | None:
         rows = self.rows("SELECT id, title, text, metadata FROM documents WHERE id = ?", [id_])
-        return as_document(*rows[0]) if rows else None
+        return self._document(*rows[0]) if rows else None
+
+    def _document(self, id_: str, title: str, text: str, metadata: str) -> Document:
+        try:
+            return Document(id_, title, text, json.loads(metadata))
+        except ValueError as error:
+            raise IndexFolderError(
+                f"{self.path}: damaged (the metadata of document {id_!a}: {error}); {REMEDY}"
+            ) from error
 
     def documents_of(self, chunks: Sequence[int]) -> dict[int, int]:
         """Document key of each chunk key that is still there."""
@@ -386,9 +406,27 @@ class Store:
             row[0] for row in self.rows(f"PRAGMA {'integrity' if deep else 'quick'}_check(10)")
         ]
         damage = [] if found == ["ok"] else found
-        if deep and not damage and self.is_current:
-            damage += self._words_damage()
+        if deep and not damage:
+            damage += self._content_damage()
+            if self.is_current:
+                damage += self._words_damage()
         return damage
+
+    def _content_damage(self) -> list[str]:
+        """Documents that are not what their hashes are of, or whose chunks reach beyond them."""
+        damaged: list[str] = []
+        for part in self._raw_documents(ROWS_AT_A_TIME // 8):
+            for _, id_, title, text, metadata, stored in part:
+                document = Document(id_, title, text)
+                hashed = content_hash(document) + metadata_hash(metadata)
+                # format 1 had no hash of the metadata
+                if len(stored) < CONTENT_HASH or hashed[: len(stored)] != stored:
+                    damaged.append(id_)
+        outside = self.rows(
+            "SELECT DISTINCT id FROM chunks JOIN documents ON documents.key = document"
+            " WHERE start < 0 OR start > end OR end > length(text)"
+        )
+        return [f"document {id_!a} is damaged" for id_ in [*damaged, *(row[0] for row in outside)]]
 
     def _words_damage(self) -> list[str]:
         """Whether the words are those of the texts.
@@ -400,6 +438,8 @@ class Store:
             with self._lock, self._errors():
                 self._db.backup(memory)
             memory.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+        except UnicodeDecodeError:  # even what SQLite says of the damage
+            return ["the words are not those of the texts"]
         except sqlite3.DatabaseError as error:
             return [f"the words are not those of the texts: {error}"]
         finally:
@@ -429,13 +469,18 @@ class Store:
 
     def all_documents(self, count: int) -> Iterator[list[tuple[int, Document]]]:
         """Every document under its key, so many at a time."""
+        for rows in self._raw_documents(count):
+            yield [(row[0], self._document(*row[1:5])) for row in rows]
+
+    def _raw_documents(self, count: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Key, id, title, text, metadata and hash of every document, so many at a time."""
         last = 0
         while rows := self.rows(
-            "SELECT key, id, title, text, metadata FROM documents"
+            "SELECT key, id, title, text, metadata, hash FROM documents"
             " WHERE key > ? ORDER BY key LIMIT ?",
             [last, count],
         ):
-            yield [(row[0], as_document(*row[1:])) for row in rows]
+            yield rows
             last = rows[-1][0]
 
     def some_documents(self, count: int) -> list[tuple[int, Document]]:
@@ -447,7 +492,7 @@ class Store:
             f" WHERE key IN ({marks(chosen)}) ORDER BY key",
             chosen,
         )
-        return [(row[0], as_document(*row[1:])) for row in rows]
+        return [(row[0], self._document(*row[1:])) for row in rows]
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database file."""
@@ -467,7 +512,8 @@ class Store:
 
     def _translated(self, error: sqlite3.Error) -> Exception:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such" in str(error):
+        spoilt = any(words in str(error) for words in ("no such", "malformed", "decode to UTF-8"))
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or spoilt:
             return IndexFolderError(f"{self.path}: damaged ({error}); {REMEDY}")
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
             return StorageError(
@@ -478,10 +524,6 @@ class Store:
         if code == sqlite3.SQLITE_CANTOPEN:
             return IndexFolderError(f"{self.path}: cannot be opened: {error}")
         return error
-
-
-def as_document(id_: str, title: str, text: str, metadata: str) -> Document:
-    return Document(id_, title, text, json.loads(metadata))
 
 
 def marks(values: Sequence[object]) -> str:

@@ -26,9 +26,12 @@ EFFORTS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 
 
 @dataclass(frozen=True)
 class Trial:
-    """``recall``: share of exact search's top 10 that is found; ``p50_ms`` of one search."""
+    """``recall``: share of exact search's top 10 that is found; ``p50_ms`` of one search.
 
-    effort: int
+    ``effort``: None for the kind's default.
+    """
+
+    effort: int | None
     recall: float
     p50_ms: float
 
@@ -62,20 +65,29 @@ def tune(searcher: Searcher, recall: float, queries: Sequence[str] = ()) -> Tune
     texts = list(queries)[:SAMPLED] or sampled_queries(searcher)
     vectors = searcher.encoder.encode(texts).vectors
     exact = [set(keys.tolist()) for keys in view.exact_top(vectors, TOP)]
-    tried = []
-    for effort in EFFORTS:
-        tried.append(measure(view, vectors, exact, effort))
-        if tried[-1].recall >= recall:
-            break
-    else:
-        best = tried[-1]
+    tried = least_effort(view, vectors, exact, recall)
+    best = tried[-1]
+    if best.recall < recall:
         raise ConfigError(
             f"{searcher.folder}: recall@{TOP} {recall:g} is not reached; effort {best.effort} "
             f"gives {best.recall:.4f}; an exact index gives 1"
         )
-    keep(searcher.folder, view.kind, searcher, tried[-1].effort)
+    assert best.effort is not None  # noqa: S101 - one of EFFORTS
+    keep(searcher.folder, view.kind, searcher, best.effort)
     name = searcher.encoder.card.name
-    return Tuned(view.kind.value, name, len(texts), tried[-1], tuple(tried))
+    return Tuned(view.kind.value, name, len(texts), best, tuple(tried))
+
+
+def least_effort(
+    view: View, vectors: NDArray[np.float32], exact: Sequence[set[int]], recall: float
+) -> list[Trial]:
+    """Larger and larger efforts, until one finds enough; the last one does, or none does."""
+    tried: list[Trial] = []
+    for effort in EFFORTS:
+        tried.append(measure(view, vectors, exact, effort))
+        if tried[-1].recall >= recall:
+            break
+    return tried
 
 
 def sampled_queries(searcher: Searcher) -> list[str]:
@@ -89,7 +101,7 @@ def sampled_queries(searcher: Searcher) -> list[str]:
 
 
 def measure(
-    view: View, vectors: NDArray[np.float32], exact: Sequence[set[int]], effort: int
+    view: View, vectors: NDArray[np.float32], exact: Sequence[set[int]], effort: int | None
 ) -> Trial:
     seconds, found = [], []
     for vector, wanted in zip(vectors, exact, strict=True):

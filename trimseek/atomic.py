@@ -1,10 +1,13 @@
 """Files that are either wholly there or not there at all."""
 
+import ctypes
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +15,9 @@ from pathlib import Path
 from trimseek.errors import StorageError
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+LEFT_OVER = 3600.0  # seconds after which what a killed process had begun is taken away
+# Of Linux's renameat2: two names change places at once.
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 def sha256_of(path: Path) -> str:
@@ -40,6 +46,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     On any error the temporary file is removed and ``path`` is as it was. StorageError if the
     disk is full.
     """
+    remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -59,8 +66,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     An existing ``path`` is replaced. On any error nothing changes.
     """
     make_folder(path.parent)
+    remove_leftovers(path)
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary = temporary_folder(path)
     except OSError as error:
         raise storage_error(error, path) from error
     try:
@@ -77,15 +85,67 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def replace_folder(source: Path, path: Path) -> None:
-    """Rename ``source`` to ``path``, taking away what was at ``path``; on one file system."""
-    if path.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+    """Rename ``source`` to ``path``, taking away what was at ``path``; on one file system.
+
+    There is one or the other at ``path`` at any moment, where the system can do that (Linux).
+    """
+    if not path.exists():
+        source.rename(path)
+    elif exchange(source, path):
+        shutil.rmtree(source, ignore_errors=True)
+    else:
+        old = temporary_folder(path)
         path.rename(old / "replaced")
         source.rename(path)
         shutil.rmtree(old, ignore_errors=True)
-    else:
-        source.rename(path)
     sync_folder(path.parent)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two names change places at once; false where that cannot be done."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    return bool(rename(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0)
+
+
+def temporary_folder(path: Path) -> Path:
+    """A new folder beside ``path``, named for this process."""
+    return Path(
+        tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", suffix=".tmp", dir=path.parent)
+    )
+
+
+def remove_leftovers(path: Path) -> None:
+    """Take away what processes that were killed had begun to write in place of ``path``."""
+    begun = re.compile(rf"\.{re.escape(path.name)}\.(\d+)(\.\w+)?\.tmp")
+    for other in path.parent.glob(".*.tmp") if path.parent.is_dir() else ():
+        match = begun.fullmatch(other.name)
+        if match is None or is_running(int(match[1])) or age(other) < LEFT_OVER:
+            continue
+        if other.is_dir():
+            shutil.rmtree(other, ignore_errors=True)
+        else:
+            other.unlink(missing_ok=True)
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def age(path: Path) -> float:
+    """Seconds since it was changed; 0 if it is gone."""
+    try:
+        return time.time() - path.lstat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def make_folder(path: Path) -> Path:

@@ -8,15 +8,13 @@ one labelled.
 Layers are chosen by what dropping the others does (``layers``), heads and neurons by optimal brain
 surgeon (``obs``); what is left is aligned to MiniLM's own vectors of questions, titles, sentences
 and runs of words, so that it asks an index which MiniLM made. ``--passages`` adds whole passages,
-so that it can embed documents too. ``--go-on`` starts from the encoder that is in the package.
+so that it can embed documents too; ``--terms`` and ``--code`` add the words of a field's ontology
+(an OBO file) and what the Python files below a folder say of themselves. ``--go-on`` starts from
+the encoder that is in the package.
 """
 
 import argparse
-import gzip
-import json
 import os
-import random
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,61 +27,22 @@ from encoders.cpu import cpu_name
 from encoders.shrink.align import AlignmentSettings, train
 from encoders.shrink.lessons import Lessons, teach
 from encoders.shrink.recipe import Allocation, Recipe, Shrinker
+from encoders.shrink.texts import (
+    some_docstrings,
+    some_passages,
+    some_terms,
+    training_texts,
+)
 from encoders.shrink.training_state import Validation
-from encoders.unlabelled import read_unlabelled, spans
 from trimseek.console import note
 from trimseek.settings import load_settings
 
 BASE = "minilm"
-SENTENCES = {"wordnet": 20_000, "paper": 30_000, "wiki": 20_000, "squad": 5_000}  # by source
-SPANS = 80_000
-LONG = 60  # words from which on a passage gives runs of words
 CALIBRATION_TEXTS = 1500
-PACKAGE = re.compile(r"^Description: *(.*?) *$", re.MULTILINE)
-VARIANT = re.compile(r" \([^)]*\)$| - .*$")  # "(data files)", "- development files"
 SHAPES = {
     "minilm-swift": Recipe(layers=3, allocation=Allocation.UNIFORM, keep=0.5),
     "minilm-dash": Recipe(layers=1, heads=12, neurons=768),
 }
-
-
-def training_texts(folder: Path, packages: Path | None = None) -> list[str]:
-    """Short texts of many kinds, the same ones in the same order every time.
-
-    ``packages``: what ``apt-cache dumpavail`` prints, for its one-line descriptions of software.
-    """
-    questions = [each.text for each in read_unlabelled(folder / "questions.jsonl.gz")]
-    passages = read_unlabelled(folder / "passages.jsonl.gz")
-    titles = [each.title for each in passages if each.title]
-    long = [each.text for each in passages if len(each.text.split()) > LONG]
-    texts = [*questions, *titles, *spans(long, SPANS, seed=1)]
-    if packages is not None:
-        described = PACKAGE.findall(packages.read_text("utf-8"))
-        texts += (VARIANT.sub("", each) for each in described)
-    texts += some_sentences(folder / "sentences-300k.jsonl.gz")
-    texts = list(dict.fromkeys(texts))
-    random.Random(5).shuffle(texts)  # noqa: S311 - a sample, not a secret
-    return texts
-
-
-def some_sentences(path: Path) -> list[str]:
-    """``SENTENCES`` of each source."""
-    found: dict[str, list[str]] = {}
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for row in map(json.loads, lines):
-            found.setdefault(row["source"], []).append(row["text"])
-    chosen = random.Random(0)  # noqa: S311 - a sample, not a secret
-    for texts in found.values():
-        chosen.shuffle(texts)
-    return [text for source, count in SENTENCES.items() for text in found[source][:count]]
-
-
-def some_passages(folder: Path, count: int) -> list[str]:
-    """Long passages with their titles, as documents are embedded."""
-    passages = read_unlabelled(folder / "passages.jsonl.gz")
-    found = [f"{p.title} {p.text}".strip() for p in passages if len(p.text.split()) > LONG]
-    random.Random(6).shuffle(found)  # noqa: S311 - a sample, not a secret
-    return found[:count]
 
 
 def student(
@@ -106,6 +65,9 @@ def main() -> None:
     parser.add_argument("--packages", type=Path, help="what `apt-cache dumpavail` prints")
     parser.add_argument("--most", type=int, help="so many short texts at most")
     parser.add_argument("--passages", type=int, default=0, help="so many whole passages as well")
+    parser.add_argument("--terms", type=Path, help="an OBO file, whose terms are added")
+    parser.add_argument("--code", type=Path, help="a folder of Python files with docstrings")
+    parser.add_argument("--each", type=int, default=40_000, help="so many of those two at most")
     parser.add_argument("--minutes", type=float, default=70.0)
     parser.add_argument("--steps", type=int, help="train for so many steps instead")
     parser.add_argument("--learning-rate", type=float, default=AlignmentSettings.learning_rate)
@@ -118,6 +80,10 @@ def main() -> None:
         minutes=asked.minutes, steps=asked.steps, learning_rate=asked.learning_rate
     )
     texts = training_texts(asked.texts, asked.packages)[: asked.most]
+    if asked.terms:
+        texts += some_terms(asked.terms, asked.each)
+    if asked.code:
+        texts += some_docstrings(asked.code, asked.each)
     passages = some_passages(asked.texts, asked.passages)
     teacher = find_encoder(f"{BASE}-float32")
     lessons = teach(teacher, [*texts, *passages], "query", neighbours=settings.neighbours)
@@ -125,7 +91,15 @@ def main() -> None:
     state = load_settings().home / f"{asked.name}.training"
     module, history = train(small, lessons, settings, change=change, state=state, report=say)
     last = history[-1]
-    kinds = "questions, titles, sentences" + (", package descriptions" if asked.packages else "")
+    kinds = "questions, titles, sentences" + "".join(
+        f", {kind}"
+        for kind, given in (
+            ("package descriptions", asked.packages),
+            (f"terms of {asked.terms and asked.terms.name}", asked.terms),
+            ("docstrings", asked.code),
+        )
+        if given
+    )
     made = {
         "shape": "; ".join(steps),
         "texts": f"{len(texts):,} unlabelled {kinds} and runs of words"
@@ -148,6 +122,9 @@ def command(asked: argparse.Namespace) -> str:
     words = ["python -m encoders.shrink.swift TEXTS", f"--name {asked.name}"]
     words += ["--packages packages.txt"] * (asked.packages is not None)
     words += [f"--most {asked.most}"] * (asked.most is not None)
+    words += [f"--terms {asked.terms.name}"] if asked.terms else []
+    words += ["--code site-packages"] if asked.code else []
+    words += [f"--each {asked.each}"] if asked.terms or asked.code else []
     words += [f"--passages {asked.passages}"] * (asked.passages > 0)
     words += [f"--steps {asked.steps}" if asked.steps else f"--minutes {asked.minutes:g}"]
     words += [f"--learning-rate {asked.learning_rate:g}"]

@@ -19,7 +19,6 @@ from encoders.checkpoint import Checkpoint
 from encoders.cpu import needs_reduced_range
 from encoders.shrink.cut import keep_layers
 from encoders.weights import EncoderWeights, FloatArray
-from tests.conftest import shared
 from tests.tiny import tiny_checkpoint
 from trimseek.errors import EncoderError
 
@@ -100,10 +99,3 @@ def test_an_aligned_encoder_is_small_and_starts_from_its_name() -> None:
     checkpoint, steps = read_encoder("minilm-swift")
     assert len(checkpoint.weights.layers) == 3
     assert steps
-
-
-def test_the_script_reads_its_texts() -> None:
-    from encoders.shrink.swift import training_texts
-
-    texts = training_texts(shared("text"))
-    assert len(texts) == len(set(texts)) > 400_000

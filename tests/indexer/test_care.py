@@ -1,7 +1,10 @@
 """Damage is found and named; copies and exports are whole, or not there."""
 
 import json
+import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from indexer import Ingest, open_corpus
 from indexer.backup import restore_backup, write_backup
 from indexer.care import find_damage
 from indexer.documents import Document
+from indexer.folder import open_index
 from indexer.snapshot import SnapshotKind
 from indexer.store import DATABASE, Store
 from indexer.summary import summarize
@@ -174,6 +178,89 @@ def test_a_backup_is_the_index_as_it_was(
     assert "say --yes to replace it" in refused.stderr
     assert run("restore", tmp_path / "copy.trimseek", "--into", folder, "--yes").returncode == 0
     assert stored(folder) == before
+
+
+def contents(folder: Path) -> list[object]:
+    """Everything that an index's user can see of it."""
+    card, store = open_index(folder)
+    try:
+        documents = [each for part in store.all_documents(1000) for each in part]
+        places = store.chunks_of([key for key, _ in documents])
+        vectors = [part.vectors.tobytes() for part in store.vectors(0, card.dim)]
+        return [card, documents, places, vectors, store.facets(), store.counts()]
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("name", ["index.json", "documents.db", "snapshot-1.faiss"])
+def test_a_flipped_byte_is_noticed_or_changes_nothing(name: str, folder: Path) -> None:
+    """Wherever it is: in the truth it is refused or found, of a cache nothing is left."""
+    whole = contents(folder)
+    original = (folder / name).read_bytes()
+    places = random.Random(3).sample(range(len(original)), min(40, len(original)))
+    noticed = 0
+    for place in places:
+        spoilt = original[:place] + bytes([original[place] ^ 0xFF]) + original[place + 1 :]
+        (folder / name).write_bytes(spoilt)
+        try:
+            damage = find_damage(folder, deep=True)
+            if not damage or name.startswith("snapshot"):
+                assert contents(folder) == whole, place
+        except IndexFolderError as error:
+            damage = [str(error)]
+        assert all(name in each for each in damage), damage
+        noticed += bool(damage)
+        (folder / name).write_bytes(original)
+    assert noticed > 5  # much of a small database is empty pages
+    assert find_damage(folder, deep=True) == []
+
+
+NEEDS_ROOM = {
+    "index": ("index", "{corpus}", "--into", "{folder}"),
+    "index a new folder": ("index", "{corpus}", "--into", "{base}/new", "--encoder", "{encoder}"),
+    "add": ("add", "{folder}", "{corpus}"),
+    "compact": ("compact", "{folder}"),
+    "reembed": ("reembed", "{folder}", "--encoder", "{other}"),
+    "export": ("export", "{folder}", "--into", "{base}/out.jsonl"),
+    "snapshot": ("snapshot", "{folder}", "--into", "{base}/copy"),
+    "restore": ("restore", "{base}/backup", "--into", "{folder}", "--yes"),
+}
+
+
+@pytest.mark.parametrize("words", NEEDS_ROOM.values(), ids=NEEDS_ROOM.keys())
+def test_a_full_disk_is_one_clear_line(
+    words: tuple[str, ...], folder: Path, tmp_path: Path, tiny_encoder: Path, other_encoder: Path
+) -> None:
+    """The kernel lets no file grow beyond what is there, in a real process."""
+    corpus = write_jsonl(
+        tmp_path / "more.jsonl", [row | {"_id": f"m{i}"} for i, row in enumerate(rows(3000))]
+    )
+    write_backup(folder, tmp_path / "backup")
+    places = {
+        "base": tmp_path,
+        "folder": folder,
+        "corpus": corpus,
+        "encoder": tiny_encoder,
+        "other": other_encoder,
+    }
+    before, beside = contents(folder), {each.name for each in tmp_path.iterdir()}
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000));"
+        "from trimseek.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *(word.format(**places) for word in words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "cannot write" in done.stderr.splitlines()[-1], done.stderr
+    assert str(tmp_path) in done.stderr.splitlines()[-1]
+    assert contents(folder) == before
+    assert {each.name for each in tmp_path.iterdir()} == beside
+    assert find_damage(folder, deep=True) == []
 
 
 def flip(path: Path) -> None:

@@ -1,12 +1,6 @@
 """Writing to an index that lives: what is acknowledged stays, through kills too."""
 
-import os
-import random
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,24 +17,6 @@ from search import Searcher
 from tests.conftest import Run, ingest, write_jsonl
 from tests.indexer.test_ingest import rows, stored
 from trimseek.errors import CorpusError, IndexFolderError, StorageError, UnknownDocumentError
-
-WRITE_UNTIL_KILLED = """
-import sys
-from pathlib import Path
-from encoders import DocumentEncoder
-from indexer.documents import Document
-from indexer.writer import IndexWriter
-
-writer = IndexWriter(Path(sys.argv[1]), DocumentEncoder(Path(sys.argv[2])))
-for i in range(int(sys.argv[3]), 10**6):
-    writer.put([Document(f"a{i}", "", f"shell {i}"), Document(f"b{i}", "", f"words {i}")])
-    print("put", i, flush=True)
-    writer.patch(f"a{i}", {"n": i})
-    print("patch", i, flush=True)
-    if i % 3 == 0:
-        writer.delete([f"b{i}"])
-        print("delete", i, flush=True)
-"""
 
 
 @pytest.fixture
@@ -168,49 +144,6 @@ def test_a_writer_does_not_wait_for_ever(
 def test_another_space_is_refused(folder: Path, other_encoder: Path) -> None:
     with pytest.raises(IndexFolderError, match="use an encoder of the index's space"):
         IndexWriter(folder, DocumentEncoder(other_encoder))
-
-
-def test_every_acknowledged_write_survives_a_kill(folder: Path, tiny_encoder: Path) -> None:
-    """20 kills at random moments of put, patch, delete and snapshot."""
-    chosen = random.Random(5)
-    expected: dict[str, int | None] = {}  # id -> n
-    maybe: set[str] = set()  # what was under way
-    next_one = 0
-    for _ in range(20):
-        process = subprocess.Popen(
-            [sys.executable, "-c", WRITE_UNTIL_KILLED, folder, tiny_encoder, str(next_one)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        time.sleep(chosen.random() * 0.15)
-        os.kill(process.pid, signal.SIGKILL)
-        lines = [first, *process.stdout]
-        process.stdout.close()
-        process.wait()
-        for word, number in (line.split() for line in lines if line.endswith("\n")):
-            i = next_one = int(number)
-            if word == "put":
-                expected |= {f"a{i}": None, f"b{i}": None}
-            elif word == "patch":
-                expected[f"a{i}"] = i
-            else:
-                del expected[f"b{i}"]
-        maybe |= {f"{name}{i}" for i in (next_one, next_one + 1) for name in "ab"}
-        next_one += 2
-        found = stored(folder)
-        assert {id_ for id_ in expected if id_ not in maybe} <= found.keys()
-        known = expected.keys() | maybe | {str(row["_id"]) for row in rows(50)}
-        assert found.keys() <= known
-    assert find_damage(folder, deep=True) == []
-    store = Store(folder)
-    for id_, n in expected.items():
-        document = store.document(id_)
-        if id_ not in maybe:
-            assert document is not None
-            assert document.metadata == ({} if n is None else {"n": n})
-    store.close()
 
 
 def test_the_commands(folder: Path, run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""What the package's encoders are trained on is read from files of several kinds."""
+
+from pathlib import Path
+
+from encoders.shrink.texts import some_docstrings, some_terms, training_texts
+from tests.conftest import shared
+
+ONTOLOGY = """[Term]
+id: HP:0000003
+name: Multicystic kidney dysplasia
+def: "Characterized by \\"multiple\\" cysts." [https://orcid.org/0]
+comment: no text
+synonym: "Multicystic kidneys" EXACT []
+is_a: HP:0000107 ! Renal cyst
+"""
+SOURCE = '''
+class Shell:
+    """Splits words as a shell does. More of it."""
+
+    def run(self):
+        """Run."""
+
+    async def _wait(self):
+        """Wait until the
+        shell ends.
+
+        Returns nothing.
+        """
+'''
+
+
+def test_names_synonyms_and_definitions_of_an_ontology(tmp_path: Path) -> None:
+    path = tmp_path / "terms.obo"
+    path.write_text(ONTOLOGY)
+    assert sorted(some_terms(path, 10)) == [
+        'Characterized by \\"multiple\\" cysts.',
+        "Multicystic kidney dysplasia",
+        "Multicystic kidneys",
+    ]
+    assert len(some_terms(path, 2)) == 2
+
+
+def test_first_sentences_of_docstrings(tmp_path: Path) -> None:
+    (tmp_path / "shell.py").write_text(SOURCE)
+    (tmp_path / "broken.py").write_text("def (:")
+    (tmp_path / "binary.py").write_bytes(b"\0\xff")
+    assert sorted(some_docstrings(tmp_path, 10)) == [
+        "Shell Splits words as a shell does.",
+        "Splits words as a shell does.",
+        "Wait until the shell ends.",
+        "wait Wait until the shell ends.",
+    ]
+
+
+def test_the_script_reads_its_texts() -> None:
+    texts = training_texts(shared("text"))
+    assert len(texts) == len(set(texts)) > 400_000
