@@ -1,26 +1,121 @@
-"""``trimseek serve``."""
+"""``trimseek serve``, ``trimseek config`` and ``trimseek key``."""
 
+import os
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from api.server import bind, open_searchers
-from api.server import serve as run_server
+from api.keys import Role, new_key
+from api.settings import ServiceSettings
+from trimseek.console import note, print_json
+from trimseek.errors import ConfigError
+from trimseek.settings import CONFIG, make_settings, sources
 
 app = typer.Typer()
+Config = Annotated[
+    Path | None, typer.Option(help="A TOML file of settings; trimseek config lists them.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+SECRET = ("keys",)  # settings that are not shown
+
+
+def described(name: str) -> Any:
+    """The help of an option: what the setting says of itself."""
+    return typer.Option(help=ServiceSettings.model_fields[name].description, show_default=False)
 
 
 @app.command()
 def serve(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="The index folders.")],
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
-    query_encoder: Annotated[
-        str | None,
-        typer.Option(help="Encoder of queries, of the indexes' space. Default: each index's own."),
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DIR...]", help="The index folders.")
     ] = None,
+    config: Config = None,
+    host: Annotated[str | None, described("host")] = None,
+    port: Annotated[int | None, described("port")] = None,
+    data: Annotated[Path | None, described("data")] = None,
+    query_encoder: Annotated[str | None, described("query_encoder")] = None,
+    workers: Annotated[int | None, described("workers")] = None,
+    keys_file: Annotated[Path | None, described("keys_file")] = None,
+    log: Annotated[str | None, described("log")] = None,
 ) -> None:
     """Serve indexes over HTTP."""
-    bound = bind(host, port)
-    run_server(open_searchers(folders, query_encoder), bound)
+    from api.server import serve as run_server
+
+    given = {
+        "host": host,
+        "port": port,
+        "data": data,
+        "query_encoder": query_encoder,
+        "workers": workers,
+        "keys_file": keys_file,
+        "log": log,
+    }
+    settings, _ = settings_of(
+        config, {name: value for name, value in given.items() if value is not None}
+    )
+    run_server(folders or [], settings)
+
+
+@app.command()
+def config(
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the settings that are in force, and where each is from."""
+    settings, origins = settings_of(config, {})
+    values = settings.model_dump(mode="json")
+    shown = {name: "(set)" if name in SECRET and value else value for name, value in values.items()}
+    if as_json:
+        print_json({name: {"value": shown[name], "from": origins[name]} for name in shown})
+        return
+    for name, value in shown.items():
+        what = ServiceSettings.model_fields[name].description or ""
+        typer.echo(f"{name} = {toml(value)}  # {origins[name]}{'; ' + what if what else ''}")
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    role: Annotated[str, typer.Option(help="read, write or admin.")] = "read",
+    last_day: Annotated[str | None, typer.Option(help="As 2027-01-31. Default: no end.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an API key, and the line to put into the file of `serve --keys-file`."""
+    roles = {each.name.lower(): each for each in Role if each is not Role.NONE}
+    if role not in roles:
+        raise ConfigError(f"--role {role}: one of {', '.join(roles)}")
+    try:
+        last = datetime.strptime(last_day, "%Y-%m-%d").date() if last_day else None
+    except ValueError:
+        raise ConfigError(f"--last-day {last_day}: must be as 2027-01-31") from None
+    secret, made = new_key(name, roles[role], last)
+    if as_json:
+        print_json({"key": secret, "line": made.line()})
+        return
+    note("the key, which is shown once and stored nowhere:")
+    typer.echo(secret)
+    note("the line for --keys-file, of which the key cannot be told:")
+    typer.echo(made.line())
+
+
+def settings_of(file: Path | None, given: dict[str, Any]) -> tuple[ServiceSettings, dict[str, str]]:
+    """The settings in force, and where each is from; ConfigError."""
+    if file is not None:
+        os.environ[CONFIG] = str(file)
+    settings = make_settings(ServiceSettings, **given)
+    return settings, sources(settings, **given)
+
+
+def toml(value: Any) -> str:
+    """A value as a TOML file has it; nothing is an empty comment's worth."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return (
+        '""' if value is None else '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    )

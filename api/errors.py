@@ -1,15 +1,18 @@
 """Errors as HTTP answers: one table, one JSON shape."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from trimseek.errors import (
+    ConfigError,
+    CorpusError,
     EncoderError,
     IndexFolderError,
     QueryError,
@@ -21,47 +24,120 @@ from trimseek.errors import (
 
 logger = logging.getLogger("trimseek.api")
 
+
+class OverloadedError(TrimseekError):
+    """More is waiting than may wait; ``retry_after``: whole seconds."""
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeadlineError(TrimseekError):
+    """The request's time is over."""
+
+
+class TooLargeError(TrimseekError):
+    """A body, a batch or a document beyond its limit."""
+
+
+class SlowBodyError(TrimseekError):
+    """The body did not arrive in time."""
+
+
+class UnauthorizedError(TrimseekError):
+    """No key, or one that does not count."""
+
+
+class ForbiddenError(TrimseekError):
+    """A key that may not do this."""
+
+
+class ConflictError(TrimseekError):
+    """What is asked for cannot be, as things are."""
+
+
+class UnknownTaskError(TrimseekError):
+    """There is no task of that id."""
+
+
 # class -> (status, type in the answer); the first that fits counts
 STATUS: dict[type[TrimseekError], tuple[int, str]] = {
     QueryError: (422, "invalid_request"),
+    CorpusError: (422, "invalid_document"),
+    ConfigError: (422, "invalid_request"),
     UnknownIndexError: (404, "unknown_index"),
     UnknownDocumentError: (404, "unknown_document"),
+    UnknownTaskError: (404, "unknown_task"),
+    UnauthorizedError: (401, "unauthorized"),
+    ForbiddenError: (403, "forbidden"),
+    SlowBodyError: (408, "slow_body"),
+    ConflictError: (409, "conflict"),
+    TooLargeError: (413, "too_large"),
+    OverloadedError: (429, "overloaded"),
+    DeadlineError: (503, "deadline"),
     StorageError: (503, "storage"),
     IndexFolderError: (503, "damaged_index"),
     EncoderError: (503, "encoder"),
     TrimseekError: (500, "internal"),
 }
+# What is said of these; what the error itself says may name a place on this machine.
+HIDDEN: dict[type[TrimseekError], str] = {
+    StorageError: "the index cannot be written or read now; see the service's log",
+    IndexFolderError: "the index cannot be read now; see the service's log",
+    EncoderError: "the encoder cannot be used now; see the service's log",
+}
 
 
-def answer(status: int, kind: str, message: str, headers: Any = None) -> JSONResponse:
+def answer(
+    status: int, kind: str, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
     content = {"error": {"type": kind, "message": message}}
-    return JSONResponse(content, status_code=status, headers=headers)
+    return Response(to_json(content), status, dict(headers or {}), "application/json")
 
 
-def trimseek_error(_: Request, error: Exception) -> JSONResponse:
+def described(error: TrimseekError) -> tuple[int, str, str]:
+    """Status, type and message of an error; what is not for others is logged."""
     status, kind = next(entry for cls, entry in STATUS.items() if isinstance(error, cls))
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    hidden = next((text for cls, text in HIDDEN.items() if isinstance(error, cls)), None)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        hidden = "unexpected error; see the service's log"
+    if hidden is not None:
         logger.error("%s", error)
-        return answer(status, kind, "the index cannot be read now; see the service's log")
-    return answer(status, kind, str(error))
+    return status, kind, hidden or str(error)
 
 
-def invalid_request(_: Request, error: Exception) -> JSONResponse:
+def as_answer(error: TrimseekError) -> Response:
+    headers = {}
+    if isinstance(error, OverloadedError):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, UnauthorizedError):
+        headers["WWW-Authenticate"] = 'Bearer realm="trimseek"'
+    return answer(*described(error), headers)
+
+
+def trimseek_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, TrimseekError)  # noqa: S101 - what it is registered for
+    return as_answer(error)
+
+
+def invalid_request(_: Request, error: Exception) -> Response:
     """The first thing wrong with a request: where it is and what it should be."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
-    return answer(422, "invalid_request", f"{place}: {first['msg']}")
+    message = f"{place}: {first['msg']}".encode("utf-8", "replace").decode()
+    return answer(422, "invalid_request", message)
 
 
-def http_error(_: Request, error: Exception) -> JSONResponse:
+def http_error(_: Request, error: Exception) -> Response:
     """Unknown paths and methods."""
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
     kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
     return answer(error.status_code, kind, str(error.detail), error.headers)
 
 
-def unexpected_error(_: Request, error: Exception) -> JSONResponse:
+def unexpected_error(_: Request, error: Exception) -> Response:
     logger.error("unexpected error", exc_info=error)
     return answer(500, "internal", "unexpected error; see the service's log")
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from encoders.card import EncoderCard
 from encoders.cpu import int8_path
+from encoders.encoder import Encoder
 from encoders.weights import FloatArray
 from trimseek.atomic import atomic_file, make_folder
 from trimseek.console import note, progress
@@ -74,6 +75,20 @@ def embed(
             parts.append(vectors)
             ticker.advance(len(wanted))
     return np.concatenate(parts)
+
+
+def embed_with(
+    encoder: Encoder, texts: Sequence[str], label: str, *, cached: bool = True
+) -> FloatArray:
+    """As ``embed``, with an encoder in the role that it is of."""
+    return embed(
+        texts,
+        lambda part: encoder.encode(part).vectors,
+        dim=encoder.dim,
+        fingerprint=f"{fingerprint(encoder.card)}-{encoder.role}",
+        label=label,
+        cached=cached,
+    )
 
 
 def read_part(path: Path, shape: tuple[int, int]) -> FloatArray | None:

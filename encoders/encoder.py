@@ -33,6 +33,14 @@ class Encoded(NamedTuple):
     truncated: int
 
 
+class EncodedEach(NamedTuple):
+    """``vectors (n, dim) float32``; of each text, how many tokens and whether it lost its end."""
+
+    vectors: FloatArray
+    tokens: list[int]
+    truncated: list[bool]
+
+
 class Encoder:
     """Vectors of texts; safe to call from several threads at once.
 
@@ -56,15 +64,21 @@ class Encoder:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode any number of texts, in batches of similar length."""
+        each = self.encode_each(texts)
+        return Encoded(each.vectors, sum(each.tokens), sum(each.truncated))
+
+    def encode_each(self, texts: Sequence[str]) -> EncodedEach:
+        """As ``encode``, and what each text took."""
         vectors = np.empty((len(texts), self.dim), np.float32)
-        tokens = truncated = 0
+        tokens: list[int] = []
+        truncated: list[bool] = []
         for start in range(0, len(texts), WINDOW):
             window = self.tokenizer.encode(texts[start : start + WINDOW])
             for batch in token_batches([len(text.ids) for text in window]):
                 vectors[[start + i for i in batch]] = self._run([window[i] for i in batch])
-            tokens += sum(len(text.ids) for text in window)
-            truncated += sum(text.truncated for text in window)
-        return Encoded(vectors, tokens, truncated)
+            tokens += (len(text.ids) for text in window)
+            truncated += (text.truncated for text in window)
+        return EncodedEach(vectors, tokens, truncated)
 
     def _run(self, texts: Sequence[Tokens]) -> FloatArray:
         ids, mask = pad(texts)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.cached import embed, fingerprint, text_hash
+from encoders.cached import embed_with, text_hash
 from encoders.card import EncoderCard, described
 from encoders.checkpoint import Checkpoint
 from encoders.encoder import DocumentEncoder, QueryEncoder
@@ -193,12 +193,10 @@ class Compressor:
     def encode_documents(self, folder: Path, *, cached: bool = False) -> FloatArray:
         """The trial documents' vectors; those of the base are kept for the next run."""
         encoder = DocumentEncoder(folder)
-        return embed(
+        return embed_with(
+            encoder,
             list(self.trial.documents.values()),
-            lambda texts: encoder.encode(texts).vectors,
-            dim=encoder.dim,
-            fingerprint=f"{fingerprint(encoder.card)}-document",
-            label=f"{self.trial.name}: documents",
+            f"{self.trial.name}: documents",
             cached=cached,
         )
 

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from encoders import DEFAULT_ENCODER, DocumentEncoder, find_encoder
-from encoders.cached import embed, fingerprint
+from encoders.cached import embed_with
 from eval.collection import TestCollection, read_collection
 from eval.measures import Run, measure_run, parse_measure
 from eval.report import Cells
@@ -70,13 +70,7 @@ def measure_modes(name: str) -> Iterator[ModeQuality]:
 def make_index(collection: TestCollection, folder: Path) -> None:
     encoder = DocumentEncoder(find_encoder(DEFAULT_ENCODER))
     texts = list(collection.documents.values())
-    vectors = embed(
-        texts,
-        lambda part: encoder.encode(part).vectors,
-        dim=encoder.dim,
-        fingerprint=f"{fingerprint(encoder.card)}-document",
-        label=f"{collection.name}: documents",
-    )
+    vectors = embed_with(encoder, texts, f"{collection.name}: documents")
     card = IndexCard(encoder.card.space, encoder.dim, DEFAULT_ENCODER, overlap=0)
     store = create_files(folder, card)
     try:

@@ -16,6 +16,7 @@ from eval.report import (
     capitalized,
     caveats,
     document_ratio,
+    machine_words,
     markdown_table,
     number,
     query_ratio,
@@ -24,6 +25,7 @@ from eval.report import (
     times,
 )
 from eval.results import BenchReport, Row, from_json
+from eval.scale import Scaling, read_scaling, scaling_cells
 from eval.shrinking import Shrinking, read_shrinking, shrinking_cells
 from eval.startup import Startup
 from indexer.corpus import SAMPLE
@@ -46,6 +48,7 @@ def with_results(text: str) -> str:
     shrinking, modes = read_shrinking(), read_modes()
     text = between(text, "shrinking", commanded("shrinking", shrinking, shrinking_cells(shrinking)))
     text = between(text, "modes", commanded("modes", modes, modes_cells(modes)))
+    text = between(text, "scale", scaled(read_scaling()))
     return between(text, "startup", startup_sentence(read_startup()))
 
 
@@ -77,6 +80,21 @@ def commanded(module: str, found: Sequence[Shrinking] | Sequence[ModeQuality], c
     folders = " ".join(name if name == SAMPLE else f"../shared/data/{name}" for name in names)
     command = f"python -m eval.{module} {folders} > eval/results/{module}.json"
     return "\n\n".join([f"```console\n{command}\n```", *titled(cells)]) + "\n"
+
+
+def scaled(found: Scaling) -> str:
+    """How indexes grow, the command, and what indexing adds to encoding."""
+    cost = found.ingest
+    parts = [
+        "```console\npython -m eval.scale ../shared/text/sentences-300k.jsonl.gz "
+        "../shared/text/questions.jsonl.gz > eval/results/scale.json\n```",
+        *(part for cells in scaling_cells(found) for part in titled(cells)),
+        f"Indexing {cost.documents:,} of the texts with {cost.encoder} takes "
+        f"{cost.index_seconds:.1f} s, of which encoding is {cost.encode_seconds:.1f} s: storing "
+        f"adds {cost.index_seconds / cost.encode_seconds - 1:.1%}.",
+        f"Measured on {machine_words(found.machine)}; {found.date}.",
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def aligned(quality: BenchReport, speed: BenchReport) -> str:

@@ -8,7 +8,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from eval.results import BenchReport, CollectionSummary, Comparison, Percentiles, Row
+from eval.results import (
+    BenchReport,
+    CollectionSummary,
+    Comparison,
+    Machine,
+    Percentiles,
+    Row,
+)
 
 NOTHING = "-"
 # What people have today, if it ran; speeds are then given as multiples of its speed.
@@ -287,11 +294,14 @@ def milliseconds(found: Percentiles | None, which: str) -> str:
 
 def setting(report: BenchReport) -> str:
     """The machine and versions, in one line."""
-    machine = report.machine
+    return f"{machine_words(report.machine)}; {report.date}"
+
+
+def machine_words(machine: Machine) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     return (
         f"{machine.cpu}, {machine.cores} cores, {machine.int8}, {machine.threads} threads; "
-        f"{versions}; {report.date}"
+        f"{versions}"
     )
 
 

@@ -8,25 +8,28 @@ searched on one thread. Vectors come from the encoders' cache where they are the
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from pydantic import TypeAdapter
 
-from encoders import DocumentEncoder, QueryEncoder, find_encoder
-from encoders.cached import embed, fingerprint
+from encoders import DEFAULT_ENCODER, DocumentEncoder, QueryEncoder, find_encoder
+from encoders.cached import embed_with
 from encoders.encoder import Encoded
 from encoders.unlabelled import read_unlabelled
 from encoders.weights import FloatArray
 from eval.bench import machine
+from eval.report import Cells
 from eval.results import Machine
 from eval.startup import resident_bytes
 from indexer.card import read_card
@@ -46,6 +49,7 @@ SIZES = (10_000, 30_000, 100_000, 300_000)
 KINDS = (SnapshotKind.EXACT, SnapshotKind.SQ8, SnapshotKind.HNSW, SnapshotKind.IVF)
 WANTED = {SnapshotKind.HNSW: 0.99, SnapshotKind.IVF: 0.97}  # recall@10
 QUESTIONS = 500
+INGESTED, INGEST_TURNS = 4000, 3
 PROJECTED = 10_000_000
 
 
@@ -76,9 +80,20 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class IngestCost:
+    """Medians over turns: seconds of encoding texts alone, and of indexing them, by one encoder."""
+
+    encoder: str
+    documents: int
+    encode_seconds: float
+    index_seconds: float
+
+
+@dataclass(frozen=True)
 class Scaling:
     machine: Machine
     date: str
+    ingest: IngestCost
     rows: tuple[Scale, ...]
 
 
@@ -87,17 +102,13 @@ class Remembered(DocumentEncoder):
 
     def __init__(self, texts: Sequence[str]) -> None:
         super().__init__(find_encoder(ENCODER))
-        plain = DocumentEncoder(self.folder)
-        vectors = embed(
-            texts,
-            lambda part: plain.encode(part).vectors,
-            dim=self.dim,
-            fingerprint=f"{fingerprint(self.card)}-document",
-            label="embedding",
-        )
+        vectors = embed_with(DocumentEncoder(self.folder), texts, "embedding")
         self._known = dict(zip(texts, vectors, strict=True))
 
     def encode(self, texts: Sequence[str]) -> Encoded:
+        unknown = [each for each in dict.fromkeys(texts) if each not in self._known]
+        if unknown:  # parts of what is too long for one passage
+            self._known |= dict(zip(unknown, super().encode(unknown).vectors, strict=True))
         known: FloatArray = np.array([self._known[each] for each in texts], np.float32)
         return Encoded(known.reshape(len(texts), self.dim), 0, 0)
 
@@ -113,6 +124,20 @@ class Texts:
     def documents(self) -> Iterator[Document]:
         for i, text in enumerate(self.texts):
             yield Document(f"d{i}", "", text)
+
+
+def measure_ingest(texts: Sequence[str]) -> IngestCost:
+    """What storing adds to encoding, with the default encoder; in turns."""
+    encoder = DocumentEncoder(find_encoder(DEFAULT_ENCODER))
+    encode, index = [], []
+    for _ in range(INGEST_TURNS):
+        began = time.perf_counter()
+        encoder.encode(texts)
+        encode.append(time.perf_counter() - began)
+        with tempfile.TemporaryDirectory(prefix="trimseek-scale-") as folder:
+            run = Ingest(Texts(texts), Path(folder) / "index", encoder, DEFAULT_ENCODER).run()
+            index.append(run.seconds)
+    return IngestCost(DEFAULT_ENCODER, len(texts), median(encode), median(index))
 
 
 def measure_scale(texts: Sequence[str], questions: Path) -> Iterator[Scale]:
@@ -181,14 +206,66 @@ def read_scaling() -> Scaling:
     return TypeAdapter(Scaling).validate_json(RESULTS.read_text("utf-8"))
 
 
+def scaling_cells(found: Scaling) -> list[Cells]:
+    """A table of what every kind costs and finds at every size, and one of what that comes to."""
+    header = ["texts", "kind", "opened, s", "search p50, ms", "recall@10", "built, s"]
+    header += ["memory, bytes/text", "snapshot, MB", "database, MB"]
+    rows = []
+    for row in found.rows:
+        trial = row.opened.trials[-1]
+        effort = "" if trial.effort is None else f" (effort {trial.effort})"
+        rows.append(
+            [
+                f"{row.chunks:,}",
+                row.kind,
+                f"{row.opened.open_seconds:.2f}",
+                f"{trial.p50_ms:.2f}",
+                f"{trial.recall:.3f}{effort}",
+                f"{row.build_seconds:.1f}",
+                f"{row.opened.bytes_per_vector:.0f}",
+                f"{row.snapshot_bytes / 1e6:.1f}",
+                f"{row.database_bytes / 1e6:.1f}",
+            ]
+        )
+    return [Cells("searched on one thread", header, rows), projected_cells(found)]
+
+
+def projected_cells(found: Scaling) -> Cells:
+    """What 10 million would take if it grew on as it did between the two largest sizes.
+
+    Along a power law: no such index was built.
+    """
+    rows = []
+    for kind in dict.fromkeys(row.kind for row in found.rows):
+        small, large = [row for row in found.rows if row.kind == kind][-2:]
+
+        def grown(of: Callable[[Scale], float], a: Scale = small, b: Scale = large) -> float:
+            power = math.log(of(b) / of(a)) / math.log(b.chunks / a.chunks)
+            return float(of(b) * (PROJECTED / b.chunks) ** power)
+
+        rows.append(
+            [
+                kind,
+                f"{grown(lambda row: row.opened.trials[-1].p50_ms):.1f}",
+                f"{grown(lambda row: row.build_seconds) / 60:.0f}",
+                f"{grown(lambda row: row.snapshot_bytes) / 1e9:.1f}",
+                f"{grown(lambda row: row.database_bytes) / 1e9:.1f}",
+            ]
+        )
+    header = ["kind", "search p50, ms", "built, minutes", "memory and snapshot, GB", "database, GB"]
+    return Cells(f"projected to {PROJECTED:,}, not measured", header, rows)
+
+
 def main(arguments: Sequence[str]) -> None:
     if arguments[0] == "--open":
         print(json.dumps(asdict(measure_opened(Path(arguments[1]), Path(arguments[2])))))
         return
     texts = list(dict.fromkeys(each.text for each in read_unlabelled(Path(arguments[0]))))
+    ingest = measure_ingest(texts[:INGESTED])
+    note(f"{ingest}")
     rows = tuple(measure_scale(texts[: SIZES[-1]], Path(arguments[1])))
     today = datetime.now(UTC).date().isoformat()
-    print(json.dumps(asdict(Scaling(machine(None, {}), today, rows)), indent=1))
+    print(json.dumps(asdict(Scaling(machine(None, {}), today, ingest, rows)), indent=1))
 
 
 if __name__ == "__main__":

@@ -139,6 +139,16 @@ def cosines(ours: FloatArray, theirs: NDArray[np.floating]) -> FloatArray:
     return np.asarray(products / np.maximum(lengths, 1e-9), np.float32)
 
 
+def rebuild_snapshot(folder: Path) -> None:
+    """A new snapshot of what is stored now."""
+    card = read_card(folder)
+    store = Store(folder, writable=True)
+    try:
+        build_snapshot(store, folder, card.dim)
+    finally:
+        store.close()
+
+
 def compact_index(folder: Path) -> tuple[int, int]:
     """Give back the room of what was deleted; bytes before and after.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from indexer.filters import Field, Scalar, json_path
+from indexer.filters import Field, Scalar, Sql, json_path
 from indexer.store import Store, marks
 
 MOST_VALUES = 100
@@ -20,12 +20,21 @@ def facet_counts(
 
     At most 100 values; of equal counts the smaller value first.
     """
+    return facet_totals(
+        store, field, Sql(f"documents.key IN ({marks(documents)})", tuple(documents))
+    )
+
+
+def facet_totals(
+    store: Store, field: Field, condition: Sql | None
+) -> list[tuple[str | int | float | bool, int]]:
+    """As ``facet_counts``, of the documents that a condition lets through, or of all."""
     path = json_path(field)
+    where = f"WHERE {condition.text}" if condition else ""
     rows = store.rows(
-        f"SELECT each.type, each.value, count(DISTINCT documents.key) {VALUES}"
-        f" WHERE documents.key IN ({marks(documents)})"
+        f"SELECT each.type, each.value, count(DISTINCT documents.key) {VALUES} {where}"
         " GROUP BY each.type, each.value ORDER BY 3 DESC, 2 LIMIT ?",
-        (path, path, *documents, MOST_VALUES),
+        (path, path, *(condition.parameters if condition else ()), MOST_VALUES),
     )
     return [(as_python(kind, value), count) for kind, value, count in rows]
 

@@ -100,6 +100,15 @@ def check_filter(condition: Filter) -> None:
         check_condition(each)
 
 
+def depth_of(condition: Filter) -> int:
+    """Levels of a filter; 1 of a single condition."""
+    if isinstance(condition, Not):
+        return 1 + depth_of(condition.part)
+    if isinstance(condition, And | Or):
+        return 1 + max(map(depth_of, condition.parts), default=0)
+    return 1
+
+
 def conditions_of(condition: Filter, depth: int = 0) -> Iterator[Condition]:
     if depth > MOST_DEPTH:
         raise QueryError(f"the filter is more than {MOST_DEPTH} levels deep")

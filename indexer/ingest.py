@@ -6,7 +6,7 @@ the run is interrupted, what was stored is searchable, and the next run goes on 
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,10 @@ from trimseek.errors import CorpusError
 # A batch ends at whichever comes first: enough work for good batches, bounded memory.
 BATCH_DOCUMENTS = 256
 BATCH_CHARACTERS = 2**20
+
+
+def nothing(_: int) -> None:
+    """Tells nobody."""
 
 
 @dataclass
@@ -64,6 +68,7 @@ class Ingest:
     facets: Sequence[str] = ()
     kind: SnapshotKind | None = None
     report: IngestReport = field(default_factory=IngestReport)
+    advance: Callable[[int], None] = nothing  # is told how many documents were stored
 
     def run(self) -> IngestReport:
         """Do it; CorpusError, IndexFolderError or StorageError leave the index consistent."""
@@ -79,6 +84,7 @@ class Ingest:
                         seen.add(document)
                     self._store_batch(store, chunker, batch)
                     ticker.advance(len(batch))
+                    self.advance(len(batch))
             if self.report.added + self.report.updated + self.report.unchanged == 0:
                 raise CorpusError(f"{self.corpus.name}: no documents")
             if self.sync:

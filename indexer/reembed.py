@@ -5,7 +5,7 @@ interrupted; then the two change places at once. What is written meanwhile is ta
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +36,19 @@ class StoredCorpus:
             yield from (document for _, document in part)
 
 
-def reembed(folder: Path, encoder: DocumentEncoder, encoder_name: str) -> IngestReport:
+def tell_nobody(_done: int, _total: int) -> None:
+    """The default of ``advance``."""
+
+
+def reembed(
+    folder: Path,
+    encoder: DocumentEncoder,
+    encoder_name: str,
+    advance: Callable[[int, int], None] = tell_nobody,
+) -> IngestReport:
     """Embed every document with another encoder; what the longer of two passes did.
+
+    ``advance`` is told how many documents of how many are done.
 
     Readers and writers go on meanwhile; the second pass, which takes over what they changed,
     keeps writers waiting. IndexFolderError if the index has no document.
@@ -53,6 +64,13 @@ def reembed(folder: Path, encoder: DocumentEncoder, encoder_name: str) -> Ingest
         kind = SnapshotKind(store.setting(KIND, SnapshotKind.AUTO.value))
 
         def copy(source: Store) -> IngestReport:
+            total, done = source.counts().documents, 0
+
+            def count(documents: int) -> None:
+                nonlocal done
+                done += documents
+                advance(done, total)
+
             return Ingest(
                 StoredCorpus(source, str(folder)),
                 target,
@@ -62,6 +80,7 @@ def reembed(folder: Path, encoder: DocumentEncoder, encoder_name: str) -> Ingest
                 overlap=card.overlap,
                 facets=sorted(source.facets()),
                 kind=kind,
+                advance=count,
             ).run()
 
         with store.reading() as frozen:

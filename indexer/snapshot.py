@@ -36,6 +36,7 @@ from trimseek.settings import load_settings
 STALE_ROWS = 2000
 STALE_SHARE = 0.05
 LOOP_LIMIT = 2**20
+TABLES = 2**28  # bytes that FAISS may count beside what is in a file: ivf's tables
 KIND = "kind"  # the setting
 LINKS = 32  # of a node of the graph
 CONSTRUCTION_EFFORT = 100
@@ -182,7 +183,7 @@ def read_snapshot(record: SnapshotRecord, folder: Path, dim: int) -> Any:
         raise IndexFolderError(f"{path}: missing")
     if sha256_of(path) != record.sha256:
         raise IndexFolderError(f"{path}: damaged: its checksum is not the recorded one")
-    faiss.set_deserialization_vector_byte_limit(path.stat().st_size)
+    faiss.set_deserialization_vector_byte_limit(path.stat().st_size + TABLES)
     faiss.set_deserialization_loop_limit(LOOP_LIMIT)
     try:
         index = faiss.read_index(str(path))

@@ -11,6 +11,7 @@ class IndexSummary:
     """``snapshot``: chunks in the FAISS snapshot of that ``kind``, None without one.
 
     ``bytes`` on disk. ``facets``: metadata fields that are indexed.
+    ``generation``: the snapshot's number.
     """
 
     name: str
@@ -23,6 +24,7 @@ class IndexSummary:
     bytes: int
     kind: str | None = None
     facets: tuple[str, ...] = ()
+    generation: int | None = None
 
 
 def summarize(folder: Path) -> IndexSummary:
@@ -42,4 +44,5 @@ def summarize(folder: Path) -> IndexSummary:
         bytes=folder_bytes(folder),
         kind=snapshot.kind if snapshot else None,
         facets=facets,
+        generation=snapshot.number if snapshot else None,
     )

@@ -17,6 +17,7 @@ from indexer.chunks import Chunk, Chunker
 from indexer.documents import Document, check
 from indexer.filters import Filter, to_sql
 from indexer.folder import WAIT, check_space, folder_identity, refresh_snapshot, write_lock
+from indexer.snapshot import is_stale
 from indexer.store import Store, is_new, is_relabelled
 from trimseek.errors import CorpusError, UnknownDocumentError
 
@@ -76,6 +77,11 @@ class IndexWriter:
         What is unchanged is not embedded anew. CorpusError for a document without text, one that
         cannot be stored, or an id given twice.
         """
+        statuses = self.put_each(documents)
+        return Put(*(statuses.count(each) for each in Put._fields))
+
+    def put_each(self, documents: Sequence[Document]) -> list[str]:
+        """As ``put``: of each document, whether it was added, updated or unchanged."""
         if self.encoder is None:
             raise ValueError("this writer was opened without an encoder")
         check_documents(documents)
@@ -95,9 +101,11 @@ class IndexWriter:
                     for document in relabelled:
                         self._store.set_metadata(document)
                     break
-        added = sum(id_ not in known for id_ in ids)
-        updated = len(changed) - added + len(relabelled)
-        return Put(added, updated, len(documents) - added - updated)
+        written = {each.id for each in (*changed, *relabelled)}
+        return [
+            "added" if id_ not in known else "updated" if id_ in written else "unchanged"
+            for id_ in ids
+        ]
 
     def _embed(self, documents: Sequence[Document], embedded: dict[str, "Embedded"]) -> None:
         """Chunk and encode those that are not embedded yet."""
@@ -137,6 +145,10 @@ class IndexWriter:
             check(document)
             self._store.set_metadata(document)
         return document
+
+    def is_stale(self) -> bool:
+        """Whether enough has changed for a new snapshot."""
+        return is_stale(self._store, self.card.dim)
 
     def refresh(self) -> bool:
         """Build a new snapshot if enough has changed; whether it did.

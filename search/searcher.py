@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from encoders import QueryEncoder, find_encoder
 from indexer.documents import Document
 from indexer.efforts import tuned_effort
-from indexer.facets import facet_counts, field_values
-from indexer.filters import Filter, Sql, field_name, to_sql
+from indexer.facets import facet_counts, facet_totals, field_values
+from indexer.filters import Field, Filter, Sql, field_name, to_sql
 from indexer.folder import check_space, folder_identity, open_index
 from indexer.rows import ChunkPlace, StoredChunk
 from indexer.summary import IndexSummary, summarize
@@ -41,6 +41,15 @@ class Allowed(NamedTuple):
 
     sql: Sql
     chunks: NDArray[np.int64]
+
+
+class EncodedQuery(NamedTuple):
+    """A query's vector ``(dim,) float32``, how many tokens it has, and how long it took (ms)."""
+
+    vector: NDArray[np.float32]
+    tokens: int
+    truncated: bool
+    milliseconds: float
 
 
 class Ranking(NamedTuple):
@@ -75,7 +84,8 @@ class Searcher:
     def _open(self) -> None:
         identity = folder_identity(self.folder)
         self.card, self._store = open_index(self.folder)
-        name = self.card.encoder if self._query_encoder is None else self._query_encoder
+        name = self._query_encoder or self.card.encoder
+        self.encoder_name = name
         self.encoder = QueryEncoder(find_encoder(name))
         check_space(self.card, self.encoder.card.space, self.folder, name)
         self._version = self._store.version()
@@ -114,24 +124,48 @@ class Searcher:
         check_query(query, k)
         check_options(options)
         with self._steady():
-            return self._search(query, k, options)
+            encoded = None if options.mode is Mode.LEXICAL else self.encode([query])[0]
+            return self._answer(query, encoded, k, options)
 
-    def _search(self, query: str, k: int, options: Options) -> Results:
+    def encode(self, queries: Sequence[str]) -> list[EncodedQuery]:
+        """Encode queries together; each is charged its share of the time."""
         started = time.perf_counter()
-        vector, tokens, truncated = None, 0, False
-        if options.mode is not Mode.LEXICAL:
-            encoded = self.encoder.encode([query])
-            vector, tokens = encoded.vectors[0], encoded.tokens
-            truncated = encoded.truncated > 0
-        after_encoding = time.perf_counter()
-        hits, facets = self._find(query, vector, k, options)
-        ended = time.perf_counter()
-        timing = Timing(
-            encode=(after_encoding - started) * 1e3,
-            search=(ended - after_encoding) * 1e3,
-            total=(ended - started) * 1e3,
-        )
-        return Results(hits, tokens, truncated, timing, facets)
+        vectors, tokens, truncated = self.encoder.encode_each(queries)
+        share = (time.perf_counter() - started) * 1e3 / max(1, len(queries))
+        return [EncodedQuery(*each, share) for each in zip(vectors, tokens, truncated, strict=True)]
+
+    def answer(
+        self, query: str, encoded: EncodedQuery | None, k: int, options: Options = DEFAULT
+    ) -> Results:
+        """As ``search``, of a query that ``encode`` has encoded; None in lexical mode."""
+        with self._steady():
+            return self._answer(query, encoded, k, options)
+
+    def _answer(
+        self, query: str, encoded: EncodedQuery | None, k: int, options: Options
+    ) -> Results:
+        started = time.perf_counter()
+        hits, facets = self._find(query, encoded and encoded.vector, k, options)
+        search = (time.perf_counter() - started) * 1e3
+        if encoded is None:
+            return Results(hits, 0, False, Timing(0.0, search, search), facets)
+        encode = encoded.milliseconds
+        timing = Timing(encode, search, encode + search)
+        return Results(hits, encoded.tokens, encoded.truncated, timing, facets)
+
+    def search_with(self, encoder: QueryEncoder, query: str, k: int) -> Results:
+        """As ``search``, by another encoder of the index's space."""
+        check_query(query, k)
+        check_space(self.card, encoder.card.space, self.folder, encoder.card.name)
+        started = time.perf_counter()
+        vectors, tokens, truncated = encoder.encode_each([query])
+        elapsed = (time.perf_counter() - started) * 1e3
+        return self.answer(query, EncodedQuery(vectors[0], tokens[0], truncated[0], elapsed), k)
+
+    def facets(self, field: Field, where: Filter | None = None) -> list[FacetValue]:
+        """The values of a field among all documents, or those of a filter, as ``facet_totals``."""
+        sql = None if where is None else to_sql(where, self._store.facets())
+        return [FacetValue(*each) for each in facet_totals(self._store, field, sql)]
 
     def nearest(self, vector: NDArray[np.float32], k: int, options: Options = DEFAULT) -> list[Hit]:
         """The k documents nearest to a vector ``(dim,)`` of the index's space."""

@@ -165,8 +165,11 @@ def best(keys: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Scored
     return Scored(keys[order], scores[order])
 
 
-def open_view(store: Store, folder: Path, dim: int) -> View:
-    """The view of what is committed now; a snapshot that is missing or damaged is made anew."""
+def open_view(store: Store, folder: Path, dim: int, *, made_anew: bool = False) -> View:
+    """The view of what is committed now; a snapshot that is missing or damaged is made anew, once.
+
+    Without a sound snapshot the vectors are compared from memory.
+    """
     record = store.snapshot()
     if record is None:
         return view_without_snapshot(store, dim)
@@ -176,11 +179,11 @@ def open_view(store: Store, folder: Path, dim: int) -> View:
     except IndexFolderError as error:
         newer = store.snapshot()
         if newer != record:  # another process replaced the file between our two looks
-            return open_view(store, folder, dim)
+            return open_view(store, folder, dim, made_anew=made_anew)
         note(f"{error}; making it anew from documents.db")
-    if not rebuild(folder):
+    if made_anew or not rebuild(folder):
         return view_without_snapshot(store, dim)
-    return open_view(store, folder, dim)
+    return open_view(store, folder, dim, made_anew=True)
 
 
 def rebuild(folder: Path) -> bool:

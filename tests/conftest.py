@@ -81,10 +81,12 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
     return path
 
 
-def ingest(corpus: Path | str, folder: Path, encoder: Path, *, sync: bool = False) -> IngestReport:
-    return Ingest(
-        open_corpus(str(corpus)), folder, DocumentEncoder(encoder), str(encoder), sync=sync
-    ).run()
+def ingest(
+    corpus: Path | str, folder: Path, encoder: Path | str, *, sync: bool = False
+) -> IngestReport:
+    """``encoder``: a name as ``find_encoder`` takes it."""
+    opened = DocumentEncoder(find_encoder(str(encoder)))
+    return Ingest(open_corpus(str(corpus)), folder, opened, str(encoder), sync=sync).run()
 
 
 def shared(name: str) -> Path:

@@ -80,6 +80,11 @@ COMMANDS = {
         "Find and keep the least effort of an hnsw or ivf index that finds enough.",
     ),
     "serve": ("api.commands", "Serve indexes over HTTP."),
+    "config": ("api.commands", "Print the settings that are in force, and where each is from."),
+    "key": (
+        "api.commands",
+        "Make an API key, and the line to put into the file of `serve --keys-file`.",
+    ),
     "bench": ("eval.commands", "Measure retrieval quality and latency, encoder beside encoder."),
     "bench compare": (
         "eval.commands",

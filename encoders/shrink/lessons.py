@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.cached import embed, fingerprint
+from encoders.cached import embed_with
 from encoders.encoder import DocumentEncoder, QueryEncoder
 from encoders.shrink.calibration import Ids
 from trimseek.errors import EncoderError
@@ -57,13 +57,7 @@ def teach(
             "(100,000 are good)"
         )
     encoder = (QueryEncoder if role == "query" else DocumentEncoder)(teacher)
-    vectors = embed(
-        texts,
-        lambda part: encoder.encode(part).vectors,
-        dim=encoder.dim,
-        fingerprint=f"{fingerprint(encoder.card)}-{role}",
-        label="teacher's vectors",
-    ).astype(np.float16)
+    vectors = embed_with(encoder, texts, "teacher's vectors").astype(np.float16)
     ids = [text.ids for text in encoder.tokenizer.encode(texts)]
     chosen = np.random.default_rng(seed)
     bank = vectors[chosen.permutation(len(texts))[:LARGEST_BANK]]

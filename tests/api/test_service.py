@@ -5,74 +5,17 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
+from tests.api.serving import DOCUMENTS, Service, serving
 from tests.conftest import Run, ingest, write_jsonl
-
-DOCUMENTS: list[dict[str, object]] = [
-    {"_id": "a/b", "title": "Path", "text": "an id with a slash", "n": 1},
-    {"_id": "c d", "text": "an id with a space"},
-    {"_id": "e", "text": "the kitten sleeps", "tags": ["x", "y"]},
-]
-
-
-class Service(NamedTuple):
-    host: str
-    port: int
-    process: subprocess.Popen[str]
-
-    def send(
-        self, method: str, path: str, body: bytes | None = None, kind: str = "application/json"
-    ) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
-        connection.request(method, path, body, {"Content-Type": kind})
-        response = connection.getresponse()
-        content = response.read()
-        connection.close()
-        assert response.getheader("Content-Type") == "application/json"
-        return response.status, json.loads(content)
-
-    def get(self, path: str) -> tuple[int, Any]:
-        return self.send("GET", path)
-
-    def post(self, path: str, body: object) -> tuple[int, Any]:
-        return self.send("POST", path, json.dumps(body).encode())
-
-
-@contextmanager
-def serving(*folders: Path) -> Iterator[Service]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trimseek", "serve", *folders, "--port", "0"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    try:
-        assert line.startswith("serving "), line
-        url = urllib.parse.urlsplit(line.split(" at ")[1].split()[0])
-        service = Service(str(url.hostname), int(url.port or 0), process)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                if service.get("/readyz")[0] == 200:
-                    break
-            except ConnectionRefusedError:
-                time.sleep(0.02)
-        yield service
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +59,6 @@ def test_a_long_query_is_truncated_and_said_so(service: Service) -> None:
 def test_documents(service: Service) -> None:
     status, answer = service.get("/v1/indexes/pets/documents/a/b")
     assert status == 200
-    assert answer.pop("timing_ms")["encode"] == 0
     assert answer == {
         "index": "pets",
         "id": "a/b",
@@ -207,7 +149,10 @@ def test_many_clients_get_what_one_gets(service: Service) -> None:
         thread.join()
     for (status, expected), (found_status, found) in zip(alone, together, strict=True):
         assert (status, found_status) == (200, 200)
-        assert found["hits"] == expected["hits"]
+        # int8 scales what is encoded together by one number, so that scores differ a little
+        assert found["hits"][0]["id"] == expected["hits"][0]["id"]
+        for one, other in zip(found["hits"], expected["hits"], strict=True):
+            assert one["score"] == pytest.approx(other["score"], abs=0.08)
 
 
 def test_documents_added_meanwhile_are_found(tmp_path: Path, minilm: Path) -> None:
@@ -260,7 +205,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, run: Run, tiny_encoder: Path)
     [
         (("nowhere",), "nowhere: no such folder"),
         (("index", "sub/index"), "are both called 'index'; rename one"),
-        (("index", "--port", "99999"), "Invalid value for '--port'"),
+        (("index", "--port", "99999"), "--port=99999: input should be less than or equal to 65535"),
         (("index", "--host", "no.such.host.invalid"), "cannot listen on"),
     ],
 )

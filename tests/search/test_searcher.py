@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from encoders import DocumentEncoder, QueryEncoder
-from indexer.card import read_card
+from indexer.card import IndexCard, read_card
+from indexer.chunks import Chunk
+from indexer.documents import Document
 from indexer.folder import create_files, open_for_writing, open_index
+from indexer.snapshot import KIND, SnapshotKind, build_snapshot, read_snapshot
 from search import Searcher
 from search.view import open_view, refreshed
 from tests.conftest import Run, ingest, write_jsonl
@@ -239,3 +242,31 @@ def test_mistakes_are_one_line_and_status_2(words: tuple[str, ...], message: str
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert message in done.stderr
+
+
+def test_a_snapshot_that_cannot_be_read_is_made_anew_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise IndexFolderError("snapshot: FAISS cannot read it")
+
+    monkeypatch.setattr("search.view.read_snapshot", refuse)
+    searcher = Searcher(folder)
+    assert len(searcher.search("shell", 3).hits) == 3
+    searcher.close()
+    assert capsys.readouterr().err.count("making it anew") <= 2
+
+
+def test_ivf_of_the_real_dimension_is_read_again(tmp_path: Path) -> None:
+    """FAISS counts tables beside the file that are larger than a small file."""
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((2000, 384)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    store = create_files(tmp_path / "i", IndexCard("s", 384, "minilm-int8", 0))
+    with store.transaction():
+        store.set_setting(KIND, SnapshotKind.IVF.value)
+        for i, vector in enumerate(vectors):
+            store.upsert(Document(str(i), "", "x"), [Chunk(0, 1, "x")], vector[None])
+    record = build_snapshot(store, tmp_path / "i", 384)
+    assert read_snapshot(record, tmp_path / "i", 384).ntotal == 2000
+    store.close()

@@ -1,0 +1,169 @@
+"""Queries from many connections to few threads: what waits together is encoded together.
+
+A query that finds nobody waiting is encoded at once; those that come meanwhile wait, and are one
+batch. So batches form under load alone, and cost nothing without it.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from typing import Any, TypeVar
+
+from api import metrics
+from api.errors import DeadlineError, OverloadedError
+from search import Results, Searcher
+from search.options import Mode, Options, check_options, check_query
+
+T = TypeVar("T")
+SEARCHERS = 2  # threads that search and read hits, of which FAISS and SQLite take one CPU each
+
+
+@dataclass(eq=False)
+class Job:
+    """One query; ``dropped`` when nobody waits for its answer any more."""
+
+    searcher: Searcher
+    query: str
+    k: int
+    options: Options
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Results]
+    waiting_since: float = field(default_factory=time.perf_counter)
+    dropped: bool = False
+
+    def finish(self, results: Results | None, error: BaseException | None = None) -> None:
+        """From any thread."""
+
+        def settle() -> None:
+            if self.future.done():
+                return
+            if error is not None:
+                self.future.set_exception(error)
+            elif results is not None:
+                self.future.set_result(results)
+
+        self.loop.call_soon_threadsafe(settle)
+
+
+class Engine:
+    """``capacity``: queries that may be waiting or under way; then OverloadedError.
+
+    ``batch``: so many are encoded together at most.
+    """
+
+    def __init__(self, capacity: int, batch: int) -> None:
+        self.capacity, self.batch = capacity, batch
+        self.taken = 0  # queries waiting or under way; changed by the event loop alone
+        self._waiting: deque[Job] = deque()
+        self._arrived = Condition()
+        self._closed = False
+        self._pool = ThreadPoolExecutor(SEARCHERS, "search")
+        self._encoding = Thread(target=self._encode, name="encode", daemon=True)
+        self._encoding.start()
+
+    def close(self) -> None:
+        with self._arrived:
+            self._closed = True
+            self._arrived.notify_all()
+        self._encoding.join()
+        self._pool.shutdown()
+
+    def admit(self, count: int) -> None:
+        """OverloadedError where so many more may not wait."""
+        if self.taken + count > self.capacity and (self.taken or count > self.capacity):
+            metrics.REFUSED.inc(count)
+            raise OverloadedError(f"{self.taken} queries are waiting; try again later")
+
+    async def search(
+        self, searcher: Searcher, query: str, k: int, options: Options, seconds: float
+    ) -> Results:
+        """As ``Searcher.search``; DeadlineError after so many seconds, OverloadedError."""
+        check_query(query, k)
+        check_options(options)
+        self.admit(1)
+        loop = asyncio.get_running_loop()
+        job = Job(searcher, query, k, options, loop, loop.create_future())
+        self.taken += 1
+        metrics.QUEUE.set(self.taken)
+        try:
+            if options.mode is Mode.LEXICAL:
+                self._pool.submit(self._answer, job, None)
+            else:
+                with self._arrived:
+                    self._waiting.append(job)
+                    self._arrived.notify()
+            async with asyncio.timeout(seconds):
+                return await job.future
+        except TimeoutError:
+            raise DeadlineError(f"no answer within {seconds:g} s") from None
+        finally:
+            job.dropped = True
+            self.taken -= 1
+            metrics.QUEUE.set(self.taken)
+
+    async def run(self, work: Callable[..., T], *arguments: Any, seconds: float) -> T:
+        """Anything else that reads, in one of the threads that search."""
+        self.admit(1)
+        self.taken += 1
+        try:
+            async with asyncio.timeout(seconds):
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._pool, work, *arguments)
+        except TimeoutError:
+            raise DeadlineError(f"no answer within {seconds:g} s") from None
+        finally:
+            self.taken -= 1
+
+    def _encode(self) -> None:
+        while True:
+            with self._arrived:
+                while not self._waiting:
+                    if self._closed:
+                        return
+                    self._arrived.wait()
+                jobs = self._take()
+            if jobs:
+                self._encode_batch(jobs)
+
+    def _take(self) -> list[Job]:
+        """The first that waits, and those behind it for the same encoder."""
+        jobs: list[Job] = []
+        others: deque[Job] = deque()
+        while self._waiting and len(jobs) < self.batch:
+            job = self._waiting.popleft()
+            if job.dropped:
+                continue
+            same = not jobs or job.searcher is jobs[0].searcher
+            (jobs if same else others).append(job)
+        self._waiting.extendleft(reversed(others))
+        return jobs
+
+    def _encode_batch(self, jobs: Sequence[Job]) -> None:
+        metrics.BATCH.observe(len(jobs))
+        try:
+            encoded = jobs[0].searcher.encode([job.query for job in jobs])
+        except Exception as error:
+            if len(jobs) > 1:  # one that cannot be encoded fails alone
+                for job in jobs:
+                    self._encode_batch([job])
+            else:
+                jobs[0].finish(None, error)
+            return
+        for job, query in zip(jobs[1:], encoded[1:], strict=True):
+            self._pool.submit(self._answer, job, query)
+        self._answer(jobs[0], encoded[0])
+
+    def _answer(self, job: Job, encoded: Any) -> None:
+        if job.dropped:
+            return
+        try:
+            results = job.searcher.answer(job.query, encoded, job.k, job.options)
+        except Exception as error:
+            job.finish(None, error)
+        else:
+            metrics.observe_search(results.timing_ms)
+            job.finish(results)

@@ -1,0 +1,45 @@
+"""What the service is told: one place for flags, environment and file."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from indexer.filters import MOST_DEPTH
+from search.options import LONGEST_QUERY, MOST_HITS
+from trimseek.settings import PREFIX, Settings
+
+Log = Literal["json", "text", "off"]
+
+
+class ServiceSettings(Settings):
+    """Sizes in bytes where it is a body's, else in characters; times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="0 takes a free one.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that serve.")
+    data: Path | None = Field(None, description="Folder of indexes; new ones are made there.")
+    query_encoder: str | None = Field(None, description="Encoder of queries; else each index's.")
+    keys_file: Path | None = Field(None, description="API keys, a line each (`trimseek key`).")
+    keys: str = Field("", description="API keys as in the file, separated by commas.", repr=False)
+    origins: tuple[str, ...] = Field((), description="Web origins that may call (CORS).")
+    log: Log = Field("text", description="How each request is logged.")
+    log_queries: bool = Field(False, description="Log what is asked, too.")
+    queue: int = Field(64, ge=1, le=100_000, description="Queries that may wait; then 429.")
+    write_queue: int = Field(2000, ge=1, description="Documents that may wait; then 429.")
+    batch: int = Field(16, ge=1, le=1024, description="Waiting queries encoded together, at most.")
+    deadline: float = Field(10.0, gt=0, description="For a request, and for its body to arrive.")
+    notice: float = Field(0.0, ge=0, description="On SIGTERM: not ready, but still serving.")
+    drain: float = Field(30.0, ge=0, description="For what is under way, when the service ends.")
+    rate_limit: float | None = Field(None, gt=0, description="Requests a second of each key.")
+    max_body: int = Field(16 * 2**20, ge=1024, description="Bytes of a request's body.")
+    max_k: int = Field(MOST_HITS, ge=1, le=MOST_HITS, description="Hits of one search.")
+    max_query: int = Field(10_000, ge=1, le=LONGEST_QUERY, description="Characters of a query.")
+    max_queries: int = Field(64, ge=1, description="Queries of one batch.")
+    max_documents: int = Field(1000, ge=1, description="Documents of one request.")
+    max_document: int = Field(1_000_000, ge=1, description="Characters of one document.")
+    max_filter_depth: int = Field(MOST_DEPTH, ge=1, le=MOST_DEPTH, description="Of a filter.")
+    max_texts: int = Field(256, ge=1, description="Texts of one request for embeddings.")

@@ -1,0 +1,163 @@
+"""Who may do what: every route, with every kind of key."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from api.app import create_app
+from api.keys import Role, find_key, new_key, parse_keys
+from api.server import open_service
+from api.settings import ServiceSettings
+from tests.api.serving import DOCUMENTS, Keys, Service, make_keys, serving
+from tests.conftest import Run, ingest, write_jsonl
+from trimseek.errors import ConfigError
+from trimseek.settings import make_settings
+
+# Method, path, the role that it takes, and a body that makes sense.
+ROUTES: list[tuple[str, str, str, object]] = [
+    ("GET", "/", "none", None),
+    ("GET", "/page.js", "none", None),
+    ("GET", "/page.css", "none", None),
+    ("GET", "/icon.svg", "none", None),
+    ("GET", "/docs", "none", None),
+    ("GET", "/openapi.json", "none", None),
+    ("GET", "/healthz", "none", None),
+    ("GET", "/readyz", "none", None),
+    ("GET", "/metrics", "read", None),
+    ("GET", "/v1/indexes", "read", None),
+    ("GET", "/v1/indexes/{index}", "read", None),
+    ("PUT", "/v1/indexes/{index}", "admin", {}),
+    ("DELETE", "/v1/indexes/{index}", "admin", None),
+    ("POST", "/v1/indexes/{index}/search", "read", {"query": "x"}),
+    ("GET", "/v1/indexes/{index}/search", "read", None),
+    ("POST", "/v1/indexes/{index}/search/batch", "read", {"queries": [{"query": "x"}]}),
+    ("POST", "/v1/indexes/{index}/compare", "read", {"query": "x"}),
+    ("POST", "/v1/indexes/{index}/recommend", "read", {"like": ["e"]}),
+    ("POST", "/v1/indexes/{index}/facets", "read", {"fields": ["n"]}),
+    ("POST", "/v1/indexes/{index}/documents", "write", {"documents": [{"id": "q", "text": "q"}]}),
+    ("POST", "/v1/indexes/{index}/documents/delete", "write", {"ids": ["q"]}),
+    ("GET", "/v1/indexes/{index}/documents/{id:path}", "read", None),
+    ("PATCH", "/v1/indexes/{index}/documents/{id:path}", "write", {"metadata": {"m": 1}}),
+    ("DELETE", "/v1/indexes/{index}/documents/{id:path}", "write", None),
+    ("POST", "/v1/indexes/{index}/tasks", "admin", {"kind": "snapshot"}),
+    ("GET", "/v1/tasks", "read", None),
+    ("GET", "/v1/tasks/{task}", "read", None),
+    ("POST", "/v1/embeddings", "read", {"input": "x"}),
+]
+EXPIRED = new_key("old", Role.ADMIN, (datetime.now(UTC) - timedelta(days=2)).date())
+
+
+@pytest.fixture(scope="module")
+def keys() -> Keys:
+    return make_keys()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path:
+    base = tmp_path_factory.mktemp("access")
+    ingest(write_jsonl(base / "c.jsonl", DOCUMENTS), base / "pets", tiny_encoder)
+    return base / "pets"
+
+
+@pytest.fixture(scope="module")
+def service(folder: Path, keys: Keys) -> Iterator[Service]:
+    setting = f"{keys.setting},{EXPIRED[1].line()}"
+    with serving(folder, keys=setting, data=folder.parent / "data") as running:
+        yield running
+
+
+def test_every_route_is_in_the_table(folder: Path) -> None:
+    service = open_service([folder], make_settings(ServiceSettings))
+    entries = create_app(service).state.entries
+    service.close()
+    table = {(method, path): role for method, path, role, _ in ROUTES}
+    assert {(each.method, each.path): each.role.name.lower() for each in entries} == table
+
+
+@pytest.mark.parametrize(("method", "path", "role", "body"), ROUTES)
+def test_a_route_takes_its_role(
+    method: str, path: str, role: str, body: object, service: Service, keys: Keys
+) -> None:
+    url = path.replace("{id:path}", "e").format(index="pets", task="t1")
+    url += "?q=x" if path.endswith("/search") and method == "GET" else ""
+
+    def status(headers: dict[str, str]) -> int:
+        return service.call(method, url, body, headers).status
+
+    order = ["none", "read", "write", "admin"]
+    refused = [{}, {"Authorization": "Bearer ts_wrong"}, {"Authorization": f"Bearer {EXPIRED[0]}"}]
+    refused += [{"Authorization": "Basic eDp5"}, {"X-API-Key": ""}]
+    for headers in refused:
+        assert (status(headers) == 401) == (role != "none"), headers
+    for other in ("read", "write", "admin"):
+        found = status(keys.header(other))
+        if order.index(other) < order.index(role):
+            assert found == 403
+        else:
+            assert found not in (401, 403)
+    assert status({"X-API-Key": keys.admin}) not in (401, 403)
+
+
+def test_a_key_in_the_url_is_refused(service: Service, keys: Keys) -> None:
+    for name in ("key", "api_key", "access_token", "API_KEY"):
+        answer = service.call("GET", f"/v1/indexes?{name}={keys.read}", headers=keys.header("read"))
+        assert answer.status == 422
+        assert keys.read not in answer.content.decode()
+
+
+def test_what_a_refusal_says(service: Service) -> None:
+    answer = service.call("GET", "/v1/indexes")
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="trimseek"'
+    assert answer.json()["error"]["type"] == "unauthorized"
+
+
+def test_without_keys_everyone_reads_and_nobody_writes(folder: Path) -> None:
+    with serving(folder) as service:
+        assert service.get("/v1/indexes/pets/search?q=x")[0] == 200
+        for method, path, role, body in ROUTES:
+            if role in ("write", "admin"):
+                url = path.replace("{id:path}", "e").format(index="pets")
+                answer = service.call(method, url, body)
+                assert answer.status == 401
+                assert "trimseek key" in answer.json()["error"]["message"]
+
+
+def test_a_key_has_its_rate(folder: Path, keys: Keys) -> None:
+    with serving(folder, keys=keys.setting, rate_limit=5) as service:
+        headers = keys.header("read")
+        statuses = [service.call("GET", "/v1/indexes", headers=headers).status for _ in range(12)]
+        assert statuses[:5] == [200] * 5
+        assert 429 in statuses
+        other = service.call("GET", "/v1/indexes", headers=keys.header("write"))
+        assert other.status == 200
+        time.sleep(0.5)
+        assert service.call("GET", "/v1/indexes", headers=headers).status == 200
+
+
+def test_keys_are_made_and_stored_hashed(run: Run) -> None:
+    made = json.loads(
+        run("key", "ann", "--role", "write", "--last-day", "2099-01-31", "--json").stdout
+    )
+    assert made["key"] not in made["line"]
+    (stored,) = parse_keys([made["line"]], "file")
+    assert (stored.name, stored.role.name) == ("ann", "WRITE")
+    assert find_key([stored], made["key"]) == stored
+    assert find_key([stored], made["key"] + "x") is None
+    assert not stored.expired
+    assert run("key", "a b").returncode == 2
+    assert run("key", "a", "--role", "king").returncode == 2
+    assert run("key", "a", "--last-day", "tomorrow").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "line", ["ann", "ann:read", "ann:read:abc", "a b:read:" + "0" * 64, "a:king:" + "0" * 64,
+             "a:read:" + "0" * 64 + ":soon"],
+)  # fmt: skip
+def test_a_line_that_is_no_key_is_named_and_not_shown(line: str) -> None:
+    with pytest.raises(ConfigError, match="keys.txt:2: ") as caught:
+        parse_keys(["# mine", line], "keys.txt")
+    assert "0" * 64 not in str(caught.value)
