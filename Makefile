@@ -1,6 +1,7 @@
 # make demo    the main job on real text, end to end
 # make serve   the demo's index over HTTP
 # make test    the tests        make check   formatting, lint and types
+# make test-slow   those that take minutes: a soak, Schemathesis
 # make peers   what `trimseek bench --peer` compares with, in .venv-peers
 #              (make test-peers tests against them)
 # make bench   the README's measurements, on the collections in DATA
@@ -13,7 +14,7 @@ BIN := .venv/bin
 PEERS := .venv-peers/bin/python -m pip install --quiet
 PEERS_NEED := eval/workers/requirements.txt
 
-.PHONY: demo serve test test-peers check format peers bench clean
+.PHONY: demo serve test test-slow test-peers check format peers bench clean
 .DELETE_ON_ERROR:
 
 # What each needs is installed once; again only when pyproject.toml changes.
@@ -45,6 +46,9 @@ serve: .venv/demo
 
 test: .venv/dev
 	$(BIN)/pytest
+
+test-slow: .venv/dev
+	$(BIN)/pytest -m slow
 
 test-peers: .venv/dev .venv-peers/done
 	$(BIN)/pytest -m peers

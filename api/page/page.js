@@ -102,7 +102,7 @@ function writeUrl(push) {
 }
 
 function show() {
-  $("index").value = state.index;
+  if (indexes.length) $("index").value = state.index;
   if ($("query").value !== state.q) $("query").value = state.q;
   document.querySelector(`#modes [value=${state.mode}]`).checked = true;
   $("compare").checked = state.compare;
@@ -384,9 +384,9 @@ async function start() {
     ({ indexes } = await ask("/v1/indexes"));
     const names = indexes.map(({ name }) => name);
     $("index").replaceChildren(...names.map((name) => make("option", { value: name }, name)));
-    readUrl();
     if (!names.includes(state.index)) state.index = names[0] || "";
     await describe();
+    state.q = $("query").value || state.q; // what was typed meanwhile
     await search();
   } catch (error) {
     fail(error);
@@ -462,5 +462,7 @@ addEventListener("popstate", () => {
   if (!indexes.some(({ name }) => name === state.index)) state.index = indexes.length ? indexes[0].name : "";
   search();
 });
+readUrl();
+show();
 if (localStorage.getItem("theme")) document.documentElement.dataset.theme = localStorage.getItem("theme");
 start();

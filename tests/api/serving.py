@@ -85,6 +85,14 @@ class Service(NamedTuple):
         assert answer.headers["Content-Type"] == "application/json"
         return answer.status, answer.json()
 
+    def end(self) -> str:
+        """End it as systemd would; its log."""
+        self.process.terminate()
+        assert self.process.stderr is not None
+        log = self.process.stderr.read()
+        self.process.wait()
+        return log
+
     def get(self, path: str) -> tuple[int, Any]:
         return self.send("GET", path)
 
@@ -121,7 +129,8 @@ def serving(
         yield service
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stderr.close()
 
 
 def eventually(service: Service, task: str) -> dict[str, Any]:
