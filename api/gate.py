@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
@@ -115,6 +116,11 @@ class Gate:
                 return entry
         return None
 
+    def methods(self, path: str) -> list[str]:
+        """Those that a path takes, of the first route that is like it."""
+        templates = [entry.path for entry, pattern in self.routes if pattern.match(path)]
+        return [entry.method for entry, _ in self.routes if entry.path in templates[:1]]
+
 
 class Passing:
     """One request on its way."""
@@ -215,6 +221,8 @@ class Passing:
             headers["X-Request-ID"] = self.id
             for name, value in HEADERS.items():
                 headers[name] = value
+            if self.status == HTTPStatus.METHOD_NOT_ALLOWED:
+                headers["Allow"] = ", ".join(self.gate.methods(self.scope["path"]))
             is_page = headers.get("content-type", "").startswith("text/html")
             headers["Content-Security-Policy"] = PAGE if is_page else NO_CONTENT
             if "cache-control" not in headers:

@@ -12,8 +12,9 @@ from search.options import MOST_EFFORT, MOST_FACETS, MOST_HITS, MOST_OFFSET, Mod
 
 
 def asked(*examples: dict[str, Any]) -> ConfigDict:
-    """Of what comes in: unknown fields are refused."""
-    return ConfigDict(extra="forbid", json_schema_extra={"examples": list(examples)})
+    """Of what comes in: unknown fields are refused, and a number that is written as a text."""
+    shown: dict[str, Any] = {"examples": list(examples)} if examples else {}
+    return ConfigDict(extra="forbid", strict=True, json_schema_extra=shown)
 
 
 FilterJson = Annotated[
@@ -49,7 +50,9 @@ class SearchRequest(BaseModel):
 
     query: str = Field(description="What to look for.")
     k: int = Field(10, ge=1, le=MOST_HITS, description="How many hits.")
-    mode: Mode = Field(Mode.DENSE, description="By meaning, by words (BM25), or by both.")
+    mode: Mode = Field(
+        Mode.DENSE, strict=False, description="By meaning, by words (BM25), or by both."
+    )
     filter: FilterJson = None
     offset: int = Field(0, ge=0, le=MOST_OFFSET, description="Hits to leave out.")
     effort: int | None = Field(
@@ -130,7 +133,7 @@ class FacetsRequest(BaseModel):
 
 
 class NewDocument(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = asked()
 
     id: str = Field(min_length=1, max_length=512)
     title: str = ""
@@ -174,13 +177,13 @@ class CreateRequest(BaseModel):
 
     encoder: str = Field("minilm-int8", description="Of documents; a name, never a path.")
     facets: list[str] = Field([], max_length=MOST_FACETS, description="Metadata fields to index.")
-    kind: SnapshotKind | None = None
+    kind: Annotated[SnapshotKind, Field(strict=False)] | None = None
 
 
 class TaskRequest(BaseModel):
     model_config = asked({"kind": "snapshot"})
 
-    kind: TaskKind
+    kind: TaskKind = Field(strict=False)
     encoder: str | None = Field(None, description="The new one, of a reembed task.")
 
 
@@ -286,7 +289,7 @@ class FacetsAnswer(BaseModel):
 
 
 class WrittenDocument(BaseModel):
-    id: str
+    id: str | None = Field(description="null where none can be told.")
     status: Literal["added", "updated", "unchanged", "failed"]
     error: str | None = None
 

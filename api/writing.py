@@ -25,7 +25,7 @@ T = TypeVar("T")
 class Written(NamedTuple):
     """What became of one document: added, updated, unchanged, or failed and why."""
 
-    id: str
+    id: str | None
     status: str
     error: str | None = None
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from eval.http import HttpResults, http_cells, read_http
 from eval.modes import ModeQuality, modes_cells, read_modes
 from eval.report import (
     NOTHING,
@@ -49,6 +50,7 @@ def with_results(text: str) -> str:
     text = between(text, "shrinking", commanded("shrinking", shrinking, shrinking_cells(shrinking)))
     text = between(text, "modes", commanded("modes", modes, modes_cells(modes)))
     text = between(text, "scale", scaled(read_scaling()))
+    text = between(text, "http", over_http(read_http()))
     return between(text, "startup", startup_sentence(read_startup()))
 
 
@@ -93,6 +95,17 @@ def scaled(found: Scaling) -> str:
         f"{cost.index_seconds:.1f} s, of which encoding is {cost.encode_seconds:.1f} s: storing "
         f"adds {cost.index_seconds / cost.encode_seconds - 1:.1%}.",
         f"Measured on {machine_words(found.machine)}; {found.date}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def over_http(found: HttpResults) -> str:
+    parts = [
+        "```console\npython -m eval.http INDEX ../shared/text/questions.jsonl.gz "
+        "> eval/results/http.json\n```",
+        *titled(http_cells(found)),
+        f"Measured on {machine_words(found.machine)}; {found.date}. The load generator ran on the "
+        "same CPUs.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -1,21 +1,24 @@
 """A ``trimseek serve`` of our own on a free port, for the demo and for measurements."""
 
 import json
+import os
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from trimseek.errors import TrimseekError
 
 TRIMSEEK = (sys.executable, "-m", "trimseek")
 STARTED = "serving"
-READY_TIMEOUT = 30.0  # seconds
+READY_TIMEOUT = 60.0  # seconds
+QUIET: Mapping[str, str] = MappingProxyType({"TRIMSEEK_LOG": "off"})  # nobody reads its pipe
 
 
 class Service(NamedTuple):
@@ -27,11 +30,15 @@ class Service(NamedTuple):
 
 
 @contextmanager
-def service(folder: Path) -> Iterator[Service]:
-    """Serve an index while the block runs."""
+def service(folder: Path | None, settings: Mapping[str, str] = QUIET) -> Iterator[Service]:
+    """Serve an index while the block runs; ``settings``: of its environment."""
     began = time.perf_counter()
+    folders = [] if folder is None else [str(folder)]
     server = subprocess.Popen(  # noqa: S603 - our own command
-        [*TRIMSEEK, "serve", str(folder), "--port", "0"], stderr=subprocess.PIPE, text=True
+        [*TRIMSEEK, "serve", *folders, "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | settings,
     )
     try:
         assert server.stderr is not None  # noqa: S101 - opened as a pipe

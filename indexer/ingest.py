@@ -23,7 +23,7 @@ from trimseek.console import progress
 from trimseek.errors import CorpusError
 
 # A batch ends at whichever comes first: enough work for good batches, bounded memory.
-BATCH_DOCUMENTS = 256
+BATCH_DOCUMENTS = 1024
 BATCH_CHARACTERS = 2**20
 
 

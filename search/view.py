@@ -105,9 +105,7 @@ class View:
             return Scored(np.empty(0, np.int64), np.empty(0, np.float32))
         tuning = TUNING[part.kind]
         effort = effort or tuning.effort
-        # the codes of ivf are coarse: a larger effort also compares more of what they give
-        least = max(tuning.least, effort or 0) if part.kind is SnapshotKind.IVF else tuning.least
-        wanted = min(max(k * tuning.refine, least), total)
+        wanted = min(max(k * tuning.refine, tuning.least), total)
         if allowed is not None and effort:  # of what is met, only a share counts
             effort = int(effort * max(1.0, total / len(allowed)))
         selector, live = self._selector(allowed), total

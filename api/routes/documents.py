@@ -127,10 +127,19 @@ def add_documents(endpoints: Endpoints, service: Service) -> None:
     endpoints.add("DELETE", f"{base}/{{id:path}}", Role.WRITE, delete, answer=DeleteAnswer)
 
 
-def id_of(content: Any) -> str:
+def id_of(content: Any) -> str | None:
     """What a document that failed is called, as far as that can be told."""
     found = content.get("id") if isinstance(content, dict) else None
-    return found if isinstance(found, str) else ""
+    return found if isinstance(found, str) and is_text(found) else None
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be said in an answer: no half of a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def content_of(index: str, document: Document) -> Content:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from api.errors import TooLargeError
 from api.indexes import shown as shown_name
 from api.keys import Role
+from api.routes.documents import is_text
 from api.routes.register import Endpoints, as_json
 from api.schemas import EmbeddingsAnswer, EmbeddingsRequest
 from api.service import Service
@@ -38,7 +39,7 @@ def add_embedding(endpoints: Endpoints, service: Service) -> None:
                 raise QueryError(
                     f"input[{i}]: must have from 1 to {settings.max_document:,} characters"
                 )
-            if not text.isprintable() and any("\ud800" <= each <= "\udfff" for each in text):
+            if not is_text(text):
                 raise QueryError(f"input[{i}]: not Unicode text")
         names = served(body.role)
         if not names:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -43,6 +44,9 @@ from search.recommend import Examples
 from search.recommend import recommend as find_alike
 from trimseek.errors import QueryError, TrimseekError
 
+PATIENCE = 0.02  # seconds, after which it is worth looking whether the client is still there
+CLIENT_CLOSED = 499  # nginx's word for it
+
 
 def add_searching(endpoints: Endpoints, service: Service) -> None:
     settings, engine = service.settings, service.engine
@@ -73,7 +77,7 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
     async def search(index: str, body: SearchRequest, request: Request) -> Response:
         """The documents that answer the query best."""
         request.state.query = body.query
-        return as_json(await one(index, body))
+        return await unless_gone(request, one(index, body))
 
     async def search_by_url(
         index: str,
@@ -83,9 +87,10 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
     ) -> Response:
         """The same as POST, for a link or a browser."""
         request.state.query = q
-        return as_json(await one(index, SearchRequest.model_validate({"query": q, "k": k})))
+        asked = SearchRequest.model_validate({"query": q, "k": k})
+        return await unless_gone(request, one(index, asked))
 
-    async def search_batch(index: str, body: BatchRequest) -> Response:
+    async def search_batch(index: str, body: BatchRequest, request: Request) -> Response:
         """Many queries at once; one that is wrong fails alone."""
         if len(body.queries) > settings.max_queries:
             raise TooLargeError(
@@ -106,7 +111,10 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
                 _, kind, message = described(error)
                 return {"error": {"type": kind, "message": message}}
 
-        return as_json({"results": await asyncio.gather(*map(attempt, body.queries))})
+        async def all_of_them() -> Content:
+            return {"results": await asyncio.gather(*map(attempt, body.queries))}
+
+        return await unless_gone(request, all_of_them())
 
     async def compare(index: str, body: CompareRequest) -> Response:
         """One query through two encoders: full against compressed, side by side."""
@@ -187,6 +195,25 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
     endpoints.add("POST", f"{base}/compare", Role.READ, compare, answer=CompareAnswer)
     endpoints.add("POST", f"{base}/recommend", Role.READ, recommend, answer=RecommendAnswer)
     endpoints.add("POST", f"{base}/facets", Role.READ, facets, answer=FacetsAnswer)
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Content]) -> Response:
+    """The answer; where the client has left, the work is dropped and nobody hears of it."""
+    answering = asyncio.ensure_future(work)
+    await asyncio.wait({answering}, timeout=PATIENCE)
+    if not answering.done():
+        leaving = asyncio.ensure_future(disconnected(request))
+        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done():
+            answering.cancel()
+            return Response(status_code=CLIENT_CLOSED)
+        leaving.cancel()
+    return as_json(answering.result())
+
+
+async def disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def ask_with(service: Service, searcher: Searcher, name: str, query: str, k: int) -> Results:

@@ -48,6 +48,7 @@ class Model(RuleBasedStateMachine):
         Ingest(corpus, self.index, documents, str(self.encoder), kind=self.kind).run()
         self.writer, self.searcher = IndexWriter(self.index, documents), Searcher(self.index)
         self.documents, self.queries = documents, QueryEncoder(self.encoder)
+        self.vectors: dict[str, Any] = {}
         self.texts = {str(row["_id"]): str(row["text"]) for row in rows}
         self.years: dict[str, int] = {str(row["_id"]): int(str(row["year"])) for row in rows}
 
@@ -86,9 +87,12 @@ class Model(RuleBasedStateMachine):
 
     def check(self, query: str, year: int | None) -> None:
         ids = [id_ for id_ in self.texts if year is None or self.years[id_] == year]
-        vectors = self.documents.encode([self.texts[id_] for id_ in ids]).vectors
-        vectors = vectors.astype(np.float16).astype(np.float32)
-        scores = np.sort(vectors @ self.queries.encode([query]).vectors[0])[::-1]
+        new = list({self.texts[id_] for id_ in ids} - self.vectors.keys())
+        if new:  # an encoder of floats: what is encoded together does not matter
+            vectors = self.documents.encode(new).vectors.astype(np.float16).astype(np.float32)
+            self.vectors |= dict(zip(new, vectors, strict=True))
+        stored = np.array([self.vectors[self.texts[id_]] for id_ in ids])
+        scores = np.sort(stored @ self.queries.encode([query]).vectors[0])[::-1]
         where: Any = None if year is None else Condition(("year",), Operator.EQUAL, (year,))
         options = Options(where=where, effort=MOST_EFFORT)
         hits = self.searcher.search(query, 10, options).hits
@@ -98,9 +102,23 @@ class Model(RuleBasedStateMachine):
             assert hit.metadata == {"year": self.years[hit.id]}
 
 
-@pytest.mark.parametrize("kind", [each for each in SnapshotKind if each is not SnapshotKind.AUTO])
-def test_searches_after_random_changes(kind: SnapshotKind, tiny_encoder: Path) -> None:
-    machine = type("Machine", (Model,), {"kind": kind, "encoder": tiny_encoder})
+KINDS = [each for each in SnapshotKind if each is not SnapshotKind.AUTO]
+
+
+def run_model(kind: SnapshotKind, encoder: Path, runs: int, steps: int) -> None:
+    machine = type("Machine", (Model,), {"kind": kind, "encoder": encoder})
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=3, stateful_step_count=15, deadline=None)
+        machine, settings=settings(max_examples=runs, stateful_step_count=steps, deadline=None)
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_searches_after_random_changes(kind: SnapshotKind, tiny_encoder: Path) -> None:
+    run_model(kind, tiny_encoder, 3, 15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_searches_after_thousands_of_random_changes(kind: SnapshotKind, tiny_encoder: Path) -> None:
+    """10,000 steps for all kinds together."""
+    run_model(kind, tiny_encoder, 25, 100)

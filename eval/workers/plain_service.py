@@ -1,0 +1,49 @@
+"""A search service as most people would write it, to be compared with: vectors, a model, FastAPI.
+
+python -m eval.workers.plain_service VECTORS.npy PORT, in the peers' environment
+"""
+
+import sys
+
+import faiss
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+from sentence_transformers import SentenceTransformer
+
+from encoders.catalog import find_checkpoint
+
+
+class Question(BaseModel):
+    query: str
+    k: int = 10
+
+
+def make_app(vectors: str) -> FastAPI:
+    model = SentenceTransformer(str(find_checkpoint("minilm")), device="cpu")
+    stored = np.load(vectors)
+    index = faiss.IndexFlatIP(stored.shape[1])
+    index.add(stored)
+    texts = [f"document {i}" for i in range(len(stored))]
+    app = FastAPI()
+
+    @app.post("/search")
+    def search(question: Question) -> dict[str, object]:
+        vector = model.encode([question.query], normalize_embeddings=True)
+        scores, found = index.search(vector, question.k)
+        hits = [
+            {"id": int(i), "score": float(score), "text": texts[i]}
+            for i, score in zip(found[0], scores[0], strict=True)
+        ]
+        return {"hits": hits}
+
+    @app.get("/readyz")
+    def ready() -> dict[str, str]:
+        return {"status": "ready"}
+
+    return app
+
+
+if __name__ == "__main__":
+    uvicorn.run(make_app(sys.argv[1]), port=int(sys.argv[2]), log_level="warning")
