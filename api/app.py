@@ -44,13 +44,6 @@ def create_app(service: Service) -> FastAPI:
     add_embedding(endpoints, service)
     add_system(endpoints, service, app)
     app.state.entries = tuple(endpoints.entries)
-    if service.settings.origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(service.settings.origins),
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
-        )
     app.add_middleware(
         Gate,
         entries=app.state.entries,
@@ -58,4 +51,11 @@ def create_app(service: Service) -> FastAPI:
         keys=service.keys,
         engine=service.engine,
     )
+    if service.settings.origins:  # outermost: browsers ask before they send a key
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(service.settings.origins),
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+        )
     return app

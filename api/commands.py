@@ -1,5 +1,6 @@
 """``trimseek serve``, ``trimseek config`` and ``trimseek key``."""
 
+import json
 import os
 from datetime import datetime
 from pathlib import Path
@@ -66,13 +67,16 @@ def config(
     """Print the settings that are in force, and where each is from."""
     settings, origins = settings_of(config, {})
     values = settings.model_dump(mode="json")
-    shown = {name: "(set)" if name in SECRET and value else value for name, value in values.items()}
+    shown = {name: value for name, value in values.items() if name not in SECRET}
+    shown |= {name: "(set)" if values[name] else "" for name in SECRET}
     if as_json:
-        print_json({name: {"value": shown[name], "from": origins[name]} for name in shown})
+        print_json({name: {"value": shown[name], "from": origins[name]} for name in values})
         return
-    for name, value in shown.items():
+    for name in values:
+        unset = shown[name] is None or name in SECRET
+        line = f"# {name} = {shown[name] or ''}" if unset else f"{name} = {toml(shown[name])}"
         what = ServiceSettings.model_fields[name].description or ""
-        typer.echo(f"{name} = {toml(value)}  # {origins[name]}{'; ' + what if what else ''}")
+        typer.echo(f"{line}  # {origins[name]}{'; ' + what if what else ''}")
 
 
 @app.command()
@@ -109,13 +113,5 @@ def settings_of(file: Path | None, given: dict[str, Any]) -> tuple[ServiceSettin
 
 
 def toml(value: Any) -> str:
-    """A value as a TOML file has it; nothing is an empty comment's worth."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, list):
-        return "[" + ", ".join(map(toml, value)) + "]"
-    return (
-        '""' if value is None else '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
-    )
+    """A value as a TOML file has it: but for None, as JSON has it."""
+    return json.dumps(value, ensure_ascii=False)

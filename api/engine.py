@@ -73,18 +73,29 @@ class Engine:
         self._pool.shutdown()
 
     def admit(self, count: int) -> None:
-        """OverloadedError where so many more may not wait."""
-        if self.taken + count > self.capacity and (self.taken or count > self.capacity):
+        """OverloadedError where so many more may not wait; where nobody does, they always may."""
+        if self.taken and self.taken + count > self.capacity:
             metrics.REFUSED.inc(count)
             raise OverloadedError(f"{self.taken} queries are waiting; try again later")
 
     async def search(
-        self, searcher: Searcher, query: str, k: int, options: Options, seconds: float
+        self,
+        searcher: Searcher,
+        query: str,
+        k: int,
+        options: Options,
+        seconds: float,
+        *,
+        admitted: bool = False,
     ) -> Results:
-        """As ``Searcher.search``; DeadlineError after so many seconds, OverloadedError."""
+        """As ``Searcher.search``; DeadlineError after so many seconds, OverloadedError.
+
+        ``admitted``: it was, as one of several.
+        """
         check_query(query, k)
         check_options(options)
-        self.admit(1)
+        if not admitted:
+            self.admit(1)
         loop = asyncio.get_running_loop()
         job = Job(searcher, query, k, options, loop, loop.create_future())
         self.taken += 1

@@ -92,6 +92,7 @@ class Gate:
         self.app, self.settings, self.keys, self.engine = app, settings, keys, engine
         self.routes = [Route(each, compile_path(each.path)[0]) for each in entries]
         self.buckets: dict[str, Bucket] = {}
+        self.hosts = settings.allowed_hosts(with_keys=bool(keys))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -142,6 +143,9 @@ class Passing:
 
     def admit(self) -> None:
         """Raise what keeps the request out."""
+        host = host_of(self.headers)
+        if self.gate.hosts and host not in self.gate.hosts:
+            raise ForbiddenError(f"{host!a} is not a name of this service (the setting hosts)")
         self._check_url()
         self._check_key()
         length = self.headers.get("content-length", "")
@@ -261,6 +265,14 @@ class Passing:
                     for name, value in noted.items()
                 )
             )
+
+
+def host_of(headers: Headers) -> str:
+    """The name that a client calls the service by, without a port."""
+    name = headers.get("host", "").lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0]
 
 
 def bearer(headers: Headers) -> str | None:

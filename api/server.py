@@ -21,12 +21,11 @@ from api.app import create_app
 from api.indexes import Indexes, open_searchers
 from api.keys import read_keys
 from api.service import Service
-from api.settings import ServiceSettings
+from api.settings import LOOPBACK, ServiceSettings
 from trimseek.console import note
 from trimseek.errors import ConfigError
 from trimseek.settings import make_settings
 
-LOOPBACK = ("127.", "localhost", "::1")
 # What the processes of --workers are told: folders and settings, as JSON.
 TOLD = "TRIMSEEK_SERVE"
 DRAINING = Event()  # this process is about to end
@@ -82,7 +81,7 @@ def serve(folders: Sequence[Path], settings: ServiceSettings) -> None:
     shown = f"[{host}]" if ":" in host else host
     service = open_service(folders, settings)
     names = ", ".join(service.indexes.names()) or "no index yet"
-    if not service.keys and not host.startswith(LOOPBACK):
+    if not service.keys and settings.host not in LOOPBACK:
         note("there are no API keys: whoever reaches this address can read (see trimseek key)")
     note(f"serving {names} at http://{shown}:{port}")
     if settings.workers == 1:

@@ -11,6 +11,7 @@ from search.options import LONGEST_QUERY, MOST_HITS
 from trimseek.settings import PREFIX, Settings
 
 Log = Literal["json", "text", "off"]
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ServiceSettings(Settings):
@@ -26,9 +27,12 @@ class ServiceSettings(Settings):
     keys_file: Path | None = Field(None, description="API keys, a line each (`trimseek key`).")
     keys: str = Field("", description="API keys as in the file, separated by commas.", repr=False)
     origins: tuple[str, ...] = Field((), description="Web origins that may call (CORS).")
+    hosts: tuple[str, ...] = Field(
+        (), description="Names that clients may call it by; else any, without keys only local ones."
+    )
     log: Log = Field("text", description="How each request is logged.")
     log_queries: bool = Field(False, description="Log what is asked, too.")
-    queue: int = Field(64, ge=1, le=100_000, description="Queries that may wait; then 429.")
+    queue: int = Field(32, ge=1, le=100_000, description="Queries that may wait; then 429.")
     write_queue: int = Field(2000, ge=1, description="Documents that may wait; then 429.")
     batch: int = Field(16, ge=1, le=1024, description="Waiting queries encoded together, at most.")
     deadline: float = Field(10.0, gt=0, description="For a request, and for its body to arrive.")
@@ -43,3 +47,13 @@ class ServiceSettings(Settings):
     max_document: int = Field(1_000_000, ge=1, description="Characters of one document.")
     max_filter_depth: int = Field(MOST_DEPTH, ge=1, le=MOST_DEPTH, description="Of a filter.")
     max_texts: int = Field(256, ge=1, description="Texts of one request for embeddings.")
+
+    def allowed_hosts(self, *, with_keys: bool) -> frozenset[str]:
+        """Names that a Host header may have; empty for any.
+
+        Without keys, a page that a browser here has open must not read what is served here under
+        a name of its own (DNS rebinding).
+        """
+        if not self.hosts and not with_keys and self.host in LOOPBACK:
+            return frozenset(LOOPBACK)
+        return frozenset(self.hosts)

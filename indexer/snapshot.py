@@ -42,7 +42,7 @@ LINKS = 32  # of a node of the graph
 CONSTRUCTION_EFFORT = 200
 TRAINED_ON = 100_000  # vectors
 CODE_DIMENSIONS = (3, 4, 2)  # in a 4-bit product code: the first that divides a vector
-LISTS = 2  # times the root of how many vectors there are
+LISTS = 1.5  # times the root of how many vectors there are
 VECTORS_PER_LIST = 64  # that k-means is given for each inverted list, 39 being FAISS's least
 # From so many chunks on, auto is another kind: where a search takes longer than the next kind's.
 HNSW_FROM = 30_000

@@ -61,12 +61,14 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
         if where is not None and depth_of(where) > settings.max_filter_depth:
             raise QueryError(f"the filter is more than {settings.max_filter_depth} levels deep")
 
-    async def one(index: str, request: SearchRequest) -> Content:
+    async def one(index: str, request: SearchRequest, *, admitted: bool = False) -> Content:
         options = request.options()
         k = request.k if "k" in request.model_fields_set else min(request.k, settings.max_k)
         check_limits(request.query, k, options.where)
         searcher = service.indexes.get(index)
-        results = await engine.search(searcher, request.query, k, options, settings.deadline)
+        results = await engine.search(
+            searcher, request.query, k, options, settings.deadline, admitted=admitted
+        )
         metrics.HITS.labels(index).inc(len(results.hits))
         fields = None
         if request.include is not None or request.exclude:
@@ -101,7 +103,7 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
 
         async def attempt(query: Any) -> Content:
             try:
-                return await one(index, SearchRequest.model_validate(query))
+                return await one(index, SearchRequest.model_validate(query), admitted=True)
             except ValidationError as error:
                 first = error.errors()[0]
                 place = ".".join(map(str, first["loc"]))

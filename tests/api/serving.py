@@ -122,7 +122,7 @@ def serving(
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             try:
-                if service.call("GET", "/readyz").status == 200:
+                if service.call("GET", "/readyz").status != 503:
                     break
             except OSError:
                 time.sleep(0.02)

@@ -12,8 +12,8 @@ from api.app import create_app
 from api.keys import Role, find_key, new_key, parse_keys
 from api.server import open_service
 from api.settings import ServiceSettings
-from tests.api.serving import DOCUMENTS, Keys, Service, make_keys, serving
-from tests.conftest import Run, ingest, write_jsonl
+from tests.api.serving import Keys, Service, serving
+from tests.conftest import Run
 from trimseek.errors import ConfigError
 from trimseek.settings import make_settings
 
@@ -52,26 +52,14 @@ EXPIRED = new_key("old", Role.ADMIN, (datetime.now(UTC) - timedelta(days=2)).dat
 
 
 @pytest.fixture(scope="module")
-def keys() -> Keys:
-    return make_keys()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path:
-    base = tmp_path_factory.mktemp("access")
-    ingest(write_jsonl(base / "c.jsonl", DOCUMENTS), base / "pets", tiny_encoder)
-    return base / "pets"
-
-
-@pytest.fixture(scope="module")
-def service(folder: Path, keys: Keys) -> Iterator[Service]:
+def service(pets: Path, keys: Keys) -> Iterator[Service]:
     setting = f"{keys.setting},{EXPIRED[1].line()}"
-    with serving(folder, keys=setting, data=folder.parent / "data") as running:
+    with serving(pets, keys=setting, data=pets.parent / "data") as running:
         yield running
 
 
-def test_every_route_is_in_the_table(folder: Path) -> None:
-    service = open_service([folder], make_settings(ServiceSettings))
+def test_every_route_is_in_the_table(pets: Path) -> None:
+    service = open_service([pets], make_settings(ServiceSettings))
     entries = create_app(service).state.entries
     service.close()
     table = {(method, path): role for method, path, role, _ in ROUTES}
@@ -115,8 +103,8 @@ def test_what_a_refusal_says(service: Service) -> None:
     assert answer.json()["error"]["type"] == "unauthorized"
 
 
-def test_without_keys_everyone_reads_and_nobody_writes(folder: Path) -> None:
-    with serving(folder) as service:
+def test_without_keys_everyone_reads_and_nobody_writes(pets: Path) -> None:
+    with serving(pets) as service:
         assert service.get("/v1/indexes/pets/search?q=x")[0] == 200
         for method, path, role, body in ROUTES:
             if role in ("write", "admin"):
@@ -126,8 +114,8 @@ def test_without_keys_everyone_reads_and_nobody_writes(folder: Path) -> None:
                 assert "trimseek key" in answer.json()["error"]["message"]
 
 
-def test_a_key_has_its_rate(folder: Path, keys: Keys) -> None:
-    with serving(folder, keys=keys.setting, rate_limit=5) as service:
+def test_a_key_has_its_rate(pets: Path, keys: Keys) -> None:
+    with serving(pets, keys=keys.setting, rate_limit=5) as service:
         headers = keys.header("read")
         statuses = [service.call("GET", "/v1/indexes", headers=headers).status for _ in range(12)]
         assert statuses[:5] == [200] * 5
@@ -161,3 +149,37 @@ def test_a_line_that_is_no_key_is_named_and_not_shown(line: str) -> None:
     with pytest.raises(ConfigError, match="keys.txt:2: ") as caught:
         parse_keys(["# mine", line], "keys.txt")
     assert "0" * 64 not in str(caught.value)
+
+
+def test_a_service_without_keys_has_local_names_alone(pets: Path, keys: Keys) -> None:
+    """A page elsewhere cannot read it under a name of its own."""
+    with serving(pets) as service:
+        for host, status in (
+            ("127.0.0.1:80", 200), ("localhost", 200), ("[::1]:8080", 200),
+            ("evil.example", 403), ("127.0.0.1.evil.example:8080", 403), ("", 403),
+        ):  # fmt: skip
+            assert service.call("GET", "/v1/indexes", headers={"Host": host}).status == status
+    with serving(pets, hosts='["docs.example"]', keys=keys.setting) as service:
+        read = keys.header("read")
+        named = service.call("GET", "/v1/indexes", headers=read | {"Host": "docs.example:443"})
+        assert named.status == 200
+        assert service.call("GET", "/v1/indexes", headers=read).status == 403
+
+
+def test_browsers_of_friends_may_ask_before_they_send_a_key(pets: Path, keys: Keys) -> None:
+    with serving(
+        pets, headers=keys.header("read"), keys=keys.setting, origins='["http://friend.example"]'
+    ) as service:
+        asked = {
+            "Origin": "http://friend.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,content-type",
+        }
+        answer = service.call("OPTIONS", "/v1/indexes/pets/search", headers=asked)
+        assert answer.status == 200
+        assert "authorization" in answer.headers["Access-Control-Allow-Headers"].lower()
+        stranger = asked | {"Origin": "http://evil.example"}
+        assert service.call("OPTIONS", "/v1/indexes/pets/search", headers=stranger).status == 400
+        refused = service.call("GET", "/v1/indexes", headers={"Origin": "http://friend.example"})
+        assert refused.status == 401
+        assert refused.headers["Access-Control-Allow-Origin"] == "http://friend.example"

@@ -9,23 +9,14 @@ from pathlib import Path
 import pytest
 
 from api.client import AsyncClient, Client
-from tests.api.serving import DOCUMENTS, Keys, make_keys, serving
-from tests.conftest import ingest, write_jsonl
+from tests.api.serving import Keys, serving
 from trimseek.errors import ServiceError
 
 
 @pytest.fixture(scope="module")
-def keys() -> Keys:
-    return make_keys()
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, keys: Keys) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("client")
-    ingest(write_jsonl(folder / "c.jsonl", DOCUMENTS), folder / "pets", tiny_encoder)
-    with serving(
-        folder / "pets", headers=keys.header("read"), keys=keys.setting, data=folder / "data"
-    ) as service:
+def url(pets: Path, keys: Keys) -> Iterator[str]:
+    data = pets.parent / "data"
+    with serving(pets, headers=keys.header("read"), keys=keys.setting, data=data) as service:
         yield service.url
 
 

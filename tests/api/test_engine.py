@@ -12,8 +12,6 @@ from api.errors import DeadlineError, OverloadedError
 from search import Results, Searcher
 from search.options import DEFAULT, Mode, Options
 from search.searcher import EncodedQuery
-from tests.api.serving import DOCUMENTS
-from tests.conftest import ingest, write_jsonl
 from trimseek.errors import EncoderError, QueryError
 
 
@@ -43,9 +41,8 @@ class Held(Searcher):
 
 
 @pytest.fixture
-def held(tmp_path: Path, tiny_encoder: Path) -> Iterator[Held]:
-    ingest(write_jsonl(tmp_path / "c.jsonl", DOCUMENTS), tmp_path / "pets", tiny_encoder)
-    searcher = Held(tmp_path / "pets")
+def held(pets: Path) -> Iterator[Held]:
+    searcher = Held(pets)
     yield searcher
     searcher.let.set()
     searcher.close()

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.serving import DOCUMENTS, Keys, Service, make_keys, serving
-from tests.conftest import ingest, write_jsonl
+from tests.api.serving import Keys, Service, serving
 
 REQUESTS = 500
 TELLING = re.compile(rb"Traceback|File \"|site-packages|/tmp/|/root/|/home/|SELECT |sqlite", re.I)
@@ -36,19 +35,8 @@ FIELDS = [
 
 
 @pytest.fixture(scope="module")
-def keys() -> Keys:
-    return make_keys()
-
-
-@pytest.fixture(scope="module")
-def service(
-    tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, keys: Keys
-) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("hostile")
-    ingest(write_jsonl(folder / "c.jsonl", DOCUMENTS), folder / "pets", tiny_encoder)
-    with serving(
-        folder / "pets", headers=keys.header("write"), keys=keys.setting, deadline=5
-    ) as running:
+def service(pets: Path, keys: Keys) -> Iterator[Service]:
+    with serving(pets, headers=keys.header("write"), keys=keys.setting, deadline=5) as running:
         yield running
 
 

@@ -10,31 +10,18 @@ from typing import Any
 
 import pytest
 
-from tests.api.serving import DOCUMENTS, Keys, Service, make_keys, serving
-from tests.conftest import ingest, write_jsonl
+from tests.api.serving import Keys, Service, serving
 
 SEARCH = "/v1/indexes/pets/search"
 
 
 @pytest.fixture(scope="module")
-def keys() -> Keys:
-    return make_keys()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path:
-    base = tmp_path_factory.mktemp("limits")
-    ingest(write_jsonl(base / "c.jsonl", DOCUMENTS), base / "pets", tiny_encoder)
-    return base / "pets"
-
-
-@pytest.fixture(scope="module")
-def service(folder: Path, keys: Keys) -> Iterator[Service]:
+def service(pets: Path, keys: Keys) -> Iterator[Service]:
     limits: dict[str, Any] = {
         "max_body": 4096, "max_k": 5, "max_query": 100, "max_queries": 2, "max_documents": 3,
         "max_document": 50, "max_filter_depth": 2, "max_texts": 2, "deadline": 1.0,
     }  # fmt: skip
-    with serving(folder, headers=keys.header("admin"), keys=keys.setting, **limits) as running:
+    with serving(pets, headers=keys.header("admin"), keys=keys.setting, **limits) as running:
         yield running
 
 
@@ -104,9 +91,9 @@ def test_a_slow_body_is_not_waited_for(service: Service, keys: Keys) -> None:
     assert 0.9 < time.monotonic() - began < 5
 
 
-def test_too_many_at_once_are_told_to_wait(folder: Path) -> None:
+def test_too_many_at_once_are_told_to_wait(pets: Path) -> None:
     """A queue of 2: some are answered, some are refused at once, and it recovers."""
-    with serving(folder, queue=2, deadline=20) as service:
+    with serving(pets, queue=2, deadline=20) as service:
         statuses: Counter[int] = Counter()
         retry: list[str | None] = []
 
@@ -125,13 +112,12 @@ def test_too_many_at_once_are_told_to_wait(folder: Path) -> None:
         assert statuses.keys() == {200, 429}
         assert set(retry) == {"1"}
         assert service.call("POST", SEARCH, {"query": "cat"}).status == 200
-        assert (
-            service.call("POST", f"{SEARCH}/batch", {"queries": [{"query": "x"}] * 3}).status == 429
-        )
+        many = service.call("POST", f"{SEARCH}/batch", {"queries": [{"query": "x"}] * 9}).json()
+        assert all("hits" in result for result in many["results"])
 
 
-def test_a_request_has_its_deadline(folder: Path) -> None:
-    with serving(folder, deadline=0.001) as service:
+def test_a_request_has_its_deadline(pets: Path) -> None:
+    with serving(pets, deadline=0.001) as service:
         statuses = {service.get(f"{SEARCH}?q={'cat+' * 300}")[0] for _ in range(10)}
         assert 503 in statuses
         assert statuses <= {200, 503}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from tests.api.serving import Keys, Service, make_keys, serving
+from tests.api.serving import Keys, Service, serving
 from tests.conftest import write_jsonl
 from trimseek.settings import load_settings
 
@@ -44,11 +44,6 @@ def browser() -> Iterator[Browser]:
         opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield opened
         opened.close()
-
-
-@pytest.fixture(scope="module")
-def keys() -> Keys:
-    return make_keys()
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,8 @@ EXAMPLES = 30
 LEFT_OUT = "ensure_resource_availability,positive_data_acceptance"
 
 
-def test_every_call_says_all_that_can_happen(tmp_path: Path, tiny_encoder: Path) -> None:
-    ingest(write_jsonl(tmp_path / "c.jsonl", DOCUMENTS), tmp_path / "pets", tiny_encoder)
-    with serving(tmp_path / "pets") as service:
+def test_every_call_says_all_that_can_happen(pets: Path) -> None:
+    with serving(pets) as service:
         openapi = service.call("GET", "/openapi.json").json()
         found = service.call("POST", "/v1/indexes/pets/search", {"query": "cat"}).json()
     assert SearchAnswer.model_validate(found, strict=True).model_dump() == found

@@ -12,13 +12,8 @@ import numpy as np
 import pytest
 
 from encoders import QueryEncoder
-from tests.api.serving import DOCUMENTS, Keys, Service, eventually, make_keys, serving
+from tests.api.serving import DOCUMENTS, Keys, Service, eventually, serving
 from tests.conftest import ingest, write_jsonl
-
-
-@pytest.fixture(scope="module")
-def keys() -> Keys:
-    return make_keys()
 
 
 @pytest.fixture(scope="module")

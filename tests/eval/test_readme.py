@@ -4,10 +4,12 @@ import statistics
 
 import pytest
 
+from eval.http import read_http
 from eval.modes import read_modes
 from eval.readme import ALIGNED_QUALITY, README, RESULTS, read_startup, with_results
 from eval.report import baseline_of, query_ratio
 from eval.results import BenchReport, Row, from_json
+from eval.scale import read_scaling
 from eval.shrinking import read_shrinking
 from eval.workers.backends import PEERS
 
@@ -92,3 +94,22 @@ def test_startup() -> None:
     assert startup.help_seconds < 0.4
     assert startup.ready_seconds < 2
     assert startup.resident_mb < 350
+
+
+def test_an_index_grows_as_it_is_said() -> None:
+    found = read_scaling()
+    largest = [row for row in found.rows if row.chunks >= 300_000]
+    assert {row.kind for row in largest} == {"exact", "sq8", "hnsw", "ivf"}
+    recalls = {row.kind: row.opened.trials[-1].recall for row in largest}
+    assert recalls["hnsw"] >= 0.99
+    assert recalls["ivf"] >= 0.97
+    assert max(row.opened.open_seconds for row in largest) < 1.5
+    assert found.ingest.index_seconds <= 1.1 * found.ingest.encode_seconds
+
+
+def test_the_service_is_faster_than_a_plain_one() -> None:
+    found = read_http()
+    assert found.documents >= 100_000
+    assert found.steady.errors == {}
+    assert found.overload.failed == 0
+    assert found.closed.per_second > found.baseline.per_second

@@ -1,0 +1,53 @@
+"""The service under load, and the plain one beside it, both real and for a moment only."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from eval import http
+from eval.http import HttpResults, http_cells, measure, measure_baseline, plain_service, read_http
+from eval.service import service
+from tests.conftest import ingest, write_jsonl
+
+TEXTS = ["a cat", "words of the shell"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in (("SECONDS", 0.5), ("RATE", 20.0), ("CLIENTS", 4), ("QUERIES", 10)):
+        monkeypatch.setattr(http, name, value)
+    rows = [{"_id": str(i), "text": f"text {i}"} for i in range(50)]
+    ingest(write_jsonl(tmp_path / "c.jsonl", rows), tmp_path / "index", "minilm-int8")
+    return tmp_path / "index"
+
+
+def test_a_moment_of_load(folder: Path) -> None:
+    with service(folder) as running:
+        address = f"{running.url}/v1/indexes/index/search"
+        steady, overhead, closed, overload = asyncio.run(measure(address, TEXTS))
+    assert steady.requests == 10
+    assert steady.errors == {}
+    assert overhead > 0
+    assert closed.clients == 4
+    assert closed.per_second > 5
+    assert overload.rate == 3 * closed.per_second
+    assert overload.failed == 0
+    assert 0 <= overload.refused < 1
+    assert overload.recovered.p50 > 0
+
+
+@pytest.mark.peers
+def test_the_plain_service_answers(folder: Path) -> None:
+    with plain_service(folder) as address:
+        found = asyncio.run(measure_baseline(address, TEXTS))
+    assert found.per_second > 1
+
+
+def test_what_was_measured_is_shown() -> None:
+    found = read_http()
+    assert isinstance(found, HttpResults)
+    shown = {row[0]: row[1] for row in http_cells(found).rows}
+    assert f"{found.closed.per_second:.0f} searches/s" in next(
+        text for load, text in shown.items() if load.startswith("16 clients")
+    )
