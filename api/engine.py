@@ -1,7 +1,8 @@
-"""Queries from many connections to few threads: what waits together is encoded together.
+"""Queries from many connections to few threads, one for each CPU.
 
-A query that finds nobody waiting is encoded at once; those that come meanwhile wait, and are one
-batch. So batches form under load alone, and cost nothing without it.
+A query that finds a thread free is encoded and searched at once; those that come meanwhile wait,
+and what waits together is encoded together. So batches form under load alone, and cost nothing
+without it.
 """
 
 import asyncio
@@ -19,7 +20,6 @@ from search import Results, Searcher
 from search.options import Mode, Options, check_options, check_query
 
 T = TypeVar("T")
-SEARCHERS = 2  # threads that search and read hits, of which FAISS and SQLite take one CPU each
 
 
 @dataclass(eq=False)
@@ -34,6 +34,13 @@ class Job:
     future: asyncio.Future[Results]
     waiting_since: float = field(default_factory=time.perf_counter)
     dropped: bool = False
+
+    def goes_with(self, first: "Job") -> bool:
+        """Whether both can be encoded together."""
+        return self.searcher is first.searcher and Mode.LEXICAL not in (
+            self.options.mode,
+            first.options.mode,
+        )
 
     def finish(self, results: Results | None, error: BaseException | None = None) -> None:
         """From any thread."""
@@ -52,25 +59,29 @@ class Job:
 class Engine:
     """``capacity``: queries that may be waiting or under way; then OverloadedError.
 
-    ``batch``: so many are encoded together at most.
+    ``batch``: so many are encoded together at most. ``threads``: that encode and search.
     """
 
-    def __init__(self, capacity: int, batch: int) -> None:
+    def __init__(self, capacity: int, batch: int, threads: int) -> None:
         self.capacity, self.batch = capacity, batch
         self.taken = 0  # queries waiting or under way; changed by the event loop alone
         self._waiting: deque[Job] = deque()
         self._arrived = Condition()
         self._closed = False
-        self._pool = ThreadPoolExecutor(SEARCHERS, "search")
-        self._encoding = Thread(target=self._encode, name="encode", daemon=True)
-        self._encoding.start()
+        self._others = ThreadPoolExecutor(threads, "other")
+        self._threads = [
+            Thread(target=self._work, name=f"search-{i}", daemon=True) for i in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
         with self._arrived:
             self._closed = True
             self._arrived.notify_all()
-        self._encoding.join()
-        self._pool.shutdown()
+        for thread in self._threads:
+            thread.join()
+        self._others.shutdown()
 
     def admit(self, count: int) -> None:
         """OverloadedError where so many more may not wait; where nobody does, they always may."""
@@ -101,12 +112,9 @@ class Engine:
         self.taken += 1
         metrics.QUEUE.set(self.taken)
         try:
-            if options.mode is Mode.LEXICAL:
-                self._pool.submit(self._answer, job, None)
-            else:
-                with self._arrived:
-                    self._waiting.append(job)
-                    self._arrived.notify()
+            with self._arrived:
+                self._waiting.append(job)
+                self._arrived.notify()
             async with asyncio.timeout(seconds):
                 return await job.future
         except TimeoutError:
@@ -117,19 +125,19 @@ class Engine:
             metrics.QUEUE.set(self.taken)
 
     async def run(self, work: Callable[..., T], *arguments: Any, seconds: float) -> T:
-        """Anything else that reads, in one of the threads that search."""
+        """Anything else that reads, in a thread beside those that search."""
         self.admit(1)
         self.taken += 1
         try:
             async with asyncio.timeout(seconds):
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._pool, work, *arguments)
+                return await loop.run_in_executor(self._others, work, *arguments)
         except TimeoutError:
             raise DeadlineError(f"no answer within {seconds:g} s") from None
         finally:
             self.taken -= 1
 
-    def _encode(self) -> None:
+    def _work(self) -> None:
         while True:
             with self._arrived:
                 while not self._waiting:
@@ -137,8 +145,10 @@ class Engine:
                         return
                     self._arrived.wait()
                 jobs = self._take()
-            if jobs:
-                self._encode_batch(jobs)
+            if jobs and jobs[0].options.mode is Mode.LEXICAL:
+                self._answer(jobs[0], None)
+            elif jobs:
+                self._answer_batch(jobs)
 
     def _take(self) -> list[Job]:
         """The first that waits, and those behind it for the same encoder."""
@@ -148,25 +158,22 @@ class Engine:
             job = self._waiting.popleft()
             if job.dropped:
                 continue
-            same = not jobs or job.searcher is jobs[0].searcher
-            (jobs if same else others).append(job)
+            (jobs if not jobs or job.goes_with(jobs[0]) else others).append(job)
         self._waiting.extendleft(reversed(others))
         return jobs
 
-    def _encode_batch(self, jobs: Sequence[Job]) -> None:
+    def _answer_batch(self, jobs: Sequence[Job]) -> None:
         metrics.BATCH.observe(len(jobs))
         try:
             encoded = jobs[0].searcher.encode([job.query for job in jobs])
         except Exception as error:
-            if len(jobs) > 1:  # one that cannot be encoded fails alone
-                for job in jobs:
-                    self._encode_batch([job])
-            else:
+            if len(jobs) == 1:
                 jobs[0].finish(None, error)
+            for job in jobs[1:] and jobs:  # one that cannot be encoded fails alone
+                self._answer_batch([job])
             return
-        for job, query in zip(jobs[1:], encoded[1:], strict=True):
-            self._pool.submit(self._answer, job, query)
-        self._answer(jobs[0], encoded[0])
+        for job, query in zip(jobs, encoded, strict=True):
+            self._answer(job, query)
 
     def _answer(self, job: Job, encoded: Any) -> None:
         if job.dropped:

@@ -27,7 +27,7 @@ class Service:
     draining: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:
-        self.engine = Engine(self.settings.queue, self.settings.batch)
+        self.engine = Engine(self.settings.queue, self.settings.batch, self.settings.threads)
         self.writing = Writing(self.settings.write_queue)
         self.tasks = Tasks()
         self._encoders: dict[tuple[str, str], Encoder] = {}

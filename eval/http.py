@@ -27,6 +27,7 @@ import aiohttp
 import numpy as np
 from pydantic import TypeAdapter
 
+from encoders.catalog import find_checkpoint
 from encoders.unlabelled import read_unlabelled
 from eval.bench import machine
 from eval.load import Loader, RatePoint
@@ -206,7 +207,15 @@ def plain_service(folder: Path) -> Iterator[str]:
         np.save(path, np.concatenate(parts).astype(np.float32))
         python = load_settings().peers / "bin" / "python"
         server = subprocess.Popen(  # noqa: S603 - our own
-            [python, "-m", "eval.workers.plain_service", path, str(PORT)], stdout=subprocess.DEVNULL
+            [
+                python,
+                "-m",
+                "eval.workers.plain_service",
+                find_checkpoint("minilm"),
+                path,
+                str(PORT),
+            ],
+            stdout=subprocess.DEVNULL,
         )
         try:
             url = f"http://127.0.0.1:{PORT}"

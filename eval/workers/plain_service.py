@@ -1,6 +1,6 @@
 """A search service as most people would write it, to be compared with: vectors, a model, FastAPI.
 
-python -m eval.workers.plain_service VECTORS.npy PORT, in the peers' environment
+python -m eval.workers.plain_service CHECKPOINT VECTORS.npy PORT, in the peers' environment
 """
 
 import sys
@@ -12,16 +12,14 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from sentence_transformers import SentenceTransformer
 
-from encoders.catalog import find_checkpoint
-
 
 class Question(BaseModel):
     query: str
     k: int = 10
 
 
-def make_app(vectors: str) -> FastAPI:
-    model = SentenceTransformer(str(find_checkpoint("minilm")), device="cpu")
+def make_app(checkpoint: str, vectors: str) -> FastAPI:
+    model = SentenceTransformer(checkpoint, device="cpu")
     stored = np.load(vectors)
     index = faiss.IndexFlatIP(stored.shape[1])
     index.add(stored)
@@ -46,4 +44,4 @@ def make_app(vectors: str) -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(make_app(sys.argv[1]), port=int(sys.argv[2]), log_level="warning")
+    uvicorn.run(make_app(*sys.argv[1:3]), port=int(sys.argv[3]), log_level="warning")

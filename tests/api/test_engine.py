@@ -50,7 +50,7 @@ def held(pets: Path) -> Iterator[Held]:
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    made = Engine(capacity=6, batch=4)
+    made = Engine(capacity=6, batch=4, threads=1)
     yield made
     made.close()
 
