@@ -126,7 +126,8 @@ class Workers:
                     time.sleep(RESTART)
                     self.processes[i] = self.start()
         statuses = [each.wait() for each in self.processes]
-        sys.exit(next((status for status in statuses if status), 0))
+        # one that had not begun to serve was ended by the signal itself
+        sys.exit(next((each for each in statuses if each not in (0, -signal.SIGTERM)), 0))
 
 
 def worker() -> None:

@@ -32,6 +32,7 @@ MOST_PARTS = 8
 # Chunks that are compared one by one sooner than picked out of a FAISS index: about 2 ms.
 FEW = 1000
 COMPARED_AT_A_TIME = 8192
+COMPARED_SHARE = 2  # of an effort beyond the usual: candidates of ivf compared for each list
 WIDER = 4  # times the effort, where it was too small to find as many as are wanted
 
 
@@ -105,7 +106,10 @@ class View:
             return Scored(np.empty(0, np.int64), np.empty(0, np.float32))
         tuning = TUNING[part.kind]
         effort = effort or tuning.effort
-        wanted = min(max(k * tuning.refine, tuning.least), total)
+        least = tuning.least
+        if part.kind is SnapshotKind.IVF and effort:  # its codes are coarse
+            least = max(least, effort // COMPARED_SHARE)
+        wanted = min(max(k * tuning.refine, least), total)
         if allowed is not None and effort:  # of what is met, only a share counts
             effort = int(effort * max(1.0, total / len(allowed)))
         selector, live = self._selector(allowed), total

@@ -105,6 +105,7 @@ def test_an_interrupted_one_goes_on(
         stored_batches.append(arguments)
         store_batch(self, *arguments)  # type: ignore[arg-type]
 
+    monkeypatch.setattr("indexer.ingest.BATCH_DOCUMENTS", 256)
     monkeypatch.setattr(Ingest, "_store_batch", stop_at_the_second)
     encoder = DocumentEncoder(other_encoder)
     with pytest.raises(KeyboardInterrupt):

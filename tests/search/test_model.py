@@ -1,6 +1,10 @@
-"""An index that is written to at random answers as a dictionary and numpy would."""
+"""An index that is written to at random answers as a dictionary and numpy would.
+
+python -m tests.search.test_model 2500, for as many steps of each kind
+"""
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from encoders import DocumentEncoder, QueryEncoder
+from encoders import DocumentEncoder, QueryEncoder, write_encoder
+from encoders.quantize import Precision, Quantization
 from indexer import Ingest, open_corpus
 from indexer.care import compact_index, find_damage
 from indexer.documents import Document
@@ -21,6 +26,7 @@ from indexer.writer import IndexWriter
 from search import Searcher
 from search.options import MOST_EFFORT, Options
 from tests.conftest import write_jsonl
+from tests.tiny import tiny_checkpoint
 
 IDS = st.integers(0, 40).map(lambda i: f"d{i}")
 TEXTS = st.lists(
@@ -29,6 +35,7 @@ TEXTS = st.lists(
     max_size=6,
 ).map(" ".join)
 YEARS = st.integers(0, 4)
+RUN = 100  # steps
 FIRST = 1100  # documents that stay, enough for every kind
 
 
@@ -117,8 +124,15 @@ def test_searches_after_random_changes(kind: SnapshotKind, tiny_encoder: Path) -
     run_model(kind, tiny_encoder, 3, 15)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_searches_after_thousands_of_random_changes(kind: SnapshotKind, tiny_encoder: Path) -> None:
-    """10,000 steps for all kinds together."""
-    run_model(kind, tiny_encoder, 25, 100)
+def main(steps: int) -> None:
+    """So many steps of each kind, in runs of 100."""
+    with tempfile.TemporaryDirectory(prefix="trimseek-encoder-") as base:
+        encoder = Path(base) / "tiny"
+        write_encoder(tiny_checkpoint(), encoder, Quantization.everywhere(Precision.FLOAT32))
+        for kind in KINDS:
+            run_model(kind, encoder, -(-steps // RUN), RUN)
+            print(f"{kind.value}: {steps} steps equal brute force", flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

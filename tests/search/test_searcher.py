@@ -262,6 +262,7 @@ def test_ivf_of_the_real_dimension_is_read_again(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((2000, 384)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    (tmp_path / "i").mkdir()
     store = create_files(tmp_path / "i", IndexCard("s", 384, "minilm-int8", 0))
     with store.transaction():
         store.set_setting(KIND, SnapshotKind.IVF.value)

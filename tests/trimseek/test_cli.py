@@ -103,9 +103,11 @@ def test_nothing_heavy_is_imported(job: str, tmp_path: Path, tiny_encoder: Path)
         "index": f"main(['index', {str(corpus)!r}, '--into', {str(tmp_path / 'i')!r}])",
         "search": f"main(['search', {str(tmp_path / 'i')!r}, 'list'])",
         "serve": (
-            "import api.commands, api.server, pathlib; from fastapi.testclient import TestClient;"
-            f"s = api.server.open_searchers([pathlib.Path({str(tmp_path / 'i')!r})], None);"
-            "c = TestClient(api.create_app(s)); r = c.get('/v1/indexes/i/search?q=list');"
+            "import api.commands, api.server, api.settings, pathlib;"
+            "from fastapi.testclient import TestClient; settings = api.settings.ServiceSettings();"
+            f"s = api.server.open_service([pathlib.Path({str(tmp_path / 'i')!r})], settings);"
+            "c = TestClient(api.create_app(s), base_url='http://localhost');"
+            "r = c.get('/v1/indexes/i/search?q=list');"
             "assert r.status_code == 200 and r.json()['hits'], r.text"
         ),
     }[job]
