@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eval.http import HttpResults, http_cells, read_http
 from eval.modes import ModeQuality, modes_cells, read_modes
+from eval.over_http import HttpResults, http_cells, read_http
 from eval.report import (
     NOTHING,
     Cells,
@@ -101,7 +101,7 @@ def scaled(found: Scaling) -> str:
 
 def over_http(found: HttpResults) -> str:
     parts = [
-        "```console\npython -m eval.http INDEX ../shared/text/questions.jsonl.gz "
+        "```console\npython -m eval.over_http INDEX ../shared/text/questions.jsonl.gz "
         "> eval/results/http.json\n```",
         *titled(http_cells(found)),
         f"Measured on {machine_words(found.machine)}; {found.date}. The load generator ran on the "

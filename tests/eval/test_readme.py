@@ -4,8 +4,8 @@ import statistics
 
 import pytest
 
-from eval.http import read_http
 from eval.modes import read_modes
+from eval.over_http import read_http
 from eval.readme import ALIGNED_QUALITY, README, RESULTS, read_startup, with_results
 from eval.report import baseline_of, query_ratio
 from eval.results import BenchReport, Row, from_json

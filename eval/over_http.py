@@ -1,6 +1,6 @@
 """The service under load, beside one as most people would write it.
 
-python -m eval.http INDEX QUESTIONS.jsonl.gz > eval/results/http.json
+python -m eval.over_http INDEX QUESTIONS.jsonl.gz > eval/results/http.json
 
 At a steady rate, by clients that ask again as soon as they are answered, and at three times the
 rate that it sustains; then the same clients ask ``eval.workers.plain_service`` (FastAPI,

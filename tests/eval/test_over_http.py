@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from eval import http
-from eval.http import HttpResults, http_cells, measure, measure_baseline, plain_service, read_http
+from eval import over_http
+from eval.over_http import (
+    HttpResults,
+    http_cells,
+    measure,
+    measure_baseline,
+    plain_service,
+    read_http,
+)
 from eval.service import service
 from tests.conftest import ingest, write_jsonl
 
@@ -16,7 +23,7 @@ TEXTS = ["a cat", "words of the shell"]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in (("SECONDS", 0.5), ("RATE", 20.0), ("CLIENTS", 4), ("QUERIES", 10)):
-        monkeypatch.setattr(http, name, value)
+        monkeypatch.setattr(over_http, name, value)
     rows = [{"_id": str(i), "text": f"text {i}"} for i in range(50)]
     ingest(write_jsonl(tmp_path / "c.jsonl", rows), tmp_path / "index", "minilm-int8")
     return tmp_path / "index"
