@@ -43,7 +43,7 @@ WORDS = [
     "queue",
 ]
 READERS, WRITERS = 3, 1
-IDS = 2000
+IDS, FILLED = 2000, 200  # documents; at a time in the beginning
 WARM_UP = 0.25  # of the time, until memory is looked at
 GROWTH = 0.05
 INDEX = "soak"
@@ -60,6 +60,20 @@ class Soak:
     errors: list[str] = field(default_factory=list)
     expected: dict[str, str | None] = field(default_factory=dict)
     memory: list[tuple[float, int]] = field(default_factory=list)
+
+    async def fill(self, running: Service, key: str, encoder: str) -> None:
+        """An index of as many documents as there will be: what grows later is a leak."""
+        headers = {"Authorization": f"Bearer {key}"}
+        async with aiohttp.ClientSession(running.url, headers=headers) as session:
+            url = f"/v1/indexes/{INDEX}"
+            async with session.put(url, json={"encoder": encoder}) as answer:
+                answer.raise_for_status()
+            ids = [f"d{i}" for i in range(IDS)]
+            for start in range(0, IDS, FILLED):
+                some = {id_: some_words(random.Random(id_)) for id_ in ids[start : start + FILLED]}  # noqa: S311
+                body = {"documents": [{"id": id_, "text": text} for id_, text in some.items()]}
+                if await self.ask(session, "POST", "/documents", body):
+                    self.expected |= some
 
     async def run(self, running: Service, key: str) -> None:
         headers = {"Authorization": f"Bearer {key}"}
@@ -103,7 +117,7 @@ class Soak:
                 if await self.ask(session, "DELETE", f"/documents/{id_}"):
                     self.expected[id_] = None
             else:
-                text = " ".join(chosen.choices(WORDS, k=8))
+                text = some_words(chosen)
                 body = {"documents": [{"id": id_, "text": text}]}
                 if await self.ask(session, "POST", "/documents", body):
                     self.expected[id_] = text
@@ -133,6 +147,10 @@ class Soak:
                     self.errors.append(f"{id_} is {found}, {text!r} was acknowledged")
 
 
+def some_words(chosen: random.Random) -> str:
+    return " ".join(chosen.choices(WORDS, k=8))
+
+
 def soak(minutes: float, encoder: str) -> Soak:
     """Do it; what was seen."""
     secret, key = new_key("soak", Role.ADMIN)
@@ -140,20 +158,12 @@ def soak(minutes: float, encoder: str) -> Soak:
     with tempfile.TemporaryDirectory(prefix="trimseek-soak-") as data:
         settings = {"TRIMSEEK_KEYS": key.line(), "TRIMSEEK_LOG": "off", "TRIMSEEK_DATA": data}
         with service(None, settings) as running:
-            asyncio.run(create(running, secret, encoder))
+            asyncio.run(found.fill(running, secret, encoder))
             asyncio.run(found.run(running, secret))
             os.kill(running.pid, signal.SIGKILL)
         with service(None, settings) as running:
             asyncio.run(found.check(running, secret))
     return found
-
-
-async def create(running: Service, key: str, encoder: str) -> None:
-    headers = {"Authorization": f"Bearer {key}"}
-    async with aiohttp.ClientSession(running.url, headers=headers) as session:
-        body = {"encoder": encoder}
-        async with session.put(f"/v1/indexes/{INDEX}", json=body) as answer:
-            answer.raise_for_status()
 
 
 def main() -> int:

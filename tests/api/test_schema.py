@@ -10,8 +10,8 @@ from api.schemas import SearchAnswer
 from tests.api.serving import DOCUMENTS, make_keys, serving
 from tests.conftest import ingest, write_jsonl
 
-SECONDS = 120
-EXAMPLES = 30
+SECONDS = 60
+EXAMPLES = 15
 # Many documents are put at once, some of which may fail: what was "created" need not be there.
 # What a filter, a name or a text may be is more than a schema can say.
 LEFT_OUT = "ensure_resource_availability,positive_data_acceptance"
