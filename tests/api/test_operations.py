@@ -144,9 +144,7 @@ def test_sigterm_under_load_loses_nothing(pets: Path) -> None:
             while not refused.is_set():
                 try:
                     statuses.append(service.call("POST", SEARCH, {"query": "cat"}).status)
-                except ConnectionRefusedError:
-                    refused.set()
-                except ConnectionResetError:  # in the backlog of a socket that was closed
+                except ConnectionError:  # nobody listens; or in the backlog of who did
                     refused.set()
 
         threads = [threading.Thread(target=ask) for _ in range(4)]
