@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.keys import Role, new_key
+from api.keys import ROLES, new_key
 from api.settings import ServiceSettings
 from trimseek.console import note, print_json
 from trimseek.errors import ConfigError
@@ -53,7 +53,7 @@ def serve(
         "keys_file": keys_file,
         "log": log,
     }
-    settings, _ = settings_of(
+    settings = settings_of(
         config, {name: value for name, value in given.items() if value is not None}
     )
     run_server(folders or [], settings)
@@ -65,7 +65,8 @@ def config(
     as_json: AsJson = False,
 ) -> None:
     """Print the settings that are in force, and where each is from."""
-    settings, origins = settings_of(config, {})
+    settings = settings_of(config, {})
+    origins = sources(settings)
     values = settings.model_dump(mode="json")
     shown = {name: value for name, value in values.items() if name not in SECRET}
     shown |= {name: "(set)" if values[name] else "" for name in SECRET}
@@ -87,14 +88,13 @@ def key(
     as_json: AsJson = False,
 ) -> None:
     """Make an API key, and the line to put into the file of `serve --keys-file`."""
-    roles = {each.name.lower(): each for each in Role if each is not Role.NONE}
-    if role not in roles:
-        raise ConfigError(f"--role {role}: one of {', '.join(roles)}")
+    if role not in ROLES:
+        raise ConfigError(f"--role {role}: one of {', '.join(ROLES)}")
     try:
         last = datetime.strptime(last_day, "%Y-%m-%d").date() if last_day else None
     except ValueError:
         raise ConfigError(f"--last-day {last_day}: must be as 2027-01-31") from None
-    secret, made = new_key(name, roles[role], last)
+    secret, made = new_key(name, ROLES[role], last)
     if as_json:
         print_json({"key": secret, "line": made.line()})
         return
@@ -104,12 +104,11 @@ def key(
     typer.echo(made.line())
 
 
-def settings_of(file: Path | None, given: dict[str, Any]) -> tuple[ServiceSettings, dict[str, str]]:
-    """The settings in force, and where each is from; ConfigError."""
+def settings_of(file: Path | None, given: dict[str, Any]) -> ServiceSettings:
+    """The settings in force; ConfigError."""
     if file is not None:
         os.environ[CONFIG] = str(file)
-    settings = make_settings(ServiceSettings, **given)
-    return settings, sources(settings, **given)
+    return make_settings(ServiceSettings, **given)
 
 
 def toml(value: Any) -> str:

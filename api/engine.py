@@ -6,11 +6,10 @@ without it.
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import Any, TypeVar
 
@@ -32,7 +31,6 @@ class Job:
     options: Options
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Results]
-    waiting_since: float = field(default_factory=time.perf_counter)
     dropped: bool = False
 
     def goes_with(self, first: "Job") -> bool:
@@ -169,8 +167,9 @@ class Engine:
         except Exception as error:
             if len(jobs) == 1:
                 jobs[0].finish(None, error)
-            for job in jobs[1:] and jobs:  # one that cannot be encoded fails alone
-                self._answer_batch([job])
+            else:  # one that cannot be encoded fails alone
+                for job in jobs:
+                    self._answer_batch([job])
             return
         for job, query in zip(jobs, encoded, strict=True):
             self._answer(job, query)

@@ -1,8 +1,9 @@
 """Errors as HTTP answers: one table, one JSON shape."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -122,12 +123,24 @@ def trimseek_error(_: Request, error: Exception) -> Response:
 
 
 def invalid_request(_: Request, error: Exception) -> Response:
-    """The first thing wrong with a request: where it is and what it should be."""
+    """The first thing wrong with a request."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = f"{place}: {first['msg']}".encode("utf-8", "replace").decode()
-    return answer(422, "invalid_request", message)
+    return answer(422, "invalid_request", first_mistake(error.errors()))
+
+
+def first_mistake(mistakes: Sequence[Any], *within: str) -> str:
+    """Where the first of pydantic's mistakes is, and what should be there."""
+    place = ".".join([*within, *map(str, mistakes[0]["loc"])])
+    return f"{place}: {mistakes[0]['msg']}".encode("utf-8", "replace").decode()
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be said in an answer: no half of a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def http_error(_: Request, error: Exception) -> Response:

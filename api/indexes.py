@@ -3,12 +3,13 @@
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from threading import Lock
 
 from api.errors import ConflictError
 from encoders import find_encoder, open_encoder
-from encoders.aligned import FOLDER, aligned_names, read_provenance
+from encoders.aligned import aligned_names, read_provenance
 from encoders.base_models import CATALOG
 from encoders.catalog import aligned_file, split_precision
 from encoders.quantize import Precision
@@ -17,7 +18,6 @@ from indexer.chunks import DEFAULT_OVERLAP
 from indexer.filters import check_path, parse_field
 from indexer.folder import WAIT, create_files, write_lock
 from indexer.snapshot import KIND, SnapshotKind
-from indexer.summary import IndexSummary
 from search import Searcher
 from trimseek.atomic import atomic_folder, make_folder, temporary_folder
 from trimseek.errors import ConfigError, QueryError, UnknownIndexError
@@ -148,16 +148,20 @@ def query_encoders(searcher: Searcher) -> dict[str, str]:
         base = read_provenance(path).base
     if base not in CATALOG:
         return {shown(own): own}
-    small = [
-        name
-        for name in aligned_names()
-        if read_provenance(FOLDER / f"{name}.safetensors").base == base
-    ]
     full = [f"{base}-{each.value}" for each in (Precision.FLOAT32, Precision.INT8)]
-    names = [*full, *small]
+    names = [*full, *aligned_to(base)]
     if split_precision(own) not in map(split_precision, names):
         names.append(own)
     return {shown(name): name for name in names}
+
+
+@cache
+def aligned_to(base: str) -> tuple[str, ...]:
+    """The encoders of the package that are aligned to a base; its files do not change."""
+    files = {name: aligned_file(name) for name in aligned_names()}
+    return tuple(
+        name for name, path in files.items() if path and read_provenance(path).base == base
+    )
 
 
 def own_encoder(searcher: Searcher) -> str:
@@ -181,7 +185,3 @@ def open_searchers(folders: Sequence[Path], query_encoder: str | None) -> dict[s
             raise ConfigError(f"{by_name[name]} and {folder} are both called {name!r}; rename one")
         by_name[name] = folder
     return {name: Searcher(folder, query_encoder, ENCODING) for name, folder in by_name.items()}
-
-
-def summaries(indexes: Indexes) -> list[IndexSummary]:
-    return [each.summary() for each in indexes.all()]

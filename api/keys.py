@@ -30,6 +30,9 @@ class Role(IntEnum):
     ADMIN = 3
 
 
+ROLES = {each.name.lower(): each for each in Role if each is not Role.NONE}  # of a key
+
+
 class Key(NamedTuple):
     name: str
     role: Role
@@ -87,15 +90,14 @@ def parse_keys(lines: Iterable[str], where: str) -> list[Key]:
         if not text or text.startswith("#"):
             continue
         name, role, sha256, *rest = [*text.split(":"), "", ""][:5]
-        roles = {each.name.lower(): each for each in Role if each is not Role.NONE}
         day = [each for each in rest if each]
         try:
             last_day = date.fromisoformat(day[0]) if day else None
         except ValueError:
             raise ConfigError(f"{where}:{number}: the last day must be as 2027-01-31") from None
-        if not NAME.fullmatch(name) or role not in roles or not DIGEST.fullmatch(sha256):
+        if not NAME.fullmatch(name) or role not in ROLES or not DIGEST.fullmatch(sha256):
             raise ConfigError(
                 f"{where}:{number}: no API key; expected name:role:sha256, as `trimseek key` prints"
             )
-        keys.append(Key(name, roles[role], sha256, last_day))
+        keys.append(Key(name, ROLES[role], sha256, last_day))
     return keys

@@ -1,14 +1,15 @@
 """What Prometheus scrapes; labels are bounded: routes, statuses and indexes."""
 
+import os
 import resource
 from collections.abc import Iterable
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from indexer.summary import IndexSummary
 from search import Timing
+from trimseek.memory import resident_bytes
 
 SECONDS = (
     0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016,
@@ -57,7 +58,7 @@ class CurrentState:
 
     def collect(self) -> Iterable[Metric]:
         resident = GaugeMetricFamily("process_resident_memory_bytes", "Resident memory.")
-        resident.add_metric([], resident_bytes())
+        resident.add_metric([], own_bytes())
         yield resident
         for name, help_, field in (
             ("trimseek_index_documents", "Documents.", "documents"),
@@ -71,13 +72,12 @@ class CurrentState:
             yield family
 
 
-def resident_bytes() -> int:
-    """Of this process; its peak where the system tells no more."""
+def own_bytes() -> int:
+    """Resident memory of this process; its peak where the system tells no more."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return resident_bytes(os.getpid())
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return pages * resource.getpagesize()
 
 
 def percentiles() -> dict[str, dict[str, float]]:

@@ -14,7 +14,7 @@ from api.writing import Writing
 from encoders import DocumentEncoder, QueryEncoder, find_encoder
 from encoders.encoder import Encoder
 from search import Hit, Results, Searcher
-from search.hits import FacetValue, Timing
+from search.hits import FacetValue
 
 
 @dataclass
@@ -59,7 +59,7 @@ def search_content(index: str, results: Results, fields: "Fields | None" = None)
         "query_tokens": results.query_tokens,
         "truncated": results.truncated,
         "facets": facet_content(results.facets),
-        "timing_ms": timing_content(results.timing_ms),
+        "timing_ms": results.timing_ms._asdict(),
     }
 
 
@@ -92,10 +92,6 @@ def hit_content(hit: Hit, fields: Fields | None = None) -> Content:
 
 def facet_content(facets: Mapping[str, list[FacetValue]]) -> Content:
     return {name: [value._asdict() for value in values] for name, values in facets.items()}
-
-
-def timing_content(timing: Timing) -> Content:
-    return timing._asdict()
 
 
 def index_content(searcher: Searcher) -> Content:

@@ -42,6 +42,12 @@ def read_unlabelled(path: Path) -> list[Unlabelled]:
     return found
 
 
+def some_texts(path: Path, count: int) -> list[str]:
+    """At most so many texts of a file, evenly from all; CorpusError."""
+    texts = [each.text for each in read_unlabelled(path)]
+    return texts[:: max(1, len(texts) // count)][:count]
+
+
 def parse(line: str, where: str) -> Unlabelled:
     if not line.startswith("{"):
         return Unlabelled("", line)

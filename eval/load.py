@@ -9,7 +9,7 @@ where it nears the latencies, the load generator is what was measured.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,18 @@ async def search_address(session: Any, url: str) -> str:
     return f"{root}{INDEX_PATH}{quote(names[0])}/search"
 
 
+async def paced(rate: float, count: int) -> AsyncIterator[float]:
+    """When each of so many requests is due, at that time or as soon after it as can be."""
+    began = time.perf_counter()
+    for i in range(count):
+        due = began + i / rate
+        if (wait := due - time.perf_counter()) > 0:
+            await asyncio.sleep(wait)
+        elif i % 16 == 0:
+            await asyncio.sleep(0)  # behind: let answers in all the same
+        yield due
+
+
 class Loader:
     """Sends the texts in turn to one search address."""
 
@@ -152,12 +164,7 @@ class Loader:
         tasks = []
         with progress(f"{rate:,.0f} requests/s", count) as ticker:
             began = time.perf_counter()
-            for i in range(count):
-                due = began + i / rate
-                if (wait := due - time.perf_counter()) > 0:
-                    await asyncio.sleep(wait)
-                elif i % 16 == 0:
-                    await asyncio.sleep(0)  # behind: let answers in all the same
+            async for due in paced(rate, count):
                 late.append(max(0.0, time.perf_counter() - due))
                 tasks.append(asyncio.create_task(self._ask(due, latencies, errors)))
                 ticker.advance(1)

@@ -28,11 +28,11 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from encoders.catalog import find_checkpoint
-from encoders.unlabelled import read_unlabelled
+from encoders.unlabelled import some_texts
 from eval.bench import machine
-from eval.load import Loader, RatePoint
+from eval.load import Loader, RatePoint, paced
 from eval.report import Cells
-from eval.results import Machine, Percentiles
+from eval.results import Closed, Machine, Percentiles
 from eval.service import service, wait_until_ready
 from eval.timing import percentiles
 from indexer.folder import open_index
@@ -48,15 +48,6 @@ QUERIES = 500
 WARM_UP = 100
 HITS = 10
 SOON = 1.0  # seconds within which a service should be as before
-
-
-@dataclass(frozen=True)
-class Closed:
-    """Clients that ask again as soon as they are answered."""
-
-    clients: int
-    per_second: float
-    latency: Percentiles
 
 
 @dataclass(frozen=True)
@@ -135,13 +126,13 @@ class Clients:
         refused: list[float] = []
         failed = 0
 
-        async def one(due: float) -> None:
+        async def one(sent: float) -> None:
             nonlocal failed
             try:
                 status, _, _ = await self.ask()
             except (aiohttp.ClientError, TimeoutError):
                 status = 0
-            elapsed = time.perf_counter() - due
+            elapsed = time.perf_counter() - sent
             if status == 200:
                 accepted.append(elapsed)
             elif status == 429:
@@ -150,12 +141,7 @@ class Clients:
                 failed += 1
 
         began, tasks = time.perf_counter(), []
-        for i in range(round(rate * seconds)):
-            due = began + i / rate
-            if (wait := due - time.perf_counter()) > 0:
-                await asyncio.sleep(wait)
-            elif i % 8 == 0:
-                await asyncio.sleep(0)
+        async for _ in paced(rate, round(rate * seconds)):
             # from when it is sent: a load generator that is late is not the service's fault
             tasks.append(asyncio.create_task(one(time.perf_counter())))
         await asyncio.gather(*tasks)
@@ -184,7 +170,7 @@ async def measure(address: str, texts: Sequence[str]) -> tuple[RatePoint, float,
         overhead = await clients.overhead()
         closed = await clients.closed(CLIENTS, SECONDS)
         note(f"{overhead:.2f} ms beside encoding and searching; {closed}")
-        overload = await clients.overload(OVERLOAD * closed.per_second, SECONDS)
+        overload = await clients.overload(OVERLOAD * closed.queries_per_second, SECONDS)
         note(f"{overload}")
     return steady, overhead, closed, overload
 
@@ -231,8 +217,7 @@ PORT = 8911
 
 def main(arguments: Sequence[str]) -> None:
     folder = Path(arguments[0])
-    asked = [each.text for each in read_unlabelled(Path(arguments[1]))]
-    texts = asked[:: max(1, len(asked) // QUERIES)][:QUERIES]
+    texts = some_texts(Path(arguments[1]), QUERIES)
     with service(folder) as running:
         address = f"{running.url}/v1/indexes/{folder.resolve().name}/search"
         steady, overhead, closed, overload = asyncio.run(measure(address, texts))
@@ -257,16 +242,16 @@ def http_cells(found: HttpResults) -> Cells:
     """What was measured, a line each."""
     steady, closed, over, plain = found.steady, found.closed, found.overload, found.baseline
     assert steady.latency is not None  # noqa: S101 - it was answered
+    ours, theirs = closed.queries_per_second, plain.queries_per_second
     refusal = f"; refusals after {over.refusal.p50:.1f} ms (p50)" if over.refusal else ""
     rows = [
         [f"{steady.rate:.0f} requests/s", f"p50 {steady.latency.p50:.2f} ms, p99 "
          f"{steady.latency.p99:.2f} ms"],
         ["HTTP, beside encoding and searching", f"{found.overhead_ms:.2f} ms"],
-        [f"{closed.clients} clients that ask at once again", f"{closed.per_second:.0f} searches/s, "
+        [f"{closed.clients} clients that ask at once again", f"{ours:.0f} searches/s, "
          f"p50 {closed.latency.p50:.1f} ms, p99 {closed.latency.p99:.1f} ms"],
         ["the same clients, plain FastAPI + sentence-transformers + FAISS",
-         f"{plain.per_second:.0f} searches/s: {closed.per_second / plain.per_second:.1f} times "
-         "fewer"],
+         f"{theirs:.0f} searches/s: {ours / theirs:.1f} times fewer"],
         [f"{OVERLOAD:.0f} times that, {over.rate:.0f} requests/s",
          f"{over.answered_per_second:.0f} answered/s (p99 {over.accepted.p99:.1f} ms), "
          f"{over.refused:.0%} refused with 429{refusal}, {over.failed} failed"],

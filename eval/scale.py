@@ -26,12 +26,11 @@ from pydantic import TypeAdapter
 from encoders import DEFAULT_ENCODER, DocumentEncoder, QueryEncoder, find_encoder
 from encoders.cached import embed_with
 from encoders.encoder import Encoded
-from encoders.unlabelled import read_unlabelled
+from encoders.unlabelled import read_unlabelled, some_texts
 from encoders.weights import FloatArray
 from eval.bench import machine
 from eval.report import Cells
 from eval.results import Machine
-from eval.startup import resident_bytes
 from indexer.card import read_card
 from indexer.documents import Document
 from indexer.folder import folder_bytes, open_index, write_lock
@@ -42,6 +41,7 @@ from search import Searcher
 from search.tune import TOP, Trial, least_effort, measure
 from search.view import open_view
 from trimseek.console import note
+from trimseek.memory import resident_bytes
 
 ENCODER = "minilm-swift"  # 300,000 texts take the full one four times as long
 RESULTS = Path(__file__).parent / "results" / "scale.json"
@@ -183,8 +183,7 @@ def measure_kind(folder: Path, kind: SnapshotKind, questions: Path, store_second
 def measure_opened(folder: Path, questions: Path) -> Opened:
     """Open an index in this process, and search it."""
     encoder = QueryEncoder(find_encoder(ENCODER))
-    asked = [each.text for each in read_unlabelled(questions)]
-    vectors = encoder.encode(asked[:: max(1, len(asked) // QUESTIONS)][:QUESTIONS]).vectors
+    vectors = encoder.encode(some_texts(questions, QUESTIONS)).vectors
     card, store = open_index(folder)
     store.counts()
     before = resident_bytes(os.getpid())

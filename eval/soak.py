@@ -24,8 +24,8 @@ import aiohttp
 
 from api.keys import Role, new_key
 from eval.service import Service, service
-from eval.startup import resident_bytes
 from trimseek.console import note
+from trimseek.memory import resident_bytes
 
 WORDS = [
     "shell",

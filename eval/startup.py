@@ -14,6 +14,7 @@ from pathlib import Path
 
 from eval.demo import QUESTIONS
 from eval.service import TRIMSEEK, get, service
+from trimseek.memory import resident_bytes
 
 RUNS = 5
 SEARCHES = 200
@@ -52,13 +53,6 @@ def help_seconds() -> float:
     began = time.perf_counter()
     subprocess.run([*TRIMSEEK, "--help"], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
     return time.perf_counter() - began
-
-
-def resident_bytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"process {pid} does not say how large it is")
 
 
 if __name__ == "__main__":

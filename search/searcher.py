@@ -131,10 +131,7 @@ class Searcher:
 
     def encode(self, queries: Sequence[str]) -> list[EncodedQuery]:
         """Encode queries together; each is charged its share of the time."""
-        started = time.perf_counter()
-        vectors, tokens, truncated = self.encoder.encode_each(queries)
-        share = (time.perf_counter() - started) * 1e3 / max(1, len(queries))
-        return [EncodedQuery(*each, share) for each in zip(vectors, tokens, truncated, strict=True)]
+        return encode_queries(self.encoder, queries)
 
     def answer(
         self, query: str, encoded: EncodedQuery | None, k: int, options: Options = DEFAULT
@@ -159,10 +156,7 @@ class Searcher:
         """As ``search``, by another encoder of the index's space."""
         check_query(query, k)
         check_space(self.card, encoder.card.space, self.folder, encoder.card.name)
-        started = time.perf_counter()
-        vectors, tokens, truncated = encoder.encode_each([query])
-        elapsed = (time.perf_counter() - started) * 1e3
-        return self.answer(query, EncodedQuery(vectors[0], tokens[0], truncated[0], elapsed), k)
+        return self.answer(query, encode_queries(encoder, [query])[0], k)
 
     def facets(self, field: Field, where: Filter | None = None) -> list[FacetValue]:
         """The values of a field among all documents, or those of a filter, as ``facet_totals``."""
@@ -386,6 +380,13 @@ class Searcher:
                     self._effort = tuned_effort(self._store, kind, self.encoder.card)
                     self._version = version
         return self._view
+
+
+def encode_queries(encoder: QueryEncoder, queries: Sequence[str]) -> list[EncodedQuery]:
+    started = time.perf_counter()
+    vectors, tokens, truncated = encoder.encode_each(queries)
+    share = (time.perf_counter() - started) * 1e3 / max(1, len(queries))
+    return [EncodedQuery(*each, share) for each in zip(vectors, tokens, truncated, strict=True)]
 
 
 def with_source(candidates: Sequence[Candidate], name: str) -> list[Candidate]:

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from encoders.catalog import find_checkpoint
 from encoders.checkpoint import Checkpoint
 from encoders.quantize import Precision, Quantization
 from indexer import Ingest, IngestReport, open_corpus
-from tests.tiny import tiny_checkpoint
+from tests.tiny import tiny_checkpoint, write_tiny
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
@@ -52,9 +52,7 @@ def tiny_encoder(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def other_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny encoder of another space."""
-    folder = tmp_path_factory.mktemp("encoders") / "other"
-    write_encoder(tiny_checkpoint(seed=1), folder, Quantization.everywhere(Precision.FLOAT32))
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("encoders") / "other", seed=1)
 
 
 @pytest.fixture
@@ -82,11 +80,18 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
 
 
 def ingest(
-    corpus: Path | str, folder: Path, encoder: Path | str, *, sync: bool = False
+    corpus: Path | str,
+    folder: Path,
+    encoder: Path | str,
+    *,
+    sync: bool = False,
+    facets: Sequence[str] = (),
 ) -> IngestReport:
     """``encoder``: a name as ``find_encoder`` takes it."""
     opened = DocumentEncoder(find_encoder(str(encoder)))
-    return Ingest(open_corpus(str(corpus)), folder, opened, str(encoder), sync=sync).run()
+    return Ingest(
+        open_corpus(str(corpus)), folder, opened, str(encoder), sync=sync, facets=facets
+    ).run()
 
 
 def shared(name: str) -> Path:

@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from encoders import DocumentEncoder, find_encoder, write_encoder
-from encoders.quantize import Precision, Quantization
+from encoders import DocumentEncoder, find_encoder
 from indexer.backup import read_backup, restore_backup, write_backup
 from indexer.card import read_card
 from indexer.care import compact_index, find_damage
@@ -29,7 +28,7 @@ from indexer.snapshot import build_snapshot
 from indexer.store import Store
 from indexer.writer import IndexWriter
 from search import Searcher
-from tests.tiny import tiny_checkpoint
+from tests.tiny import write_tiny
 
 FIRST = 300  # documents that are there from the beginning
 INGESTED = 400  # at a time
@@ -216,11 +215,7 @@ def check(folder: Path, expected: Expected) -> None:
 
 def make_encoders(base: Path) -> tuple[str, str]:
     """Two tiny ones of different spaces."""
-    folders = (base / "one", base / "other")
-    for seed, each in enumerate(folders):
-        precision = Quantization.everywhere(Precision.FLOAT32)
-        write_encoder(tiny_checkpoint(seed=seed), each, precision)
-    return str(folders[0]), str(folders[1])
+    return str(write_tiny(base / "one")), str(write_tiny(base / "other", seed=1))
 
 
 def main(arguments: list[str]) -> None:

@@ -12,8 +12,10 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
+from encoders import write_encoder
 from encoders.checkpoint import Checkpoint
 from encoders.pooling import Pooling
+from encoders.quantize import Precision, Quantization
 from encoders.weights import EncoderWeights, FloatArray, LayerNorm, LayerWeights, Linear
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -73,6 +75,13 @@ def tiny_weights(
         activation="gelu",
         layer_norm_eps=1e-12,
     )
+
+
+def write_tiny(folder: Path, seed: int = 0) -> Path:
+    """An encoder folder of float32, of a space of its own for each seed."""
+    precision = Quantization.everywhere(Precision.FLOAT32)
+    write_encoder(tiny_checkpoint(seed), folder, precision)
+    return folder
 
 
 def tiny_checkpoint(seed: int = 0, **fields: Any) -> Checkpoint:

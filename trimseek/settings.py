@@ -95,13 +95,11 @@ def load_settings() -> Settings:
     return make_settings(Settings)
 
 
-def sources(settings: Settings, **given: Any) -> dict[str, str]:
-    """Where each setting is from: the command line, the environment, the file, or nowhere."""
+def sources(settings: Settings) -> dict[str, str]:
+    """Where each setting is from, without a command line: the environment, the file, or nowhere."""
     file = read_config()
 
     def source(name: str) -> str:
-        if name in given:
-            return "command line"
         if os.environ.get(f"{PREFIX}{name.upper()}"):
             return f"{PREFIX}{name.upper()}"
         return os.environ[CONFIG] if name in file else "default"

@@ -19,8 +19,8 @@ from api.schemas import (
     TaskList,
     TaskRequest,
 )
-from api.service import Content, Service, index_content
-from api.tasks import Task, TaskKind
+from api.service import Service, index_content
+from api.tasks import TaskKind
 from trimseek.errors import QueryError
 
 CARD_SHOWN = ("precision", "pooling", "dim", "max_tokens", "recipe")
@@ -65,15 +65,15 @@ def add_administration(endpoints: Endpoints, service: Service) -> None:
         if body.encoder is not None:
             check_known(body.encoder)
         task = service.tasks.start(index, searcher.folder, body.kind, body.encoder)
-        return as_json(task_content(task), 202)
+        return as_json(asdict(task), 202)
 
     def list_tasks() -> Response:
         """What was begun since this process started."""
-        return as_json({"tasks": [task_content(each) for each in service.tasks.all()]})
+        return as_json({"tasks": [asdict(each) for each in service.tasks.all()]})
 
     def get_task(task: str) -> Response:
         """How far a task is."""
-        return as_json(task_content(service.tasks.get(task)))
+        return as_json(asdict(service.tasks.get(task)))
 
     base = "/v1/indexes"
     endpoints.add("GET", base, Role.READ, list_indexes, answer=IndexList)
@@ -85,7 +85,3 @@ def add_administration(endpoints: Endpoints, service: Service) -> None:
     )
     endpoints.add("GET", "/v1/tasks", Role.READ, list_tasks, answer=TaskList)
     endpoints.add("GET", "/v1/tasks/{task}", Role.READ, get_task, answer=TaskAnswer)
-
-
-def task_content(task: Task) -> Content:
-    return asdict(task)

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from api.errors import TooLargeError
+from api.errors import TooLargeError, first_mistake, is_text
 from api.keys import Role
 from api.routes.register import Endpoints, as_json
 from api.schemas import (
@@ -33,10 +33,7 @@ def add_documents(endpoints: Endpoints, service: Service) -> None:
         try:
             new = NewDocument.model_validate(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join([place, *map(str, first["loc"])])
-            message = f"{where}: {first['msg']}".encode("utf-8", "replace").decode()
-            raise CorpusError(message) from None
+            raise CorpusError(first_mistake(error.errors(), place)) from None
         if len(new.text) + len(new.title) > settings.max_document:
             raise CorpusError(f"{place}: more than {settings.max_document:,} characters")
         return Document(new.id, new.title, new.text, new.metadata, where=place)
@@ -131,15 +128,6 @@ def id_of(content: Any) -> str | None:
     """What a document that failed is called, as far as that can be told."""
     found = content.get("id") if isinstance(content, dict) else None
     return found if isinstance(found, str) and is_text(found) else None
-
-
-def is_text(value: str) -> bool:
-    """Whether it can be said in an answer: no half of a surrogate pair."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def content_of(index: str, document: Document) -> Content:

@@ -4,10 +4,9 @@ import base64
 
 from starlette.responses import Response
 
-from api.errors import TooLargeError
+from api.errors import TooLargeError, is_text
 from api.indexes import shown as shown_name
 from api.keys import Role
-from api.routes.documents import is_text
 from api.routes.register import Endpoints, as_json
 from api.schemas import EmbeddingsAnswer, EmbeddingsRequest
 from api.service import Service

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from api import metrics
-from api.errors import TooLargeError, described
+from api.errors import TooLargeError, described, first_mistake
 from api.indexes import own_encoder, query_encoders
 from api.keys import Role
 from api.routes.register import Endpoints, as_json
@@ -33,7 +33,6 @@ from api.service import (
     facet_content,
     hit_content,
     search_content,
-    timing_content,
 )
 from encoders import QueryEncoder
 from indexer.filters import Filter, depth_of, field_name, from_json, parse_field
@@ -51,7 +50,7 @@ CLIENT_CLOSED = 499  # nginx's word for it
 def add_searching(endpoints: Endpoints, service: Service) -> None:
     settings, engine = service.settings, service.engine
 
-    def check_limits(query: str, k: int, where: Filter | None) -> None:
+    def check_limits(query: str = "", k: int = 1, where: Filter | None = None) -> None:
         if len(query) > settings.max_query:
             raise QueryError(
                 f"the query has {len(query):,} characters; the most is {settings.max_query:,}"
@@ -105,9 +104,7 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
             try:
                 return await one(index, SearchRequest.model_validate(query), admitted=True)
             except ValidationError as error:
-                first = error.errors()[0]
-                place = ".".join(map(str, first["loc"]))
-                message = f"{place}: {first['msg']}".encode("utf-8", "replace").decode()
+                message = first_mistake(error.errors())
                 return {"error": {"type": "invalid_request", "message": message}}
             except TrimseekError as error:
                 _, kind, message = described(error)
@@ -120,7 +117,7 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
 
     async def compare(index: str, body: CompareRequest) -> Response:
         """One query through two encoders: full against compressed, side by side."""
-        check_limits(body.query, body.k, None)
+        check_limits(body.query, body.k)
         searcher = service.indexes.get(index)
         known = query_encoders(searcher)
         names = body.encoders or [next(iter(known)), own_encoder(searcher)]
@@ -147,7 +144,7 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
                     {
                         "encoder": name,
                         "hits": [hit_content(hit) for hit in each.hits],
-                        "timing_ms": timing_content(each.timing_ms),
+                        "timing_ms": each.timing_ms._asdict(),
                     }
                     for name, each in zip(names, results, strict=True)
                 ],
@@ -160,7 +157,7 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
         weights = None if body.weights is None else tuple(body.weights)
         examples = Examples(tuple(body.like), tuple(body.unlike), weights)
         options = body.options()
-        check_limits("", body.k, options.where)
+        check_limits(k=body.k, where=options.where)
         searcher = service.indexes.get(index)
         began = time.perf_counter()
         hits = await engine.run(
@@ -171,7 +168,7 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
             {
                 "index": index,
                 "hits": [hit_content(hit) for hit in hits],
-                "timing_ms": timing_content(Timing(0.0, elapsed, elapsed)),
+                "timing_ms": Timing(0.0, elapsed, elapsed)._asdict(),
             }
         )
 
@@ -179,7 +176,7 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
         """How many documents have each value of a metadata field, the most frequent first."""
         fields = [parse_field(field) for field in body.fields]
         where = None if body.filter is None else from_json(body.filter)
-        check_limits("", 1, where)
+        check_limits(where=where)
         searcher = service.indexes.get(index)
 
         def count() -> dict[str, list[FacetValue]]:

@@ -11,7 +11,6 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from api import metrics
 from api.docs import documentation
 from api.errors import DeadlineError
-from api.indexes import summaries
 from api.keys import Role
 from api.routes.register import Endpoints, as_json
 from api.schemas import Status
@@ -49,7 +48,11 @@ def add_system(endpoints: Endpoints, service: Service, app: FastAPI) -> None:
 
     async def scrape() -> Response:
         """For Prometheus."""
-        content = await run_in_threadpool(lambda: metrics.exposition(summaries(service.indexes)))
+
+        def now() -> bytes:
+            return metrics.exposition(each.summary() for each in service.indexes.all())
+
+        content = await run_in_threadpool(now)
         return Response(content, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def docs() -> Response:

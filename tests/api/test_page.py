@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.api.serving import Keys, Service, serving
-from tests.conftest import write_jsonl
+from tests.conftest import ingest, write_jsonl
 from trimseek.settings import load_settings
 
 PAGE = Path(__file__).parent.parent.parent / "api" / "page"
@@ -50,18 +50,10 @@ def browser() -> Iterator[Browser]:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("page")
     corpus = write_jsonl(folder / "c.jsonl", DOCUMENTS)
-    index(corpus, folder / "pets")
-    index(corpus, folder / "twin")
+    ingest(corpus, folder / "pets", "minilm-int8", facets=["kind"])
+    ingest(corpus, folder / "twin", "minilm-int8", facets=["kind"])
     with serving(folder / "pets", folder / "twin") as running:
         yield running
-
-
-def index(corpus: Path, folder: Path) -> None:
-    from encoders import DocumentEncoder, find_encoder
-    from indexer import Ingest, open_corpus
-
-    encoder = DocumentEncoder(find_encoder("minilm-int8"))
-    Ingest(open_corpus(str(corpus)), folder, encoder, "minilm-int8", facets=["kind"]).run()
 
 
 @pytest.fixture
@@ -196,7 +188,7 @@ def test_a_failure_is_said(browser: Browser, service: Service) -> None:
 
 
 def test_a_key_is_asked_for(browser: Browser, tmp_path: Path, keys: Keys) -> None:
-    index(write_jsonl(tmp_path / "c.jsonl", DOCUMENTS), tmp_path / "pets")
+    ingest(write_jsonl(tmp_path / "c.jsonl", DOCUMENTS), tmp_path / "pets", "minilm-int8")
     with serving(tmp_path / "pets", headers=keys.header("read"), keys=keys.setting) as service:
         page = browser.new_page()
         page.goto(service.url)

@@ -37,8 +37,8 @@ def test_a_moment_of_load(folder: Path) -> None:
     assert steady.errors == {}
     assert overhead > 0
     assert closed.clients == 4
-    assert closed.per_second > 5
-    assert overload.rate == 3 * closed.per_second
+    assert closed.queries_per_second > 5
+    assert overload.rate == 3 * closed.queries_per_second
     assert overload.failed == 0
     assert 0 <= overload.refused < 1
     assert overload.recovered.p50 > 0
@@ -48,13 +48,13 @@ def test_a_moment_of_load(folder: Path) -> None:
 def test_the_plain_service_answers(folder: Path) -> None:
     with plain_service(folder) as address:
         found = asyncio.run(measure_baseline(address, TEXTS))
-    assert found.per_second > 1
+    assert found.queries_per_second > 1
 
 
 def test_what_was_measured_is_shown() -> None:
     found = read_http()
     assert isinstance(found, HttpResults)
     shown = {row[0]: row[1] for row in http_cells(found).rows}
-    assert f"{found.closed.per_second:.0f} searches/s" in next(
+    assert f"{found.closed.queries_per_second:.0f} searches/s" in next(
         text for load, text in shown.items() if load.startswith("16 clients")
     )

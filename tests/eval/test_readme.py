@@ -112,4 +112,4 @@ def test_the_service_is_faster_than_a_plain_one() -> None:
     assert found.documents >= 100_000
     assert found.steady.errors == {}
     assert found.overload.failed == 0
-    assert found.closed.per_second > found.baseline.per_second
+    assert found.closed.queries_per_second > found.baseline.queries_per_second

@@ -15,8 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from encoders import DocumentEncoder, QueryEncoder, write_encoder
-from encoders.quantize import Precision, Quantization
+from encoders import DocumentEncoder, QueryEncoder
 from indexer import Ingest, open_corpus
 from indexer.care import compact_index, find_damage
 from indexer.documents import Document
@@ -26,7 +25,7 @@ from indexer.writer import IndexWriter
 from search import Searcher
 from search.options import MOST_EFFORT, Options
 from tests.conftest import write_jsonl
-from tests.tiny import tiny_checkpoint
+from tests.tiny import write_tiny
 
 IDS = st.integers(0, 40).map(lambda i: f"d{i}")
 TEXTS = st.lists(
@@ -127,8 +126,7 @@ def test_searches_after_random_changes(kind: SnapshotKind, tiny_encoder: Path) -
 def main(steps: int) -> None:
     """So many steps of each kind, in runs of 100."""
     with tempfile.TemporaryDirectory(prefix="trimseek-encoder-") as base:
-        encoder = Path(base) / "tiny"
-        write_encoder(tiny_checkpoint(), encoder, Quantization.everywhere(Precision.FLOAT32))
+        encoder = write_tiny(Path(base) / "tiny")
         for kind in KINDS:
             run_model(kind, encoder, -(-steps // RUN), RUN)
             print(f"{kind.value}: {steps} steps equal brute force", flush=True)
