@@ -44,12 +44,16 @@ class Allowed(NamedTuple):
 
 
 class EncodedQuery(NamedTuple):
-    """A query's vector ``(dim,) float32``, how many tokens it has, and how long it took (ms)."""
+    """A query's vector ``(dim,) float32``, how many tokens it has, and how long it took (ms).
+
+    ``space``: the vector's.
+    """
 
     vector: NDArray[np.float32]
     tokens: int
     truncated: bool
     milliseconds: float
+    space: str
 
 
 class Ranking(NamedTuple):
@@ -136,8 +140,13 @@ class Searcher:
     def answer(
         self, query: str, encoded: EncodedQuery | None, k: int, options: Options = DEFAULT
     ) -> Results:
-        """As ``search``, of a query that ``encode`` has encoded; None in lexical mode."""
+        """As ``search``, of a query that ``encode`` has encoded; None in lexical mode.
+
+        Where an index of another space has come in between, it is encoded anew.
+        """
         with self._steady():
+            if encoded is not None and encoded.space != self.card.space:
+                encoded = self.encode([query])[0]
             return self._answer(query, encoded, k, options)
 
     def _answer(
@@ -386,7 +395,8 @@ def encode_queries(encoder: QueryEncoder, queries: Sequence[str]) -> list[Encode
     started = time.perf_counter()
     vectors, tokens, truncated = encoder.encode_each(queries)
     share = (time.perf_counter() - started) * 1e3 / max(1, len(queries))
-    return [EncodedQuery(*each, share) for each in zip(vectors, tokens, truncated, strict=True)]
+    each = zip(vectors, tokens, truncated, strict=True)
+    return [EncodedQuery(*query, share, encoder.card.space) for query in each]
 
 
 def with_source(candidates: Sequence[Candidate], name: str) -> list[Candidate]:

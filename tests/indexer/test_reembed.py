@@ -66,6 +66,16 @@ def test_searches_go_on_and_then_use_the_new_encoder(
     assert [path.name for path in folder.parent.iterdir() if "reembedded" in path.name] == []
 
 
+def test_a_query_encoded_before_is_encoded_anew(folder: Path, other_encoder: Path) -> None:
+    """A service encodes first and searches later; the spaces may have changed between."""
+    searcher = Searcher(folder)
+    (encoded,) = searcher.encode(["shell words"])
+    reembed(folder, DocumentEncoder(other_encoder), str(other_encoder))
+    found = searcher.answer("shell words", encoded, 5)
+    assert found.hits == searcher.search("shell words", 5).hits
+    searcher.close()
+
+
 def test_what_is_written_meanwhile_is_taken_over(
     folder: Path, tiny_encoder: Path, other_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
