@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from encoders.card import EncoderCard
-from encoders.cpu import int8_path
 from encoders.encoder import Encoder
+from encoders.runtime import arithmetic
 from encoders.weights import FloatArray
 from trimseek.atomic import atomic_file, make_folder
 from trimseek.console import note, progress
@@ -115,10 +115,11 @@ def write_part(path: Path, vectors: FloatArray) -> None:
 
 
 def fingerprint(card: EncoderCard) -> str:
-    """What an encoder's vectors depend on: its files, its limits, this CPU's int8 arithmetic.
+    """What an encoder's vectors depend on: its files, its limits, this machine's arithmetic.
 
     Not its name: the same encoder is known again wherever it is.
     """
-    parts = (card.sha256, card.max_tokens, card.prompts, card.precision, int8_path().value)
+    numbers = arithmetic(card.quantization)
+    parts = (card.sha256, card.max_tokens, card.prompts, card.precision, numbers)
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return digest[:20]

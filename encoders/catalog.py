@@ -15,10 +15,10 @@ from filelock import FileLock
 from encoders.aligned import FOLDER, aligned_names, load_aligned, read_provenance
 from encoders.base_models import CATALOG
 from encoders.checkpoint import Checkpoint, is_checkpoint, read_checkpoint
-from encoders.cpu import needs_reduced_range
 from encoders.fetch import fetch
 from encoders.folder import is_encoder_folder, open_encoder, write_encoder
 from encoders.quantize import Precision, Quantization
+from encoders.runtime import needs_reduced_range
 from trimseek.atomic import make_folder, sha256_of
 from trimseek.console import note
 from trimseek.errors import EncoderError
@@ -39,14 +39,15 @@ def find_encoder(name: str) -> Path:
     if is_encoder_folder(Path(name)):
         return Path(name)
     base, precision = split_precision(name)
-    narrow = "-7bit" if precision is Precision.INT8 and needs_reduced_range() else ""
+    quantization = Quantization.everywhere(precision)
+    narrow = "-7bit" if needs_reduced_range(quantization) else ""
     cached = f"{cache_key(base)}-{precision.value}{narrow}-v{GRAPH_VERSION}"
     folder = make_folder(load_settings().home / "encoders") / cached
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not is_intact(folder):
             checkpoint, recipe = read_encoder(base)
             note(f"building the {precision.value} encoder of {base} ...")
-            write_encoder(checkpoint, folder, Quantization.everywhere(precision), recipe)
+            write_encoder(checkpoint, folder, quantization, recipe)
     return folder
 
 

@@ -64,8 +64,3 @@ def int8_flags() -> list[str]:
 def int8_path() -> Int8Path:
     """The fastest int8 instructions that this CPU has."""
     return next((Int8Path(flag) for flag in int8_flags()), Int8Path.GENERIC)
-
-
-def needs_reduced_range() -> bool:
-    """Whether int8 weights must be kept to 7 bits on this CPU; see ``encoders.quantize``."""
-    return int8_path() in SATURATING

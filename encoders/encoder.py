@@ -1,24 +1,20 @@
-"""Texts to vectors with onnxruntime, from an encoder folder."""
+"""Texts to vectors, from an encoder folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
-from numpy.typing import NDArray
 
-from encoders.batches import token_batches
 from encoders.card import EncoderCard
 from encoders.folder import GRAPH, TOKENIZER, open_encoder
-from encoders.tokens import TextTokenizer, Tokens
+from encoders.runtime import open_runtime
+from encoders.tokens import TextTokenizer
 from encoders.weights import FloatArray
-from trimseek.errors import EncoderError
 from trimseek.settings import load_settings
 
 # Texts tokenized and sorted at a time: bounds memory however many texts are given.
 WINDOW = 4096
-ERRORS_ONLY = 3
 
 
 class Encoded(NamedTuple):
@@ -56,14 +52,19 @@ class Encoder:
         self.tokenizer = TextTokenizer.from_file(
             folder / TOKENIZER, self.card.max_tokens, self.card.prompts.get(self.role, "")
         )
-        self._session = open_session(folder / GRAPH, threads or load_settings().threads)
+        self._runtime = open_runtime(folder / GRAPH, self.card, threads or load_settings().threads)
 
     @property
     def dim(self) -> int:
         return self.card.dim
 
+    @property
+    def runtime(self) -> str:
+        """What computes the vectors: ``native`` or ``onnxruntime``."""
+        return self._runtime.name
+
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """Encode any number of texts, in batches of similar length."""
+        """Encode any number of texts."""
         each = self.encode_each(texts)
         return Encoded(each.vectors, sum(each.tokens), sum(each.truncated))
 
@@ -74,16 +75,10 @@ class Encoder:
         truncated: list[bool] = []
         for start in range(0, len(texts), WINDOW):
             window = self.tokenizer.encode(texts[start : start + WINDOW])
-            for batch in token_batches([len(text.ids) for text in window]):
-                vectors[[start + i for i in batch]] = self._run([window[i] for i in batch])
+            vectors[start : start + len(window)] = self._runtime.run(window)
             tokens += (len(text.ids) for text in window)
             truncated += (text.truncated for text in window)
         return EncodedEach(vectors, tokens, truncated)
-
-    def _run(self, texts: Sequence[Tokens]) -> FloatArray:
-        ids, mask = pad(texts)
-        result: FloatArray = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
-        return result
 
 
 class DocumentEncoder(Encoder):
@@ -96,25 +91,3 @@ class QueryEncoder(Encoder):
     """Encodes what is searched for."""
 
     role = "query"
-
-
-def pad(texts: Sequence[Tokens]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids and attention mask ``(batch, longest) int64``; padding is masked, so its id is free."""
-    shape = (len(texts), max(len(text.ids) for text in texts))
-    ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    for i, text in enumerate(texts):
-        ids[i, : len(text.ids)] = text.ids
-        mask[i, : len(text.ids)] = 1
-    return ids, mask
-
-
-def open_session(graph: Path, threads: int) -> Any:
-    """An onnxruntime session on the CPU; EncoderError if the graph cannot be loaded."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = ERRORS_ONLY
-    try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common base
-        raise EncoderError(f"{graph}: onnxruntime cannot load it: {error}") from error

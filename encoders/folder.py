@@ -6,9 +6,9 @@ from pathlib import Path
 
 from encoders.card import EncoderCard, LayerShape, read_card, space_id, write_card
 from encoders.checkpoint import Checkpoint, load_tokenizer
-from encoders.cpu import needs_reduced_range
 from encoders.graph import build_graph
-from encoders.quantize import Precision, Quantization
+from encoders.quantize import Quantization
+from encoders.runtime import needs_reduced_range
 from encoders.weights import EncoderWeights, load_weights, save_weights
 from trimseek.atomic import atomic_folder, sha256_of
 from trimseek.errors import EncoderError
@@ -35,8 +35,7 @@ def write_encoder(
     ``checkpoint``'s weights may be shrunk ones: ``recipe`` says in words how its base became them.
     int8 weights are kept to 7 bits where this CPU needs it (``encoders.quantize``).
     """
-    in_int8 = quantization.matrices is Precision.INT8
-    quantization = replace(quantization, reduced_range=in_int8 and needs_reduced_range())
+    quantization = replace(quantization, reduced_range=needs_reduced_range(quantization))
     weights = checkpoint.weights
     with atomic_folder(folder) as temporary:
         checkpoint.tokenizer.save(str(temporary / TOKENIZER))

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from pydantic import TypeAdapter
 
 from encoders.cached import text_hash
-from encoders.cpu import needs_reduced_range
-from encoders.quantize import Precision
+from encoders.quantize import Precision, Quantization
+from encoders.runtime import needs_reduced_range
 from eval.bench import bench
 from eval.collection import TestCollection, read_collection
 from eval.grid import plan
@@ -95,7 +95,8 @@ def deviations(entry: Entry, collection: TestCollection) -> list[Deviation]:
 
 def tolerance(entry: Entry) -> float:
     """How far a measure may be from the entry's on this CPU."""
-    seven_bits = needs_reduced_range() and entry.encoder.endswith(f"-{Precision.INT8.value}")
+    in_int8 = entry.encoder.endswith(f"-{Precision.INT8.value}")
+    seven_bits = in_int8 and needs_reduced_range(Quantization())
     return max(entry.tolerance, SEVEN_BITS_TOLERANCE) if seven_bits else entry.tolerance
 
 

@@ -6,6 +6,7 @@ both; ``trimseek config`` says what is in force, and from where.
 
 import os
 import tomllib
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,10 +32,18 @@ def available_cpus() -> int:
     return os.cpu_count() or 1
 
 
+class RuntimeName(str, Enum):
+    """What runs encoders: the compiled kernels, or onnxruntime; ``auto`` is the first that can."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    ONNX = "onnxruntime"
+
+
 class Settings(BaseSettings):
     """What holds in every package.
 
-    ``home`` holds models; ``threads`` drives onnxruntime, FAISS and torch alike; ``peers`` is the
+    ``home`` holds models; ``threads`` drives encoders, FAISS and torch alike; ``peers`` is the
     virtual environment of what `trimseek bench --peer` compares with.
     """
 
@@ -42,6 +51,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=lambda: platformdirs.user_cache_path("trimseek"))
     threads: int = Field(default_factory=available_cpus, ge=1, le=1024)
+    runtime: RuntimeName = RuntimeName.AUTO
     peers: Path = Path(".venv-peers")
 
     @classmethod

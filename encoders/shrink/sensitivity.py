@@ -8,8 +8,8 @@ import onnxruntime
 
 from encoders.batches import token_batches
 from encoders.checkpoint import Checkpoint
-from encoders.encoder import pad
 from encoders.graph import build_graph
+from encoders.onnx_runtime import pad
 from encoders.quantize import Precision, Quantization
 from encoders.shrink.calibration import Ids
 from encoders.tokens import Tokens

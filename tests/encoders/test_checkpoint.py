@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 
 from encoders import DocumentEncoder, Precision, Quantization, read_checkpoint, write_encoder
 from encoders.checkpoint import Checkpoint
-from encoders.encoder import pad
 from encoders.families import FAMILIES
 from encoders.folder import read_weights
+from encoders.onnx_runtime import pad
 from encoders.pooling import Pooling
 from encoders.tokens import TextTokenizer
 from encoders.weights import FloatArray

@@ -1,7 +1,9 @@
 import pytest
 
 from encoders import cpu
-from encoders.cpu import MEANING, Int8Path, int8_path, needs_reduced_range
+from encoders.cpu import MEANING, Int8Path, int8_path
+from encoders.quantize import Precision, Quantization
+from encoders.runtime import needs_reduced_range
 
 
 @pytest.mark.parametrize(
@@ -20,5 +22,7 @@ def test_the_best_instructions_are_chosen(
 ) -> None:
     monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset(flags))
     assert int8_path() is path
-    assert needs_reduced_range() is reduced
+    monkeypatch.setenv("TRIMSEEK_RUNTIME", "onnxruntime")
+    assert needs_reduced_range(Quantization()) is reduced
+    assert not needs_reduced_range(Quantization(Precision.FLOAT32))
     assert path in MEANING

@@ -1,0 +1,23 @@
+/* The encoder in AVX-VNNI. */
+#if defined(__x86_64__)
+#if defined(EMULATED) /* the tests give plain C for the instructions that this CPU has not got */
+#elif defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,avxvnni"))), apply_to = function)
+#include <immintrin.h>
+#else
+#pragma GCC target("avx2,fma,avxvnni")
+#include <immintrin.h>
+#endif
+#include <math.h>
+#include <string.h>
+
+#include "encoder.h"
+#define VNNI
+#include "avx2.h"
+#include "forward.h"
+
+const Kernels avx_vnni_kernels = {"avx_vnni", PANEL, forward};
+#if defined(__clang__) && !defined(EMULATED)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,331 @@
+/* From arrays to an encoder, and from token ids to vectors: what encoders/native.py calls. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "encoder.h"
+
+enum { DONE = 0, NO_MEMORY = -1, UNKNOWN_TOKEN = -2, TOO_LONG = -3 };
+/* Tokens that one thread takes at a time: enough to be worth reading all weights for, few enough
+ * for their activations to stay near. */
+enum { CHUNK_TOKENS = 256, SMALLEST_CHUNK = 64 };
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+extern const Kernels avx512_vnni_kernels, avx_vnni_kernels, avx2_kernels;
+
+#if defined(EMULATED)
+#define HAS(feature) 1
+#else
+#define HAS(feature) __builtin_cpu_supports(feature)
+#endif
+
+/* The compiler's own test does not know AVX-VNNI everywhere: CPUID leaf 7, 1, EAX bit 4. */
+static int has_avx_vnni(void)
+{
+    unsigned a, b, c, d;
+    return HAS("avx2") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && a >> 4 & 1;
+}
+
+static int has_avx512_vnni(void)
+{
+    return HAS("avx512f") && HAS("avx512bw") && HAS("avx512vl") && HAS("avx512dq") &&
+           HAS("avx512vnni");
+}
+
+static const Kernels *find_kernels(const char *name)
+{
+    __builtin_cpu_init();
+    if (!HAS("avx2") || !HAS("fma"))
+        return NULL;
+    if (!strcmp(name, avx512_vnni_kernels.name) && has_avx512_vnni())
+        return &avx512_vnni_kernels;
+    if (!strcmp(name, avx_vnni_kernels.name) && has_avx_vnni())
+        return &avx_vnni_kernels;
+    return strcmp(name, avx2_kernels.name) ? NULL : &avx2_kernels;
+}
+#else
+static const Kernels *find_kernels(const char *name)
+{
+    (void)name;
+    return NULL;
+}
+#endif
+
+static void *aligned(size_t bytes)
+{
+    return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT);
+}
+
+/* ---- making an encoder -------------------------------------------------------------------- */
+
+static int pack(Product *p, Matrix matrix, int panel)
+{
+    p->in = matrix.in;
+    p->out = matrix.out;
+    p->depth = round_up(matrix.in, 4);
+    p->width = round_up(matrix.out, panel);
+    p->panels = aligned((size_t)p->depth * p->width);
+    p->scale = aligned(sizeof(float) * p->width);
+    p->bias = aligned(sizeof(float) * p->width);
+    p->sums = aligned(sizeof(int32_t) * p->width);
+    if (!p->panels || !p->scale || !p->bias || !p->sums)
+        return NO_MEMORY;
+    memset(p->panels, 0, (size_t)p->depth * p->width);
+    memset(p->sums, 0, sizeof(int32_t) * p->width);
+    for (int j = 0; j < p->width; j++) {
+        p->scale[j] = j < matrix.out ? matrix.scale[j] : 0.0f;
+        p->bias[j] = j < matrix.out ? matrix.bias[j] : 0.0f;
+    }
+    for (int i = 0; i < matrix.in; i++) {
+        const int8_t *row = matrix.values + (size_t)i * matrix.out;
+        for (int j = 0; j < matrix.out; j++) {
+            const size_t first = (size_t)(j / panel) * panel * p->depth;
+            p->panels[first + (size_t)(i / 4) * 4 * panel + j % panel * 4 + i % 4] = row[j];
+            p->sums[j] += row[j];
+        }
+    }
+    return DONE;
+}
+
+static void unpack(Product *p)
+{
+    free(p->panels);
+    free(p->scale);
+    free(p->bias);
+    free(p->sums);
+}
+
+static void measure(Encoder *encoder, const Product *p)
+{
+    encoder->widest = p->width > encoder->widest ? p->width : encoder->widest;
+    encoder->deepest = p->depth > encoder->deepest ? p->depth : encoder->deepest;
+}
+
+void encoder_free(Encoder *encoder)
+{
+    if (!encoder)
+        return;
+    team_free(encoder->team);
+    for (int i = 0; encoder->layers && i < encoder->parts.layers; i++) {
+        unpack(&encoder->layers[i].qkv);
+        unpack(&encoder->layers[i].attention_output);
+        unpack(&encoder->layers[i].intermediate);
+        unpack(&encoder->layers[i].output);
+    }
+    unpack(&encoder->projection);
+    for (Workspace *each = encoder->idle; each;) {
+        Workspace *next = each->next;
+        free(each->memory);
+        free(each);
+        each = next;
+    }
+    pthread_mutex_destroy(&encoder->lock);
+    free(encoder->layers);
+    free(encoder);
+}
+
+/* NULL when out of memory, or where this CPU lacks the instructions of that name. Tables and norms
+ * stay the caller's, who keeps them until the encoder is freed; matrices are copied. */
+Encoder *encoder_new(const Parts *parts, const char *kernels, int threads)
+{
+    const Kernels *found = find_kernels(kernels);
+    Encoder *encoder = found ? calloc(1, sizeof *encoder) : NULL;
+    if (!encoder)
+        return NULL;
+    encoder->parts = *parts;
+    encoder->kernels = found;
+    pthread_mutex_init(&encoder->lock, NULL);
+    encoder->layers = calloc(parts->layers, sizeof *encoder->layers);
+    int failed = !encoder->layers;
+    if (!failed && parts->projection.in) {
+        failed |= pack(&encoder->projection, parts->projection, found->panel);
+        measure(encoder, &encoder->projection);
+    }
+    for (int i = 0; !failed && i < parts->layers; i++) {
+        const LayerParts *from = parts->layer + i;
+        Layer *layer = encoder->layers + i;
+        layer->attention_norm = from->attention_norm;
+        layer->output_norm = from->output_norm;
+        layer->heads = from->attention_output.in / parts->head_dim;
+        failed |= pack(&layer->qkv, from->qkv, found->panel);
+        failed |= pack(&layer->attention_output, from->attention_output, found->panel);
+        failed |= pack(&layer->intermediate, from->intermediate, found->panel);
+        failed |= pack(&layer->output, from->output, found->panel);
+        measure(encoder, &layer->qkv);
+        measure(encoder, &layer->attention_output);
+        measure(encoder, &layer->intermediate);
+        measure(encoder, &layer->output);
+    }
+    if (!failed && threads > 1)
+        failed |= !(encoder->team = team_new(threads - 1));
+    if (!failed)
+        return encoder;
+    encoder_free(encoder);
+    return NULL;
+}
+
+/* Whether this CPU has the instructions of that name. */
+int encoder_supports(const char *kernels) { return find_kernels(kernels) != NULL; }
+
+/* ---- running it --------------------------------------------------------------------------- */
+
+static void *carve(char **at, size_t bytes)
+{
+    void *here = *at;
+    *at += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return here;
+}
+
+/* Places the parts of a workspace behind one another, in memory that may be NULL; its size. */
+static size_t lay_out(Workspace *space, const Encoder *encoder, int tokens, int longest, int members)
+{
+    const Parts *parts = &encoder->parts;
+    size_t qkv = 0, context = 0;
+    for (int i = 0; i < parts->layers; i++) {
+        const Layer *layer = encoder->layers + i;
+        qkv = (size_t)layer->qkv.width > qkv ? (size_t)layer->qkv.width : qkv;
+        context = (size_t)layer->attention_output.in > context ? (size_t)layer->attention_output.in
+                                                               : context;
+    }
+    const size_t block = BLOCK_ROWS, all = tokens;
+    const size_t wide = encoder->widest > parts->embedding_dim ? encoder->widest
+                                                               : parts->embedding_dim;
+    char *at = space->memory;
+    space->x = carve(&at, sizeof(float) * all * parts->dim);
+    space->qkv = carve(&at, sizeof(float) * all * qkv);
+    space->context = carve(&at, sizeof(float) * all * context);
+    space->hidden = carve(&at, sizeof(float) * block * wide);
+    space->added = carve(&at, sizeof(float) * block * wide);
+    space->quantized.q = carve(&at, block * encoder->deepest);
+    space->quantized.scale = carve(&at, sizeof(float) * block);
+    space->quantized.zero = carve(&at, sizeof(int32_t) * block);
+    space->attention_size = attention_floats(longest, parts->head_dim, encoder->kernels->panel);
+    space->attention = carve(&at, sizeof(float) * space->attention_size * members);
+    return (size_t)(at - (char *)space->memory);
+}
+
+static Workspace *take_workspace(Encoder *encoder, int tokens, int longest, int members)
+{
+    pthread_mutex_lock(&encoder->lock);
+    Workspace *space = encoder->idle;
+    if (space)
+        encoder->idle = space->next;
+    pthread_mutex_unlock(&encoder->lock);
+    if (!space && !(space = calloc(1, sizeof *space)))
+        return NULL;
+    const size_t size = lay_out(space, encoder, tokens, longest, members);
+    if (size > space->size) {
+        free(space->memory);
+        space->memory = aligned(size);
+        space->size = space->memory ? size : 0;
+        if (!space->memory) {
+            free(space);
+            return NULL;
+        }
+        lay_out(space, encoder, tokens, longest, members);
+    }
+    return space;
+}
+
+static void give_back(Encoder *encoder, Workspace *space)
+{
+    pthread_mutex_lock(&encoder->lock);
+    space->next = encoder->idle;
+    encoder->idle = space;
+    pthread_mutex_unlock(&encoder->lock);
+}
+
+static int run_texts(Encoder *encoder, Texts texts, Team *team, float *out)
+{
+    int longest = 0;
+    for (int i = 0; i < texts.count; i++) {
+        const int tokens = texts.start[i + 1] - texts.start[i];
+        longest = tokens > longest ? tokens : longest;
+    }
+    const int tokens = texts.start[texts.count] - texts.start[0];
+    Workspace *space = take_workspace(encoder, tokens, longest, team ? team_members(team) : 1);
+    if (!space)
+        return NO_MEMORY;
+    encoder->kernels->forward(encoder, space, texts, team, out);
+    give_back(encoder, space);
+    return DONE;
+}
+
+typedef struct {
+    Encoder *encoder;
+    Texts texts;
+    const int32_t *first; /* of each chunk: the number of its first text */
+    float *out;
+    int failed;
+} Chunks;
+
+static void run_chunk(void *context, int item, int member)
+{
+    (void)member;
+    Chunks *chunks = context;
+    const int first = chunks->first[item], count = chunks->first[item + 1] - first;
+    const Texts texts = {chunks->texts.ids, chunks->texts.start + first, count};
+    if (run_texts(chunks->encoder, texts, NULL,
+                  chunks->out + (size_t)first * chunks->encoder->parts.dim))
+        chunks->failed = 1;
+}
+
+static int run_chunks(Encoder *encoder, Texts texts, Team *team, int chunk_tokens, float *out)
+{
+    int32_t *first = malloc(sizeof *first * ((size_t)texts.count + 1));
+    if (!first)
+        return NO_MEMORY;
+    int chunks = 0, tokens = chunk_tokens;
+    for (int i = 0; i < texts.count; i++) {
+        const int more = texts.start[i + 1] - texts.start[i];
+        if (tokens + more > chunk_tokens) {
+            first[chunks++] = i;
+            tokens = 0;
+        }
+        tokens += more;
+    }
+    first[chunks] = texts.count;
+    Chunks work = {encoder, texts, first, out, 0};
+    share(team, run_chunk, &work, chunks, 1);
+    free(first);
+    return work.failed ? NO_MEMORY : DONE;
+}
+
+static int check(const Parts *parts, Texts texts)
+{
+    for (int i = 0; i < texts.count; i++)
+        if (texts.start[i + 1] - texts.start[i] > parts->positions)
+            return TOO_LONG;
+    for (int32_t i = texts.start[0]; i < texts.start[texts.count]; i++)
+        if (texts.ids[i] < 0 || texts.ids[i] >= parts->vocabulary)
+            return UNKNOWN_TOKEN;
+    return DONE;
+}
+
+/*
+ * Vectors (count, dim) of texts: text i has the ids from start[i] to start[i + 1], at least one.
+ * Safe to call from several threads at once; one of them has the helpers.
+ */
+int encoder_run(Encoder *encoder, const int32_t *ids, const int32_t *start, int count, float *out)
+{
+    const Texts texts = {ids, start, count};
+    const int wrong = check(&encoder->parts, texts);
+    if (wrong)
+        return wrong;
+    const int tokens = start[count] - start[0];
+    Team *team = team_take(encoder->team) ? encoder->team : NULL;
+    int outcome;
+    if (count == 1 || tokens <= SMALLEST_CHUNK) {
+        outcome = run_texts(encoder, texts, team, out);
+    } else {
+        const int fair = tokens / (2 * team_members(team));
+        const int chunk = fair > CHUNK_TOKENS    ? CHUNK_TOKENS
+                          : fair < SMALLEST_CHUNK ? SMALLEST_CHUNK
+                                                  : fair;
+        outcome = run_chunks(encoder, texts, team, chunk, out);
+    }
+    if (team)
+        team_give_back(team);
+    return outcome;
+}

@@ -1,0 +1,91 @@
+"""The compiled encoder: its functions and structures as C has them (``encoder.h``)."""
+
+import ctypes
+import importlib.util
+from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int32, c_void_p
+from functools import cache
+from typing import Any
+
+MODULE = "encoders.native.compiled"
+# Instructions that there are kernels for, the best first.
+KERNELS = ("avx512_vnni", "avx_vnni", "avx2")
+
+
+class Matrix(Structure):
+    """int8 ``(rows, columns)``, and of each column its scale and bias."""
+
+    _fields_ = (
+        ("rows", c_int32),
+        ("columns", c_int32),
+        ("values", c_void_p),
+        ("scale", c_void_p),
+        ("bias", c_void_p),
+    )
+
+
+class Norm(Structure):
+    """Scale and shift."""
+
+    _fields_ = (("weight", c_void_p), ("bias", c_void_p))
+
+
+class LayerParts(Structure):
+    """One layer."""
+
+    _fields_ = (
+        ("qkv", Matrix),
+        ("attention_output", Matrix),
+        ("intermediate", Matrix),
+        ("output", Matrix),
+        ("attention_norm", Norm),
+        ("output_norm", Norm),
+    )
+
+
+class Parts(Structure):
+    """An encoder; what the numbers of table, activation and pooling mean stands in the header."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("vocabulary", "embedding_dim", "positions", "dim")),
+        *((name, c_int32) for name in ("head_dim", "layers", "table", "activation")),
+        *((name, c_int32) for name in ("pooling", "normalize")),
+        ("epsilon", c_float),
+        ("tokens", c_void_p),
+        ("token_scale", c_void_p),
+        ("position", c_void_p),
+        ("embedding_norm", Norm),
+        ("projection", Matrix),
+        ("layer", POINTER(LayerParts)),
+    )
+
+
+@cache
+def library() -> Any | None:
+    """The compiled functions; None where they could not be compiled when trimseek was installed."""
+    found = importlib.util.find_spec(MODULE)
+    if found is None or found.origin is None:
+        return None
+    try:
+        return with_types(ctypes.CDLL(found.origin))
+    except OSError:  # of another machine
+        return None
+
+
+def with_types(functions: ctypes.CDLL) -> Any:
+    """The library, with the types of what its functions take and give."""
+    functions.encoder_new.argtypes = (POINTER(Parts), c_char_p, c_int)
+    functions.encoder_new.restype = c_void_p
+    functions.encoder_free.argtypes = (c_void_p,)
+    functions.encoder_free.restype = None
+    functions.encoder_supports.argtypes = (c_char_p,)
+    functions.encoder_run.argtypes = (c_void_p, c_void_p, c_void_p, c_int, c_void_p)
+    return functions
+
+
+@cache
+def kernels() -> str | None:
+    """The best instructions of this CPU that there are kernels for; None if there are none."""
+    functions = library()
+    if functions is None:
+        return None
+    return next((name for name in KERNELS if functions.encoder_supports(name.encode())), None)

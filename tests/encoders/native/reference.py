@@ -1,0 +1,106 @@
+"""What the kernels compute, in numpy: int8 products of rows that have scales of their own."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.pooling import Pooling
+from encoders.quantize import (
+    WHOLE_ROW,
+    Precision,
+    Quantization,
+    quantize_matrix,
+    quantize_nibbles,
+    quantize_rows,
+)
+from encoders.weights import EncoderWeights, FloatArray, LayerNorm, Linear
+
+Array = NDArray[np.float64]
+
+
+def encode(
+    weights: EncoderWeights,
+    texts: Sequence[Sequence[int]],
+    pooling: Pooling,
+    *,
+    normalize: bool,
+    quantization: Quantization,
+    levels: int,
+) -> Array:
+    """Vectors ``(n, dim)``; activations are stored in ``levels + 1`` steps."""
+    return np.stack(
+        [one(weights, np.asarray(ids), pooling, normalize, quantization, levels) for ids in texts]
+    )
+
+
+def one(
+    weights: EncoderWeights,
+    ids: NDArray[np.int64],
+    pooling: Pooling,
+    normalize: bool,
+    quantization: Quantization,
+    levels: int,
+) -> Array:
+    def linear(matrix: Linear, x: Array) -> Array:
+        stored = quantize_matrix(matrix.weight, per_channel=quantization.per_channel)
+        low = np.minimum(x.min(axis=1, keepdims=True), 0)
+        step = (np.maximum(x.max(axis=1, keepdims=True), 0) - low) / levels
+        zero = np.floor(0.5 - low / step)
+        q = np.clip(np.floor(x / step + zero + 0.5), 0, levels)
+        product: Array = step * ((q - zero) @ stored.values.astype(float)) * stored.scale
+        return product + matrix.bias
+
+    def norm(part: LayerNorm, x: Array) -> Array:
+        spread = np.sqrt(x.var(axis=1, keepdims=True) + weights.layer_norm_eps)
+        found: Array = (x - x.mean(axis=1, keepdims=True)) / spread * part.weight + part.bias
+        return found
+
+    x = table(weights.token_embeddings, quantization.table)[ids] + weights.position_embeddings[
+        : len(ids)
+    ].astype(float)
+    if weights.token_type_embeddings is not None:
+        x = x + weights.token_type_embeddings[0]
+    x = norm(weights.embedding_norm, x)
+    if weights.embedding_projection is not None:
+        x = linear(weights.embedding_projection, x)
+    for layer in weights.layers:
+        scale = np.float32(weights.head_dim**-0.5)
+        joined = Linear(
+            np.concatenate([layer.query.weight * scale, layer.key.weight, layer.value.weight], 1),
+            np.concatenate([layer.query.bias * scale, layer.key.bias, layer.value.bias]),
+        )
+        split = linear(joined, x).reshape(len(ids), 3, -1, weights.head_dim)
+        scores = np.einsum("qhd,khd->hqk", split[:, 0], split[:, 1])
+        shares = np.exp(scores - scores.max(axis=2, keepdims=True))
+        shares /= shares.sum(axis=2, keepdims=True)
+        context = np.einsum("hqk,khd->qhd", shares, split[:, 2]).reshape(len(ids), -1)
+        x = norm(layer.attention_norm, x + linear(layer.attention_output, context))
+        hidden = activate(linear(layer.intermediate, x), weights.activation)
+        x = norm(layer.output_norm, x + linear(layer.output, hidden))
+    pooled: Array = {
+        Pooling.MEAN: x.mean(axis=0),
+        Pooling.CLS: x[0],
+        Pooling.MAX: x.max(axis=0),
+    }[pooling]
+    return np.asarray(pooled / np.linalg.norm(pooled)) if normalize else pooled
+
+
+def table(tokens: FloatArray, precision: Precision) -> Array:
+    if precision is Precision.FLOAT32:
+        return tokens.astype(float)
+    if precision is Precision.INT8:
+        return quantize_rows(tokens).read_back().astype(float)
+    stored = quantize_nibbles(tokens, WHOLE_ROW)
+    return np.asarray(stored.scale * (stored.values.astype(float) - stored.zero))
+
+
+def activate(x: Array, activation: str) -> Array:
+    import torch
+    from torch.nn import functional
+
+    if activation == "relu":
+        return np.maximum(x, 0)
+    kind = "none" if activation == "gelu" else "tanh"
+    found: Array = functional.gelu(torch.from_numpy(x), approximate=kind).numpy()
+    return found

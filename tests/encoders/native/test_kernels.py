@@ -1,0 +1,243 @@
+"""The compiled kernels against what they compute, written out in numpy."""
+
+import ctypes
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from encoders.graph import build_graph
+from encoders.native import library as native_library
+from encoders.native.library import KERNELS, kernels, library
+from encoders.native.runtime import NativeRuntime
+from encoders.pooling import Pooling
+from encoders.quantize import Precision, Quantization
+from encoders.tokens import Tokens
+from encoders.weights import EncoderWeights, Linear
+from tests.encoders.native.reference import encode
+from tests.tiny import MAX_TOKENS, VOCABULARY, tiny_weights
+from trimseek.errors import EncoderError
+
+SOURCES = Path(native_library.__file__).parent
+INT8 = Quantization()
+LEVELS = {"avx2": 127}  # the others: 255
+
+pytestmark = pytest.mark.skipif(kernels() is None, reason="no kernels for this CPU")
+
+
+def texts(seed: int, lengths: tuple[int, ...]) -> list[Tokens]:
+    chosen = np.random.default_rng(seed)
+    return [Tokens(chosen.integers(0, len(VOCABULARY), n).tolist(), False) for n in lengths]
+
+
+MANY = texts(0, (1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 48, 49, 63, 64, 12, 12, 9, 21, 4))
+
+
+def native(
+    weights: EncoderWeights,
+    folder: Path,
+    *,
+    quantization: Quantization = INT8,
+    pooling: Pooling = Pooling.MEAN,
+    normalize: bool = True,
+    threads: int = 1,
+    instructions: str | None = None,
+) -> NativeRuntime:
+    graph = build_graph(weights, pooling=pooling, normalize=normalize, quantization=quantization)
+    path = folder / "model.onnx"
+    onnx.save(graph, path)
+    return NativeRuntime(
+        path, pooling, normalize=normalize, threads=threads, instructions=instructions
+    )
+
+
+def projected(weights: EncoderWeights) -> EncoderWeights:
+    """With embeddings narrower than the layers, as ELECTRA's are."""
+    narrow, dim = tiny_weights(seed=4, dim=12), weights.dim
+    chosen = np.random.default_rng(5)
+    return replace(
+        weights,
+        token_embeddings=narrow.token_embeddings,
+        position_embeddings=narrow.position_embeddings,
+        token_type_embeddings=narrow.token_type_embeddings,
+        embedding_norm=narrow.embedding_norm,
+        embedding_projection=Linear(
+            chosen.standard_normal((12, dim)).astype(np.float32), np.zeros(dim, np.float32)
+        ),
+    )
+
+
+def shape(seed: int, activation: str = "relu", **sizes: Any) -> EncoderWeights:
+    return replace(tiny_weights(seed, **sizes), activation=activation)
+
+
+SHAPES = {
+    "uniform": shape(0),
+    "uneven": shape(1, dim=40, heads=(5, 1, 3), neurons=50),
+    "wide": shape(2, dim=136, heads=(17,), neurons=300),
+    "gelu": shape(3, "gelu"),
+    "tanh": shape(3, "gelu_tanh"),
+    "projected": projected(shape(3)),
+    "untyped": replace(shape(3), token_type_embeddings=None),
+}
+
+
+def check(
+    runtime: NativeRuntime,
+    weights: EncoderWeights,
+    *,
+    quantization: Quantization = INT8,
+    pooling: Pooling = Pooling.MEAN,
+    normalize: bool = True,
+    levels: int | None = None,
+) -> None:
+    levels = levels or LEVELS.get(str(kernels()), 255)
+    expected = encode(
+        weights,
+        [text.ids for text in MANY],
+        pooling,
+        normalize=normalize,
+        quantization=quantization,
+        levels=levels,
+    )
+    found = runtime.run(MANY)
+    apart = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    # An activation between two steps may fall to either in float32, which moves a tiny encoder's
+    # vector by a percent; GELU is a polynomial, so that it happens in nearly every text.
+    assert apart.max() < 0.04
+    assert weights.activation != "relu" or np.quantile(apart, 0.2) < 1e-5
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_and_activations(name: str, tmp_path: Path) -> None:
+    check(native(SHAPES[name], tmp_path), SHAPES[name])
+
+
+@pytest.mark.parametrize("pooling", Pooling)
+@pytest.mark.parametrize("normalize", [True, False])
+def test_poolings(pooling: Pooling, normalize: bool, tmp_path: Path) -> None:
+    weights = SHAPES["uneven"]
+    runtime = native(weights, tmp_path, pooling=pooling, normalize=normalize)
+    check(runtime, weights, pooling=pooling, normalize=normalize)
+
+
+@pytest.mark.parametrize("table", Precision)
+def test_token_tables(table: Precision, tmp_path: Path) -> None:
+    quantization = replace(INT8, table=table)
+    runtime = native(SHAPES["uniform"], tmp_path, quantization=quantization)
+    if table is Precision.INT4:  # the positions stand in 8 bits beside it
+        expected = native(SHAPES["uniform"], tmp_path).run(MANY)
+        assert (runtime.run(MANY) * expected).sum(1).min() > 0.97
+    else:
+        check(runtime, SHAPES["uniform"], quantization=quantization)
+
+
+def test_one_scale_for_a_whole_matrix(tmp_path: Path) -> None:
+    quantization = replace(INT8, per_channel=False)
+    runtime = native(SHAPES["uniform"], tmp_path, quantization=quantization)
+    check(runtime, SHAPES["uniform"], quantization=quantization)
+
+
+@pytest.mark.parametrize("instructions", KERNELS)
+def test_every_kind_of_instructions(instructions: str, tmp_path: Path) -> None:
+    functions = library()
+    assert functions is not None
+    if not functions.encoder_supports(instructions.encode()):
+        pytest.skip("this CPU has not got it")
+    weights = SHAPES["uneven"]
+    runtime = native(weights, tmp_path, instructions=instructions)
+    check(runtime, weights, levels=LEVELS.get(instructions, 255))
+
+
+@pytest.fixture(scope="module")
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The library with AVX512-VNNI in plain C, in place of the real one."""
+    if not Path("/usr/include/simde").is_dir() or shutil.which("gcc") is None:
+        pytest.skip("needs gcc and libsimde-dev")
+    built = tmp_path_factory.mktemp("emulated") / "emulated.so"
+    sources = [SOURCES / f"{name}.c" for name in ("encode", "team", "avx2", "avx512_vnni")]
+    header = Path(__file__).with_name("emulated.h")
+    flags = "-O1 -w -fPIC -shared -pthread -mavx2 -mfma -DEMULATED -Davx_vnni_kernels=avx2_kernels"
+    subprocess.run(
+        ["gcc", *flags.split(), "-include", header, "-o", built, *sources, "-lm"], check=True
+    )
+    functions = native_library.with_types(ctypes.CDLL(str(built)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("encoders.native.runtime.library", lambda: functions)
+        yield
+
+
+@pytest.mark.usefixtures("emulated")
+@pytest.mark.parametrize("name", SHAPES)
+def test_avx512_in_plain_c(name: str, tmp_path: Path) -> None:
+    runtime = native(SHAPES[name], tmp_path, instructions="avx512_vnni", threads=2)
+    check(runtime, SHAPES[name], levels=255)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_a_vector_does_not_depend_on_the_batch_or_on_threads(threads: int, tmp_path: Path) -> None:
+    weights = SHAPES["wide"]
+    alone = np.concatenate([native(weights, tmp_path).run([text]) for text in MANY])
+    runtime = native(weights, tmp_path, threads=threads)
+    for _ in range(20):
+        np.testing.assert_array_equal(runtime.run(MANY), alone)
+        np.testing.assert_array_equal(runtime.run(MANY[3:4]), alone[3:4])
+    many = [MANY[i % len(MANY)] for i in range(500)]
+    np.testing.assert_array_equal(runtime.run(many), alone[[i % len(MANY) for i in range(500)]])
+
+
+def test_eight_threads_at_once(tmp_path: Path) -> None:
+    runtime = native(SHAPES["wide"], tmp_path, threads=2)
+    expected = runtime.run(MANY)
+
+    def work(seed: int) -> None:
+        for i in np.random.default_rng(seed).permutation(len(MANY)):
+            np.testing.assert_array_equal(runtime.run([MANY[i]])[0], expected[i])
+        np.testing.assert_array_equal(runtime.run(MANY), expected)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(40)))
+
+
+def test_a_forked_process_has_no_helpers_and_needs_none() -> None:
+    """The threads that help are not there in the child, and nothing waits for them."""
+    code = """
+import os, sys, tempfile
+from pathlib import Path
+import numpy as np
+from tests.encoders.native.test_kernels import MANY, SHAPES, native
+runtime = native(SHAPES["wide"], Path(tempfile.mkdtemp()), threads=2)
+expected = runtime.run(MANY)
+child = os.fork()
+if child == 0:
+    os._exit(0 if np.array_equal(runtime.run(MANY), expected) else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_what_cannot_be_encoded(tmp_path: Path) -> None:
+    runtime = native(SHAPES["uniform"], tmp_path)
+    for ids, message in (
+        ([2, len(VOCABULARY)], "token that the encoder has no embedding of"),
+        ([2, -1], "token that the encoder has no embedding of"),
+        ([2] * (MAX_TOKENS + 1), "more tokens than the encoder has positions"),
+    ):
+        with pytest.raises(EncoderError, match=message):
+            runtime.run([Tokens(ids, False)])
+    assert np.isfinite(runtime.run(MANY)).all()
+
+
+def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"\x00 no graph")
+    with pytest.raises(EncoderError, match=r"model\.onnx: not an encoder's graph"):
+        NativeRuntime(path, Pooling.MEAN, normalize=True, threads=1)
