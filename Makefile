@@ -17,13 +17,14 @@ PEERS_NEED := eval/workers/requirements.txt
 .PHONY: demo serve test test-slow test-peers check format peers bench clean
 .DELETE_ON_ERROR:
 
-# What each needs is installed once; again only when pyproject.toml changes.
-.venv/demo: pyproject.toml
+# What each needs is installed once; again only when pyproject.toml or the kernels change.
+KERNELS := $(wildcard encoders/native/*.[ch])
+.venv/demo: pyproject.toml $(KERNELS)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
-.venv/dev: pyproject.toml
+.venv/dev: pyproject.toml $(KERNELS)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ .venv/demo

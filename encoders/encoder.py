@@ -8,7 +8,7 @@ import numpy as np
 
 from encoders.card import EncoderCard
 from encoders.folder import GRAPH, TOKENIZER, open_encoder
-from encoders.runtime import open_runtime
+from encoders.runtime import Runtime, open_runtime
 from encoders.tokens import TextTokenizer
 from encoders.weights import FloatArray
 from trimseek.settings import load_settings
@@ -52,16 +52,12 @@ class Encoder:
         self.tokenizer = TextTokenizer.from_file(
             folder / TOKENIZER, self.card.max_tokens, self.card.prompts.get(self.role, "")
         )
-        self._runtime = open_runtime(folder / GRAPH, self.card, threads or load_settings().threads)
+        threads = threads or load_settings().threads
+        self.runtime: Runtime = open_runtime(folder / GRAPH, self.card, threads)
 
     @property
     def dim(self) -> int:
         return self.card.dim
-
-    @property
-    def runtime(self) -> str:
-        """What computes the vectors: ``native`` or ``onnxruntime``."""
-        return self._runtime.name
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode any number of texts."""
@@ -75,7 +71,7 @@ class Encoder:
         truncated: list[bool] = []
         for start in range(0, len(texts), WINDOW):
             window = self.tokenizer.encode(texts[start : start + WINDOW])
-            vectors[start : start + len(window)] = self._runtime.run(window)
+            vectors[start : start + len(window)] = self.runtime.run(window)
             tokens += (len(text.ids) for text in window)
             truncated += (text.truncated for text in window)
         return EncodedEach(vectors, tokens, truncated)

@@ -1,5 +1,8 @@
 """Runs an encoder's graph with onnxruntime: any precision, on any CPU."""
 
+import json
+import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ class OnnxRuntime:
     name = "onnxruntime"
 
     def __init__(self, graph: Path, threads: int) -> None:
+        self._graph = graph
         self._session = open_session(graph, threads)
 
     def run(self, texts: Sequence[Tokens]) -> FloatArray:
@@ -39,6 +43,20 @@ class OnnxRuntime:
         vectors[order] = joined
         return vectors
 
+    def stages(self, texts: Sequence[Tokens]) -> dict[str, float]:
+        """Seconds that each kind of operator takes for these texts, on one thread."""
+        with tempfile.TemporaryDirectory() as folder:
+            session = open_session(self._graph, 1, Path(folder, "profile"))
+            for batch in token_batches([len(text.ids) for text in texts]):
+                ids, mask = pad([texts[i] for i in batch])
+                session.run(None, {"input_ids": ids, "attention_mask": mask})
+            events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+        seconds: dict[str, float] = defaultdict(float)
+        for event in events:
+            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+                seconds[event["args"]["op_name"]] += event["dur"] / 1e6
+        return dict(seconds)
+
 
 def pad(texts: Sequence[Tokens]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ids and attention mask ``(batch, longest) int64``; padding is masked, so its id is free."""
@@ -50,14 +68,19 @@ def pad(texts: Sequence[Tokens]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return ids, mask
 
 
-def open_session(graph: Path, threads: int) -> Any:
-    """An onnxruntime session on the CPU; EncoderError if the graph cannot be loaded."""
+def open_session(graph: Path, threads: int, profile: Path | None = None) -> Any:
+    """An onnxruntime session on the CPU; EncoderError if the graph cannot be loaded.
+
+    ``profile``: what the name of its profile begins with, if one is to be written.
+    """
     import onnxruntime  # only where it runs: it takes longer to import than to encode
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = ERRORS_ONLY
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common base

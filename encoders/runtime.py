@@ -26,6 +26,10 @@ class Runtime(Protocol):
         """Vectors ``(n, dim) float32`` of at least one text."""
         ...
 
+    def stages(self, texts: Sequence[Tokens]) -> dict[str, float]:
+        """Seconds that each part of the work takes for these texts, on one thread."""
+        ...
+
 
 def open_runtime(graph: Path, card: EncoderCard, threads: int) -> Runtime:
     """What runs the graph of an encoder folder here; EncoderError if it is damaged."""

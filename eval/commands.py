@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from eval.bench import bench as run_bench
 from eval.collection import read_collection
 from eval.compare import cells, unmatched
 from eval.compare import compare as compare_reports
+from eval.encode_profile import profile_cells, profile_encoder
 from eval.encoder_compare import compare_encoders, comparison_cells
 from eval.grid import DEFAULT_BATCHES, DEFAULT_CLIENTS, DEFAULT_ENCODERS, plan
 from eval.known_items import known_items
@@ -26,6 +28,7 @@ from eval.workers.backends import PEERS
 from trimseek.atomic import make_folder
 from trimseek.console import note, print_json, print_table
 from trimseek.errors import ConfigError
+from trimseek.settings import load_settings
 
 app = typer.Typer()
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -98,6 +101,10 @@ def bench(
     runs: Annotated[
         bool, typer.Option("--runs", help="With --into: TREC run files, too, in its runs/.")
     ] = False,
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Instead, say where the time of encoding goes."),
+    ] = False,
     http: Annotated[
         str | None,
         typer.Option(
@@ -122,6 +129,9 @@ def bench(
         return
     if not collections:
         raise ConfigError("no collection given; try: trimseek bench sample:python")
+    if profile:
+        show_profile(collections, split, queries, encoder or DEFAULT_ENCODERS, as_json)
+        return
     if runs and into is None:
         raise ConfigError("--runs needs --into FOLDER, which the run files go to")
     read = [read_collection(name, split, queries) for name in collections]
@@ -151,6 +161,29 @@ def bench(
         print_table(report.terminal_table(table))
     for line in [*report.caveats(found), report.setting(found)]:
         note(line)
+
+
+def show_profile(
+    collections: list[str],
+    split: str,
+    queries: Path | None,
+    encoders: Sequence[str],
+    as_json: bool,
+) -> None:
+    """``trimseek bench --profile``."""
+    threads = load_settings().threads
+    found = [
+        each
+        for name in collections
+        for encoder in encoders
+        for each in profile_encoder(
+            encoder, find_encoder(encoder), read_collection(name, split, queries), threads
+        )
+    ]
+    if as_json:
+        print_json([asdict(each) for each in found])
+        return
+    print_table(report.terminal_table(profile_cells(found)))
 
 
 def load_service(

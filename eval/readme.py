@@ -8,6 +8,14 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from eval.encode_profile import profile_cells
+from eval.encoding import (
+    EncodingResults,
+    concurrency_cells,
+    growth_after_first_minute,
+    growth_cells,
+    read_encoding,
+)
 from eval.modes import ModeQuality, modes_cells, read_modes
 from eval.over_http import HttpResults, http_cells, read_http
 from eval.report import (
@@ -50,6 +58,7 @@ def with_results(text: str) -> str:
     text = between(text, "shrinking", commanded("shrinking", shrinking, shrinking_cells(shrinking)))
     text = between(text, "modes", commanded("modes", modes, modes_cells(modes)))
     text = between(text, "scale", scaled(read_scaling()))
+    text = between(text, "encoding", encoding(read_encoding()))
     text = between(text, "http", over_http(read_http()))
     return between(text, "startup", startup_sentence(read_startup()))
 
@@ -94,6 +103,25 @@ def scaled(found: Scaling) -> str:
         f"Indexing {cost.documents:,} of the texts with {cost.encoder} takes "
         f"{cost.index_seconds:.1f} s, of which encoding is {cost.encode_seconds:.1f} s: storing "
         f"adds {cost.index_seconds / cost.encode_seconds - 1:.1%}.",
+        f"Measured on {machine_words(found.machine)}; {found.date}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def encoding(found: EncodingResults) -> str:
+    """Where encoding's time goes, and how it grows."""
+    more = growth_after_first_minute(found.memory)
+    last = found.memory[-1]
+    parts = [
+        "```console\npython -m eval.encoding ../shared/text/questions.jsonl.gz "
+        "> eval/results/encoding.json\n```",
+        *titled(profile_cells(found.profiles)),
+        *titled(growth_cells(found.growth)),
+        "![Time against length; memory against time](eval/results/encoding.svg)",
+        *titled(concurrency_cells(found.concurrency)),
+        f"{found.memory_encoder} encoded {last.texts:,} short texts in {last.seconds / 60:.1f} "
+        f"minutes; after the first minute the process grew by {more:.1f} MB to at most "
+        f"{max(each.megabytes for each in found.memory):.0f} MB.",
         f"Measured on {machine_words(found.machine)}; {found.date}.",
     ]
     return "\n\n".join(parts) + "\n"

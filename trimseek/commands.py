@@ -9,10 +9,13 @@ import typer
 
 from encoders import DEFAULT_ENCODER, QueryEncoder, find_encoder
 from encoders.cpu import MEANING, cpu_name, int8_flags, int8_path
+from encoders.native.library import kernels
+from encoders.quantize import Quantization
+from encoders.runtime import choose
 from indexer.care import find_damage
 from trimseek.console import print_json
 from trimseek.errors import TrimseekError
-from trimseek.settings import load_settings
+from trimseek.settings import RuntimeName, load_settings
 from trimseek.versions import installed_versions
 
 app = typer.Typer()
@@ -55,10 +58,17 @@ def machine_findings() -> list[Finding]:
         Finding("cpu", cpu_name()),
         Finding("flags", ", ".join(int8_flags()) or "none known"),
         Finding("int8", f"{path.value}: {MEANING[path]}"),
+        Finding("runtime", runtime_words()),
         Finding("threads", f"{settings.threads} (TRIMSEEK_THREADS)"),
         Finding("versions", versions),
         Finding("cache", f"{home} (TRIMSEEK_HOME)"),
     ]
+
+
+def runtime_words() -> str:
+    if choose(Quantization()) is RuntimeName.ONNX:
+        return "onnxruntime (TRIMSEEK_RUNTIME)"
+    return f"native kernels ({kernels()}) for int8, onnxruntime for the rest (TRIMSEEK_RUNTIME)"
 
 
 def encoder_finding(name: str) -> Finding:

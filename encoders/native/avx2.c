@@ -10,12 +10,13 @@
 #endif
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "encoder.h"
 #include "avx2.h"
 #include "forward.h"
 
-const Kernels avx2_kernels = {"avx2", PANEL, forward};
+const Kernels avx2_kernels = {"avx2", PANEL, forward, product};
 #if defined(__clang__) && !defined(EMULATED)
 #pragma clang attribute pop
 #endif

@@ -10,12 +10,13 @@
 #endif
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "encoder.h"
 #include "avx512.h"
 #include "forward.h"
 
-const Kernels avx512_vnni_kernels = {"avx512_vnni", PANEL, forward};
+const Kernels avx512_vnni_kernels = {"avx512_vnni", PANEL, forward, product};
 #if defined(__clang__) && !defined(EMULATED)
 #pragma clang attribute pop
 #endif

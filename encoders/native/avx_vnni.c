@@ -10,13 +10,14 @@
 #endif
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "encoder.h"
 #define VNNI
 #include "avx2.h"
 #include "forward.h"
 
-const Kernels avx_vnni_kernels = {"avx_vnni", PANEL, forward};
+const Kernels avx_vnni_kernels = {"avx_vnni", PANEL, forward, product};
 #if defined(__clang__) && !defined(EMULATED)
 #pragma clang attribute pop
 #endif

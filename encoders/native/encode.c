@@ -1,6 +1,7 @@
 /* From arrays to an encoder, and from token ids to vectors: what encoders/native.py calls. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "encoder.h"
 
@@ -236,7 +237,7 @@ static void give_back(Encoder *encoder, Workspace *space)
     pthread_mutex_unlock(&encoder->lock);
 }
 
-static int run_texts(Encoder *encoder, Texts texts, Team *team, float *out)
+static int run_texts(Encoder *encoder, Texts texts, Team *team, float *out, double *seconds)
 {
     int longest = 0;
     for (int i = 0; i < texts.count; i++) {
@@ -247,7 +248,7 @@ static int run_texts(Encoder *encoder, Texts texts, Team *team, float *out)
     Workspace *space = take_workspace(encoder, tokens, longest, team ? team_members(team) : 1);
     if (!space)
         return NO_MEMORY;
-    encoder->kernels->forward(encoder, space, texts, team, out);
+    encoder->kernels->forward(encoder, space, texts, team, out, seconds);
     give_back(encoder, space);
     return DONE;
 }
@@ -257,6 +258,7 @@ typedef struct {
     Texts texts;
     const int32_t *first; /* of each chunk: the number of its first text */
     float *out;
+    double *seconds;
     int failed;
 } Chunks;
 
@@ -267,11 +269,12 @@ static void run_chunk(void *context, int item, int member)
     const int first = chunks->first[item], count = chunks->first[item + 1] - first;
     const Texts texts = {chunks->texts.ids, chunks->texts.start + first, count};
     if (run_texts(chunks->encoder, texts, NULL,
-                  chunks->out + (size_t)first * chunks->encoder->parts.dim))
+                  chunks->out + (size_t)first * chunks->encoder->parts.dim, chunks->seconds))
         chunks->failed = 1;
 }
 
-static int run_chunks(Encoder *encoder, Texts texts, Team *team, int chunk_tokens, float *out)
+static int run_chunks(
+    Encoder *encoder, Texts texts, Team *team, int chunk_tokens, float *out, double *seconds)
 {
     int32_t *first = malloc(sizeof *first * ((size_t)texts.count + 1));
     if (!first)
@@ -286,7 +289,7 @@ static int run_chunks(Encoder *encoder, Texts texts, Team *team, int chunk_token
         tokens += more;
     }
     first[chunks] = texts.count;
-    Chunks work = {encoder, texts, first, out, 0};
+    Chunks work = {encoder, texts, first, out, seconds, 0};
     share(team, run_chunk, &work, chunks, 1);
     free(first);
     return work.failed ? NO_MEMORY : DONE;
@@ -304,28 +307,89 @@ static int check(const Parts *parts, Texts texts)
 }
 
 /*
- * Vectors (count, dim) of texts: text i has the ids from start[i] to start[i + 1], at least one.
- * Safe to call from several threads at once; one of them has the helpers.
+ * Vectors (count, dim) of texts: text i has the ids from start[i] to start[i + 1]; one of none is all zeros.
+ * Safe to call from several threads at once; one of them has the helpers. `seconds` (STAGES,), if
+ * not NULL, is what each stage took, added to what is there; no helper then takes part.
  */
-int encoder_run(Encoder *encoder, const int32_t *ids, const int32_t *start, int count, float *out)
+int encoder_run(
+    Encoder *encoder, const int32_t *ids, const int32_t *start, int count, float *out,
+    double *seconds)
 {
     const Texts texts = {ids, start, count};
     const int wrong = check(&encoder->parts, texts);
     if (wrong)
         return wrong;
     const int tokens = start[count] - start[0];
-    Team *team = team_take(encoder->team) ? encoder->team : NULL;
+    /* Calls at once keep every CPU busy by themselves. */
+    const int others = atomic_fetch_add(&encoder->calls, 1);
+    Team *team = !seconds && !others && team_take(encoder->team) ? encoder->team : NULL;
+    if (others)
+        team_dismiss(encoder->team);
     int outcome;
     if (count == 1 || tokens <= SMALLEST_CHUNK) {
-        outcome = run_texts(encoder, texts, team, out);
+        outcome = run_texts(encoder, texts, team, out, seconds);
     } else {
         const int fair = tokens / (2 * team_members(team));
         const int chunk = fair > CHUNK_TOKENS    ? CHUNK_TOKENS
                           : fair < SMALLEST_CHUNK ? SMALLEST_CHUNK
                                                   : fair;
-        outcome = run_chunks(encoder, texts, team, chunk, out);
+        outcome = run_chunks(encoder, texts, team, chunk, out, seconds);
     }
     if (team)
         team_give_back(team);
+    atomic_fetch_sub(&encoder->calls, 1);
     return outcome;
+}
+
+/* ---- how fast it can be ------------------------------------------------------------------- */
+
+static double seconds_now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Multiply-accumulates a second of one thread: products (rows, in) (in, out) for some seconds.
+ * 0 when out of memory, or where this CPU lacks the instructions. */
+double product_rate(const char *kernels, int rows, int in, int out, double seconds)
+{
+    const Kernels *found = find_kernels(kernels);
+    if (!found)
+        return 0.0;
+    const size_t weights = (size_t)in * out, inputs = (size_t)round_up(in, 4) * BLOCK_ROWS;
+    int8_t *values = malloc(weights);
+    float *ones = malloc(sizeof(float) * out);
+    Quantized a = {aligned(inputs), malloc(sizeof(float) * BLOCK_ROWS),
+                   malloc(sizeof(int32_t) * BLOCK_ROWS)};
+    float *y = aligned(sizeof(float) * BLOCK_ROWS * round_up(out, found->panel));
+    Product p = {0};
+    double rate = 0.0;
+    if (values && ones && a.q && a.scale && a.zero && y) {
+        for (size_t i = 0; i < weights; i++)
+            values[i] = (int8_t)(i * 2654435761u >> 24);
+        for (size_t i = 0; i < inputs; i++)
+            a.q[i] = i * 2654435761u >> 25;
+        for (int i = 0; i < out; i++)
+            ones[i] = 1.0f;
+        for (int i = 0; i < BLOCK_ROWS; i++)
+            a.scale[i] = 1.0f, a.zero[i] = 0;
+        if (!pack(&p, (Matrix){in, out, values, ones, ones}, found->panel)) {
+            const double began = seconds_now();
+            double count = 0.0, took;
+            do {
+                found->product(&p, a, rows, y);
+                count += (double)rows * in * out;
+            } while ((took = seconds_now() - began) < seconds);
+            rate = count / took;
+        }
+    }
+    unpack(&p);
+    free(values);
+    free(ones);
+    free(a.q);
+    free(a.scale);
+    free(a.zero);
+    free(y);
+    return rate;
 }

@@ -2,6 +2,7 @@
 #ifndef TRIMSEEK_ENCODER_H
 #define TRIMSEEK_ENCODER_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,8 @@ enum { ALIGNMENT = 64 };                        /* bytes: a cache line, and the 
 enum { TABLE_FLOAT32, TABLE_INT8, TABLE_INT4 }; /* how token embeddings are stored */
 enum { GELU, GELU_TANH, RELU, NO_ACTIVATION };
 enum { POOL_MEAN, POOL_CLS, POOL_MAX };
+/* What a call's time is told apart by, in the order of library.STAGES. */
+enum { EMBED, QUANTIZE, QKV, ATTEND, ATTENTION_OUTPUT, INTERMEDIATE, OUTPUT, NORM, POOL, STAGES };
 enum { BLOCK_ROWS = 48 }; /* tokens whose FFN activations are made at a time: they stay in the cache */
 
 /* What the caller gives: int8 weights (in, out), row after row, one scale and bias a column. */
@@ -88,6 +91,7 @@ typedef struct {
     int widest;  /* floats of one token: the output of any matrix */
     int deepest; /* bytes of one token: the input of any matrix */
     Team *team;
+    _Atomic int calls; /* under way */
     pthread_mutex_t lock;
     Workspace *idle; /* those that no call uses */
 } Encoder;
@@ -102,7 +106,10 @@ typedef struct {
 struct Kernels {
     const char *name;
     int panel; /* columns of a panel */
-    void (*forward)(const Encoder *, Workspace *, Texts, Team *, float *out);
+    /* seconds: of each stage, added to; NULL where nobody asks */
+    void (*forward)(const Encoder *, Workspace *, Texts, Team *, float *out, double *seconds);
+    /* one product of so many rows, BLOCK_ROWS at a time; out (BLOCK_ROWS, width) */
+    void (*product)(const Product *, Quantized, int rows, float *out);
 };
 
 static inline int round_up(int n, int to) { return (n + to - 1) / to * to; }

@@ -146,6 +146,14 @@ static void multiply_panel(
     }
 }
 
+static void product(const Product *p, Quantized a, int rows, float *out)
+{
+    for (int row = 0; row < rows; row += BLOCK_ROWS)
+        for (int panel = 0; panel < p->width / PANEL; panel++)
+            multiply_panel(p, a, rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS, panel,
+                           NO_ACTIVATION, out);
+}
+
 /* Quantize one row of `n` floats; bytes from n to depth are zero. */
 static void quantize_row(const float *x, int n, int depth, uint8_t *q, float *scale, int32_t *zero)
 {
@@ -344,7 +352,25 @@ typedef struct {
     Texts texts;
     Team *team;
     int tokens;
+    double *seconds;
 } Pass;
+
+static double now(const Pass *pass)
+{
+    struct timespec time = {0, 0};
+    if (pass->seconds)
+        clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Counts what has passed since `began` for a stage; the time it is now. */
+static double count(const Pass *pass, int stage, double began)
+{
+    const double ended = now(pass);
+    if (pass->seconds)
+        pass->seconds[stage] += ended - began;
+    return ended;
+}
 
 typedef struct {
     const Product *product;
@@ -362,15 +388,18 @@ static void multiply_item(void *context, int panel, int member)
 
 /* Quantizes `rows` rows of x, `stride` floats apart, and multiplies them; out (rows, width). */
 static void linear(
-    const Pass *pass, const Product *product, const float *x, size_t stride, int rows,
+    const Pass *pass, int stage, const Product *product, const float *x, size_t stride, int rows,
     int activation, float *out)
 {
     const Quantized q = pass->space->quantized;
+    const double began = now(pass);
     for (int r = 0; r < rows; r++)
         quantize_row(x + r * stride, product->in, product->depth, q.q + (size_t)r * product->depth,
                      q.scale + r, q.zero + r);
+    const double quantized = count(pass, QUANTIZE, began);
     Multiplication m = {product, q, rows, activation, out};
     share(pass->team, multiply_item, &m, product->width / PANEL, 0);
+    count(pass, stage, quantized);
 }
 
 typedef struct {
@@ -394,6 +423,17 @@ static void attend_item(void *context, int item, int member)
            context_stride);
 }
 
+/* x = norm(x + what was added), of some rows. */
+static void norm_rows(const Pass *pass, float *x, int added_width, int rows, Norm norm)
+{
+    const Parts *parts = &pass->encoder->parts;
+    const double began = now(pass);
+    for (int r = 0; r < rows; r++)
+        norm_row(x + (size_t)r * parts->dim, pass->space->added + (size_t)r * added_width,
+                 parts->dim, norm, parts->epsilon);
+    count(pass, NORM, began);
+}
+
 static void run_layer(const Pass *pass, const Layer *layer)
 {
     const Parts *parts = &pass->encoder->parts;
@@ -402,25 +442,24 @@ static void run_layer(const Pass *pass, const Layer *layer)
     const size_t context = (size_t)layer->heads * parts->head_dim;
     for (int row = 0; row < pass->tokens; row += BLOCK_ROWS) {
         const int rows = pass->tokens - row < BLOCK_ROWS ? pass->tokens - row : BLOCK_ROWS;
-        linear(pass, &layer->qkv, space->x + (size_t)row * dim, dim, rows, NO_ACTIVATION,
+        linear(pass, QKV, &layer->qkv, space->x + (size_t)row * dim, dim, rows, NO_ACTIVATION,
                space->qkv + (size_t)row * layer->qkv.width);
     }
     Attention attention = {pass, layer};
+    const double began = now(pass);
     share(pass->team, attend_item, &attention, pass->texts.count * layer->heads, 0);
+    count(pass, ATTEND, began);
     for (int row = 0; row < pass->tokens; row += BLOCK_ROWS) {
         const int rows = pass->tokens - row < BLOCK_ROWS ? pass->tokens - row : BLOCK_ROWS;
         float *x = space->x + (size_t)row * dim;
-        linear(pass, &layer->attention_output, space->context + row * context, context, rows,
+        linear(pass, ATTENTION_OUTPUT, &layer->attention_output, space->context + row * context, context, rows,
                NO_ACTIVATION, space->added);
-        for (int r = 0; r < rows; r++)
-            norm_row(x + (size_t)r * dim, space->added + (size_t)r * layer->attention_output.width,
-                     dim, layer->attention_norm, parts->epsilon);
-        linear(pass, &layer->intermediate, x, dim, rows, parts->activation, space->hidden);
-        linear(pass, &layer->output, space->hidden, layer->intermediate.width, rows, NO_ACTIVATION,
-               space->added);
-        for (int r = 0; r < rows; r++)
-            norm_row(x + (size_t)r * dim, space->added + (size_t)r * layer->output.width, dim,
-                     layer->output_norm, parts->epsilon);
+        norm_rows(pass, x, layer->attention_output.width, rows, layer->attention_norm);
+        linear(pass, INTERMEDIATE, &layer->intermediate, x, dim, rows, parts->activation,
+               space->hidden);
+        linear(pass, OUTPUT, &layer->output, space->hidden, layer->intermediate.width, rows,
+               NO_ACTIVATION, space->added);
+        norm_rows(pass, x, layer->output.width, rows, layer->output_norm);
     }
 }
 
@@ -438,7 +477,7 @@ static void embed(const Pass *pass)
             embed_row(parts, pass->texts.ids[t], t - from, at);
             norm_row(at, NULL, n, parts->embedding_norm, parts->epsilon);
             if (narrow) {
-                linear(pass, &encoder->projection, x, n, 1, NO_ACTIVATION, space->added);
+                linear(pass, EMBED, &encoder->projection, x, n, 1, NO_ACTIVATION, space->added);
                 memcpy(space->x + (size_t)row * parts->dim, space->added,
                        sizeof(float) * parts->dim);
             }
@@ -449,6 +488,10 @@ static void embed(const Pass *pass)
 static void pool(const Parts *parts, const float *x, int tokens, float *out)
 {
     const int dim = parts->dim;
+    if (!tokens) {
+        memset(out, 0, sizeof(float) * dim);
+        return;
+    }
     memcpy(out, x, sizeof(float) * dim);
     if (parts->pooling != POOL_CLS)
         for (int t = 1; t < tokens; t++) {
@@ -472,13 +515,20 @@ static void pool(const Parts *parts, const float *x, int tokens, float *out)
         out[i] *= factor;
 }
 
-static void forward(const Encoder *encoder, Workspace *space, Texts texts, Team *team, float *out)
+static void forward(
+    const Encoder *encoder, Workspace *space, Texts texts, Team *team, float *out, double *seconds)
 {
-    const Pass pass = {encoder, space, texts, team, texts.start[texts.count] - texts.start[0]};
+    const int tokens = texts.start[texts.count] - texts.start[0];
+    const Pass pass = {encoder, space, texts, team, tokens, seconds};
+    double began = now(&pass);
     embed(&pass);
+    count(&pass, EMBED, began);
     for (int i = 0; i < encoder->parts.layers; i++)
         run_layer(&pass, encoder->layers + i);
+    began = now(&pass);
+    const size_t dim = encoder->parts.dim;
     for (int i = 0; i < texts.count; i++)
-        pool(&encoder->parts, space->x + (size_t)(texts.start[i] - texts.start[0]) * encoder->parts.dim,
-             texts.start[i + 1] - texts.start[i], out + (size_t)i * encoder->parts.dim);
+        pool(&encoder->parts, space->x + (size_t)(texts.start[i] - texts.start[0]) * dim,
+             texts.start[i + 1] - texts.start[i], out + i * dim);
+    count(&pass, POOL, began);
 }

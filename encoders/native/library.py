@@ -2,13 +2,26 @@
 
 import ctypes
 import importlib.util
-from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int32, c_void_p
+from concurrent.futures import ThreadPoolExecutor
+from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_void_p
 from functools import cache
 from typing import Any
 
 MODULE = "encoders.native.compiled"
 # Instructions that there are kernels for, the best first.
 KERNELS = ("avx512_vnni", "avx_vnni", "avx2")
+# What a call's time is told apart by, as encoder.h numbers it.
+STAGES = (
+    "embedding",
+    "quantizing activations",
+    "query, key and value",
+    "attention",
+    "attention output",
+    "intermediate and activation",
+    "output",
+    "layer norm",
+    "pooling",
+)
 
 
 class Matrix(Structure):
@@ -78,7 +91,9 @@ def with_types(functions: ctypes.CDLL) -> Any:
     functions.encoder_free.argtypes = (c_void_p,)
     functions.encoder_free.restype = None
     functions.encoder_supports.argtypes = (c_char_p,)
-    functions.encoder_run.argtypes = (c_void_p, c_void_p, c_void_p, c_int, c_void_p)
+    functions.encoder_run.argtypes = (*[c_void_p] * 3, c_int, c_void_p, c_void_p)
+    functions.product_rate.argtypes = (c_char_p, c_int, c_int, c_int, c_double)
+    functions.product_rate.restype = c_double
     return functions
 
 
@@ -89,3 +104,13 @@ def kernels() -> str | None:
     if functions is None:
         return None
     return next((name for name in KERNELS if functions.encoder_supports(name.encode())), None)
+
+
+def product_rate(rows: int, inner: int, columns: int, threads: int, seconds: float) -> float:
+    """Multiply-accumulates a second of int8 products on so many threads; 0 without kernels."""
+    functions, name = library(), kernels()
+    if functions is None or name is None:
+        return 0.0
+    shape = (name.encode(), rows, inner, columns, seconds)
+    with ThreadPoolExecutor(threads) as pool:
+        return float(sum(pool.map(lambda _: functions.product_rate(*shape), range(threads))))

@@ -101,7 +101,8 @@ Team *team_new(int helpers)
         struct Helper *helper = team->helper + i;
         helper->team = team;
         helper->member = i + 1;
-        sem_init(&helper->wake, 0, 0);
+        if (sem_init(&helper->wake, 0, 0)) /* macOS has none without a name */
+            break;
         if (pthread_create(&helper->thread, NULL, live, helper)) {
             sem_destroy(&helper->wake);
             break; /* fewer will do */
@@ -135,6 +136,12 @@ int team_take(Team *team)
     for (int i = 0; i < team->helpers; i++)
         sem_post(&team->helper[i].wake);
     return 1;
+}
+
+void team_dismiss(Team *team)
+{
+    if (team)
+        atomic_store_explicit(&team->open, 0, memory_order_release);
 }
 
 void team_give_back(Team *team)

@@ -18,6 +18,9 @@ int team_members(const Team *team);
 int team_take(Team *team);
 void team_give_back(Team *team);
 
+/* Lets the helpers go in the middle of a call, which then goes on without them. */
+void team_dismiss(Team *team);
+
 /*
  * Calls `work(context, item, member)` for every item and returns when all are done. Without a team
  * the caller does it all. `last`: nothing more will be shared before the team is given back.

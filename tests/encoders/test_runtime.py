@@ -38,7 +38,7 @@ def test_the_kernels_run_what_they_know(
     assert choose(quantization) is expected
     write_encoder(tiny, tmp_path / "e", quantization)
     encoder = QueryEncoder(tmp_path / "e")
-    assert encoder.runtime == expected.value
+    assert encoder.runtime.name == expected.value
     assert encoder.encode(TEXTS).vectors.shape == (len(TEXTS), tiny.weights.dim)
     assert encoder.encode([]).vectors.shape == (0, tiny.weights.dim)
 
@@ -52,7 +52,7 @@ def test_both_runtimes_agree_within_quantization_error(
         monkeypatch.setenv("TRIMSEEK_RUNTIME", name)
         write_encoder(tiny, tmp_path / name, INT8)  # in 7 bits where onnxruntime needs it
         encoder = QueryEncoder(tmp_path / name)
-        assert encoder.runtime == name
+        assert encoder.runtime.name == name
         vectors[name] = encoder.encode(TEXTS).vectors
     assert (vectors["native"] * vectors["onnxruntime"]).sum(1).min() > 0.99
 
@@ -79,7 +79,7 @@ def test_without_kernels_onnxruntime_does_everything(
     assert choose(INT8) is RuntimeName.ONNX
     card = write_encoder(tiny, tmp_path / "e", INT8)
     assert card.quantization.reduced_range
-    assert QueryEncoder(tmp_path / "e").runtime == "onnxruntime"
+    assert QueryEncoder(tmp_path / "e").runtime.name == "onnxruntime"
     assert capsys.readouterr().err == ""
     monkeypatch.setenv("TRIMSEEK_RUNTIME", "native")
     with pytest.raises(ConfigError, match="no kernels for this CPU, or no C compiler"):

@@ -236,6 +236,31 @@ def test_what_cannot_be_encoded(tmp_path: Path) -> None:
     assert np.isfinite(runtime.run(MANY)).all()
 
 
+def test_a_text_without_tokens_is_all_zeros(tmp_path: Path) -> None:
+    runtime = native(SHAPES["uniform"], tmp_path)
+    found = runtime.run([MANY[0], Tokens([], False), MANY[1]])
+    np.testing.assert_array_equal(found[1], 0)
+    np.testing.assert_array_equal(found[[0, 2]], runtime.run(MANY[:2]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["token_embeddings.scale", "embedding_norm.bias", "layers.1.qkv.bias",
+     "layers.0.output.int8", "layers.0.intermediate.scale", "layers.1.output_norm.weight"],
+)  # fmt: skip
+def test_an_array_of_another_shape_is_never_read(name: str, tmp_path: Path) -> None:
+    native(SHAPES["uniform"], tmp_path)
+    path = tmp_path / "model.onnx"
+    model = onnx.load(path)
+    for each in model.graph.initializer:
+        if each.name == name:
+            array = onnx.numpy_helper.to_array(each)
+            each.CopyFrom(onnx.numpy_helper.from_array(array[: len(array) // 2], name))
+    onnx.save(model, path)
+    with pytest.raises(EncoderError, match=r"model\.onnx: not an encoder's graph: .*shape"):
+        NativeRuntime(path, Pooling.MEAN, normalize=True, threads=1)
+
+
 def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x00 no graph")
