@@ -27,8 +27,9 @@ from indexer.corpus import SAMPLE
 FOLDER = Path(__file__).parent / "results"
 LEDGER = FOLDER / "ledger.json"
 # float32 differs in the last bits between CPUs, which seldom swaps two hits; int8 vectors depend
-# on the batch and on the CPU's path, and move nDCG@10 by up to 0.002 (seen between such runs).
-TOLERANCE = {"float32": 0.001, "int8": 0.005}
+# on the runtime and on the CPU's path, and move nDCG@10 by up to 0.003 and MRR@10 by up to 0.008
+# (seen between such runs).
+TOLERANCE = {"float32": 0.001, "int8": 0.01}
 # The ledger's int8 has 8 bits. Where the CPU leaves 7, measures move further (seen: by 0.012).
 SEVEN_BITS_TOLERANCE = 0.02
 

@@ -146,6 +146,8 @@ def aligned(quality: BenchReport, speed: BenchReport) -> str:
         *titled(table_by_collection(quality, f"what is kept of {quality.reference}'s", kept)),
         *titled(table_by_collection(speed, "one query, encoding p50 in ms", query_p50)),
         *titled(table_by_collection(speed, multiple_of(speed), query_multiple)),
+        *titled(table_by_collection(speed, "documents a second", documents_per_second)),
+        *titled(table_by_collection(speed, documents_multiple_of(speed), document_multiple)),
         f"Quality measured on {setting(quality)}.",
         f"Speed measured on {setting(speed)}.",
     ]
@@ -154,18 +156,13 @@ def aligned(quality: BenchReport, speed: BenchReport) -> str:
 
 def by_collection(report: BenchReport) -> list[Cells]:
     """One row for each encoder, one column for each collection."""
-    baseline = baseline_of(report, report.rows).encoders
     limit = report.machine.rates
     shown: dict[str, ByCollection] = {
         report.main_measure: main_value(report),
         "one query, encoding p50 in ms": query_p50,
         multiple_of(report): query_multiple,
-        "documents a second": lambda row, _: number(
-            row.encode and row.encode.documents_per_second, 0
-        ),
-        f"documents, multiple of {baseline}'s speed": lambda row, first: times(
-            document_ratio(row, first)
-        ),
+        "documents a second": documents_per_second,
+        documents_multiple_of(report): document_multiple,
     }
     if limit:
         name = (
@@ -209,6 +206,18 @@ def query_multiple(row: Row, baseline: Row) -> str:
 
 def multiple_of(report: BenchReport) -> str:
     return f"one query, multiple of {baseline_of(report, report.rows).encoders}'s speed"
+
+
+def documents_per_second(row: Row, _baseline: Row) -> str:
+    return number(row.encode and row.encode.documents_per_second, 0)
+
+
+def document_multiple(row: Row, baseline: Row) -> str:
+    return times(document_ratio(row, baseline))
+
+
+def documents_multiple_of(report: BenchReport) -> str:
+    return f"documents, multiple of {baseline_of(report, report.rows).encoders}'s speed"
 
 
 def read_startup() -> Startup:
