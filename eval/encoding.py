@@ -240,7 +240,9 @@ def growth_cells(found: Sequence[Growth]) -> Cells:
         for tokens in lengths
     ]
     headings = ["tokens", *(f"batch of {batch}" for batch in batches), "limit"]
-    return Cells(f"{ENCODER}, ms of one text; limit: the machine's int8 products", headings, rows)
+    return Cells(
+        f"ms of one text with {ENCODER}; limit: the machine's int8 products", headings, rows
+    )
 
 
 def concurrency_cells(found: Sequence[Concurrency]) -> Cells:
@@ -256,7 +258,7 @@ def concurrency_cells(found: Sequence[Concurrency]) -> Cells:
         for each in found
     ]
     together = f"{found[0].threads} threads at once"
-    return Cells(f"{ENCODER}, queries/s", [*headings, together, "same vectors"], rows)
+    return Cells(f"queries/s with {ENCODER}", [*headings, together, "same vectors"], rows)
 
 
 def draw(found: EncodingResults) -> Any:
