@@ -12,7 +12,6 @@ from encoders import find_encoder, open_encoder
 from encoders.aligned import aligned_names, read_provenance
 from encoders.base_models import CATALOG
 from encoders.catalog import aligned_file, split_precision
-from encoders.native.library import kernels
 from encoders.quantize import Precision
 from indexer.card import CARD, IndexCard
 from indexer.chunks import DEFAULT_OVERLAP
@@ -22,7 +21,6 @@ from indexer.snapshot import KIND, SnapshotKind
 from search import Searcher
 from trimseek.atomic import atomic_folder, make_folder, temporary_folder
 from trimseek.errors import ConfigError, QueryError, UnknownIndexError
-from trimseek.settings import load_settings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -63,7 +61,7 @@ class Indexes:
             raise UnknownIndexError(f"no index {name!a}; there are: {', '.join(self.names())}")
         with self._lock:
             if name not in self._made:
-                self._made[name] = Searcher(folder, self._query_encoder, encoding_threads())
+                self._made[name] = Searcher(folder, self._query_encoder, shared=True)
             return self._made[name]
 
     def all(self) -> list[Searcher]:
@@ -183,14 +181,4 @@ def open_searchers(folders: Sequence[Path], query_encoder: str | None) -> dict[s
         if name in by_name:
             raise ConfigError(f"{by_name[name]} and {folder} are both called {name!r}; rename one")
         by_name[name] = folder
-    threads = encoding_threads()
-    return {name: Searcher(folder, query_encoder, threads) for name, folder in by_name.items()}
-
-
-def encoding_threads() -> int:
-    """Of one query: all of them where those that help sleep until they are needed, else one.
-
-    onnxruntime's spin between products: two on two CPUs took 10.8 ms of CPU time a query instead
-    of 3.6, and 2.5 to 2.9 ms instead of 2.6 to 3.5.
-    """
-    return load_settings().threads if kernels() else 1
+    return {name: Searcher(folder, query_encoder, shared=True) for name, folder in by_name.items()}

@@ -13,7 +13,7 @@ from encoders.tokens import TextTokenizer
 from encoders.weights import FloatArray
 from trimseek.settings import load_settings
 
-# Texts tokenized and sorted at a time: bounds memory however many texts are given.
+# Texts tokenized at a time: bounds memory however many texts are given.
 WINDOW = 4096
 
 
@@ -41,19 +41,21 @@ class Encoder:
     """Vectors of texts; safe to call from several threads at once.
 
     Vectors have unit length unless the card says ``normalize: false``. ``role`` picks the
-    prompt. ``threads`` defaults to TRIMSEEK_THREADS. EncoderError if the folder is damaged.
+    prompt. ``threads`` defaults to TRIMSEEK_THREADS. ``shared``: other callers use the CPUs as
+    well, so that no thread may spin. EncoderError if the folder is damaged.
     """
 
     role = ""
 
-    def __init__(self, folder: Path, threads: int | None = None) -> None:
+    def __init__(self, folder: Path, threads: int | None = None, *, shared: bool = False) -> None:
         self.folder = folder
         self.card: EncoderCard = open_encoder(folder)
         self.tokenizer = TextTokenizer.from_file(
             folder / TOKENIZER, self.card.max_tokens, self.card.prompts.get(self.role, "")
         )
         threads = threads or load_settings().threads
-        self.runtime: Runtime = open_runtime(folder / GRAPH, self.card, threads)
+        graph = folder / GRAPH
+        self.runtime: Runtime = open_runtime(graph, self.card, threads, shared=shared)
 
     @property
     def dim(self) -> int:

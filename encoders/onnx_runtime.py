@@ -31,31 +31,33 @@ class OnnxRuntime:
         self._session = open_session(graph, threads)
 
     def run(self, texts: Sequence[Tokens]) -> FloatArray:
-        """Vectors ``(n, dim) float32``, in batches of similar length."""
-        parts, order = [], []
-        for batch in token_batches([len(text.ids) for text in texts]):
-            ids, mask = pad([texts[i] for i in batch])
-            inputs = {"input_ids": ids, "attention_mask": mask}
-            parts.append(self._session.run(None, inputs)[0])
-            order += batch
-        joined = np.concatenate(parts)
-        vectors: FloatArray = np.empty_like(joined)
-        vectors[order] = joined
-        return vectors
+        """Vectors ``(n, dim) float32``."""
+        return run_batches(self._session, texts)
 
     def stages(self, texts: Sequence[Tokens]) -> dict[str, float]:
         """Seconds that each kind of operator takes for these texts, on one thread."""
         with tempfile.TemporaryDirectory() as folder:
             session = open_session(self._graph, 1, Path(folder, "profile"))
-            for batch in token_batches([len(text.ids) for text in texts]):
-                ids, mask = pad([texts[i] for i in batch])
-                session.run(None, {"input_ids": ids, "attention_mask": mask})
+            run_batches(session, texts)
             events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
         seconds: dict[str, float] = defaultdict(float)
         for event in events:
             if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
                 seconds[event["args"]["op_name"]] += event["dur"] / 1e6
         return dict(seconds)
+
+
+def run_batches(session: Any, texts: Sequence[Tokens]) -> FloatArray:
+    """Vectors ``(n, dim) float32`` by a session, in batches of similar length."""
+    parts, order = [], []
+    for batch in token_batches([len(text.ids) for text in texts]):
+        ids, mask = pad([texts[i] for i in batch])
+        parts.append(session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
+        order += batch
+    joined = np.concatenate(parts)
+    vectors: FloatArray = np.empty_like(joined)
+    vectors[order] = joined
+    return vectors
 
 
 def pad(texts: Sequence[Tokens]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

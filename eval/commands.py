@@ -172,13 +172,12 @@ def show_profile(
 ) -> None:
     """``trimseek bench --profile``."""
     threads = load_settings().threads
+    read = [read_collection(name, split, queries) for name in collections]
     found = [
         each
-        for name in collections
+        for collection in read
         for encoder in encoders
-        for each in profile_encoder(
-            encoder, find_encoder(encoder), read_collection(name, split, queries), threads
-        )
+        for each in profile_encoder(encoder, find_encoder(encoder), collection, threads)
     ]
     if as_json:
         print_json([asdict(each) for each in found])

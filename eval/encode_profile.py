@@ -66,13 +66,7 @@ def profile(
 
     def milliseconds(act: Callable[[Any], object], arguments: Sequence[Any]) -> float:
         """Of one text, in the median run."""
-        runs = []
-        for _ in range(RUNS):
-            began = time.perf_counter()
-            for each in arguments:
-                act(each)
-            runs.append((time.perf_counter() - began) * 1e3 / count)
-        return statistics.median(runs)
+        return median_seconds(lambda: [act(each) for each in arguments]) * 1e3 / count
 
     whole = milliseconds(encoder.encode, calls)
     tokenization = milliseconds(encoder.tokenizer.encode, calls)
@@ -96,6 +90,17 @@ def profile(
         stages=stages,
         rate=work_done / running / 1e6,
     )
+
+
+def median_seconds(act: Callable[[], object]) -> float:
+    """Of ``RUNS`` runs, after one that is not counted."""
+    act()
+    runs = []
+    for _ in range(RUNS):
+        began = time.perf_counter()
+        act()
+        runs.append(time.perf_counter() - began)
+    return statistics.median(runs)
 
 
 def profile_cells(profiles: Sequence[Profile]) -> Cells:

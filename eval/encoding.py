@@ -7,7 +7,6 @@ Draws eval/results/encoding.svg. The memory part encodes a million short texts, 
 
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -32,7 +31,7 @@ from encoders.tokens import Tokens
 from encoders.unlabelled import read_unlabelled
 from eval.bench import machine
 from eval.collection import TestCollection, read_collection
-from eval.encode_profile import Profile, profile_encoder
+from eval.encode_profile import Profile, median_seconds, profile_encoder
 from eval.pareto import as_svg, plain_number
 from eval.report import Cells
 from eval.results import Machine, Rates
@@ -49,7 +48,6 @@ ENCODER = "minilm-int8"
 PROFILED = ("minilm-int8", "minilm-swift")
 LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # tokens
 BATCHES = (1, 8, 32)
-RUNS = 7
 WORDS = (1000, 2000)  # ids that are words in MiniLM's vocabulary
 CLIENTS = 8
 QUERIES = 400
@@ -98,24 +96,21 @@ class EncodingResults:
 
     profiles: list[Profile]
     growth: list[Growth]
-    concurrency: list[Concurrency]
+    concurrency: Concurrency
     memory_encoder: str
     memory: list[Memory]
     machine: Machine
     date: str
 
 
-def profiled(
-    name: str, runtime: RuntimeName, collection: TestCollection, threads: int
-) -> list[Profile]:
-    """As ``profile_encoder``, by a runtime; nothing by the one that is chosen anyway."""
-    if runtime is RuntimeName.AUTO or (runtime is RuntimeName.NATIVE and kernels() is None):
-        return []
-    os.environ["TRIMSEEK_RUNTIME"] = runtime.value
-    try:
-        return profile_encoder(name, find_encoder(name), collection, threads)
-    finally:
-        del os.environ["TRIMSEEK_RUNTIME"]
+def profiled(collection: TestCollection, threads: int) -> Iterator[Profile]:
+    """``PROFILED`` by onnxruntime, and by the kernels where there are some."""
+    runtimes = [RuntimeName.NATIVE, RuntimeName.ONNX] if kernels() else [RuntimeName.ONNX]
+    for name in PROFILED:
+        for runtime in runtimes:
+            os.environ["TRIMSEEK_RUNTIME"] = runtime.value
+            yield from profile_encoder(name, find_encoder(name), collection, threads)
+    del os.environ["TRIMSEEK_RUNTIME"]
 
 
 def growth(rate: float) -> Iterator[Growth]:
@@ -134,16 +129,6 @@ def growth(rate: float) -> Iterator[Growth]:
                 seconds = median_seconds(lambda texts=texts: runtime.run(texts))  # type: ignore[misc]
                 work = multiply_accumulates(checkpoint.weights, [tokens])
                 yield Growth(tokens, batch, seconds * 1e3 / batch, work / rate / 1e6)
-
-
-def median_seconds(act: Callable[[], object]) -> float:
-    act()
-    runs = []
-    for _ in range(RUNS):
-        began = time.perf_counter()
-        act()
-        runs.append(time.perf_counter() - began)
-    return statistics.median(runs)
 
 
 def concurrency(queries: Sequence[str]) -> Concurrency:
@@ -193,16 +178,11 @@ def main(words: Sequence[str]) -> int:
     rates = Rates(*MatrixProducts(threads).rates())
     collection = read_collection(SAMPLE)
     note("where the time goes ...")
-    profiles = [
-        each
-        for name in PROFILED
-        for runtime in RuntimeName
-        for each in profiled(name, runtime, collection, threads)
-    ]
+    profiles = list(profiled(collection, threads))
     note("length and batch ...")
     grown = list(growth(rates.int8))
     note("threads at once ...")
-    at_once = [concurrency(texts[:QUERIES])]
+    at_once = concurrency(texts[:QUERIES])
     found = EncodingResults(
         profiles,
         grown,
@@ -245,20 +225,12 @@ def growth_cells(found: Sequence[Growth]) -> Cells:
     )
 
 
-def concurrency_cells(found: Sequence[Concurrency]) -> Cells:
-    sizes = list(found[0].batches)
-    headings = ["one by one", *(f"batches of {size}" for size in sizes)]
-    rows = [
-        [
-            f"{each.one_by_one:.0f}",
-            *(f"{each.batches[size]:.0f}" for size in sizes),
-            f"{each.together:.0f}",
-            "yes" if each.same_vectors else "no",
-        ]
-        for each in found
-    ]
-    together = f"{found[0].threads} threads at once"
-    return Cells(f"queries/s with {ENCODER}", [*headings, together, "same vectors"], rows)
+def concurrency_cells(found: Concurrency) -> Cells:
+    batches = [f"batches of {size}" for size in found.batches]
+    headings = ["one by one", *batches, f"{found.threads} threads at once", "same vectors"]
+    speeds = [found.one_by_one, *found.batches.values(), found.together]
+    row = [*(f"{speed:.0f}" for speed in speeds), "yes" if found.same_vectors else "no"]
+    return Cells(f"queries/s with {ENCODER}", headings, [row])
 
 
 def draw(found: EncodingResults) -> Any:

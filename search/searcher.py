@@ -71,13 +71,13 @@ class Searcher:
 
     ``query_encoder``: a name as ``find_encoder`` takes it; the document encoder's by default.
     An encoder of another space is refused (IndexFolderError). What another process commits to
-    the index is seen by the next search. ``threads``: of the encoder, TRIMSEEK_THREADS by default.
+    the index is seen by the next search. ``shared``: see ``Encoder``.
     """
 
     def __init__(
-        self, folder: Path, query_encoder: str | None = None, threads: int | None = None
+        self, folder: Path, query_encoder: str | None = None, *, shared: bool = False
     ) -> None:
-        self.folder, self._threads = folder, threads
+        self.folder, self._shared = folder, shared
         self.name = folder.resolve().name
         self._query_encoder = query_encoder
         self._refreshing = Lock()
@@ -92,7 +92,7 @@ class Searcher:
         self.card, self._store = open_index(self.folder)
         name = self._query_encoder or self.card.encoder
         self.encoder_name = name
-        self.encoder = QueryEncoder(find_encoder(name), self._threads)
+        self.encoder = QueryEncoder(find_encoder(name), shared=self._shared)
         check_space(self.card, self.encoder.card.space, self.folder, name)
         self._version = self._store.version()
         self._view = open_view(self._store, self.folder, self.card.dim)

@@ -245,7 +245,7 @@ static int run_texts(Encoder *encoder, Texts texts, Team *team, float *out, doub
         longest = tokens > longest ? tokens : longest;
     }
     const int tokens = texts.start[texts.count] - texts.start[0];
-    Workspace *space = take_workspace(encoder, tokens, longest, team ? team_members(team) : 1);
+    Workspace *space = take_workspace(encoder, tokens, longest, team_members(team));
     if (!space)
         return NO_MEMORY;
     encoder->kernels->forward(encoder, space, texts, team, out, seconds);

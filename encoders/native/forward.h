@@ -452,8 +452,8 @@ static void run_layer(const Pass *pass, const Layer *layer)
     for (int row = 0; row < pass->tokens; row += BLOCK_ROWS) {
         const int rows = pass->tokens - row < BLOCK_ROWS ? pass->tokens - row : BLOCK_ROWS;
         float *x = space->x + (size_t)row * dim;
-        linear(pass, ATTENTION_OUTPUT, &layer->attention_output, space->context + row * context, context, rows,
-               NO_ACTIVATION, space->added);
+        linear(pass, ATTENTION_OUTPUT, &layer->attention_output, space->context + row * context,
+               context, rows, NO_ACTIVATION, space->added);
         norm_rows(pass, x, layer->attention_output.width, rows, layer->attention_norm);
         linear(pass, INTERMEDIATE, &layer->intermediate, x, dim, rows, parts->activation,
                space->hidden);

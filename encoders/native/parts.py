@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from encoders.native.library import LayerParts, Matrix, Norm, Parts
 from encoders.pooling import Pooling
@@ -157,9 +159,6 @@ def address(array: NDArray[Any]) -> int:
 
 def read_graph(path: Path) -> Graph:
     """EncoderError if the file is no graph of ``encoders.graph``."""
-    import onnx
-    from onnx import numpy_helper
-
     try:
         graph = onnx.load(path).graph
         constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}

@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 import onnxruntime
 
-from encoders.batches import token_batches
 from encoders.checkpoint import Checkpoint
 from encoders.graph import build_graph
-from encoders.onnx_runtime import pad
+from encoders.onnx_runtime import run_batches
 from encoders.quantize import Precision, Quantization
 from encoders.shrink.calibration import Ids
 from encoders.tokens import Tokens
@@ -50,8 +49,4 @@ def run(checkpoint: Checkpoint, texts: Sequence[Ids], quantization: Quantization
         quantization=quantization,
     )
     session = onnxruntime.InferenceSession(graph.SerializeToString())
-    parts = []
-    for batch in token_batches([len(each) for each in texts]):
-        ids, mask = pad([Tokens(texts[i], False) for i in batch])
-        parts.append(session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
-    return np.concatenate(parts)
+    return run_batches(session, [Tokens(each, False) for each in texts])

@@ -94,9 +94,9 @@ def test_tables_and_picture() -> None:
     assert len(cells.rows) == len(LENGTHS)
     assert cells.rows[0] == ["8", "0.80", "0.10", "0.03", "0.08"]
     speeds = Concurrency(8, 100.0, {8: 200.0}, 250.0, True)
-    assert concurrency_cells([speeds]).rows == [["100", "200", "250", "yes"]]
+    assert concurrency_cells(speeds).rows == [["100", "200", "250", "yes"]]
     looks = [Memory(1000, 60.0, 100.0), Memory(2000, 120.0, 101.0)]
-    found = EncodingResults([], grown, [speeds], "tiny", looks, machine(None, {}), "2026-01-01")
+    found = EncodingResults([], grown, speeds, "tiny", looks, machine(None, {}), "2026-01-01")
     svg = as_svg(draw(found))
     for text in ("limit: int8 products", "batches of 32", "tiny: 2,000 short texts"):
         assert text in svg

@@ -4,42 +4,24 @@
 #include <math.h>
 #include <string.h>
 
-#define EACH(kind, count, to, expression)                                                          \
-    kind to[count];                                                                                \
-    for (int i = 0; i < count; i++)                                                                \
-        to[i] = expression;
+/* A conversion of 16 numbers, one by one. */
+#define CONVERSION(name, Vector, Number, Result, Converted, expression)                            \
+    static inline Result emulated_##name(Vector x)                                                 \
+    {                                                                                              \
+        Number from[16];                                                                           \
+        Converted to[16];                                                                          \
+        Result result;                                                                             \
+        memcpy(from, &x, sizeof from);                                                             \
+        for (int i = 0; i < 16; i++)                                                               \
+            to[i] = expression;                                                                    \
+        memcpy(&result, to, sizeof to);                                                            \
+        return result;                                                                             \
+    }
 
-static inline __m512 emulated_cvtepi32_ps(__m512i x)
-{
-    int from[16];
-    memcpy(from, &x, 64);
-    EACH(float, 16, to, (float)from[i])
-    return _mm512_loadu_ps(to);
-}
-
-static inline __m512i emulated_cvtps_epi32(__m512 x)
-{
-    float from[16];
-    memcpy(from, &x, 64);
-    EACH(int, 16, to, (int)nearbyintf(from[i]))
-    return _mm512_loadu_si512(to);
-}
-
-static inline __m512i emulated_cvttps_epi32(__m512 x)
-{
-    float from[16];
-    memcpy(from, &x, 64);
-    EACH(int, 16, to, (int)from[i])
-    return _mm512_loadu_si512(to);
-}
-
-static inline __m128i emulated_cvtepi32_epi8(__m512i x)
-{
-    int from[16];
-    memcpy(from, &x, 64);
-    EACH(unsigned char, 16, to, (unsigned char)from[i])
-    return _mm_loadu_si128((const __m128i *)to);
-}
+CONVERSION(cvtepi32_ps, __m512i, int, __m512, float, (float)from[i])
+CONVERSION(cvtps_epi32, __m512, float, __m512i, int, (int)nearbyintf(from[i]))
+CONVERSION(cvttps_epi32, __m512, float, __m512i, int, (int)from[i])
+CONVERSION(cvtepi32_epi8, __m512i, int, __m128i, unsigned char, (unsigned char)from[i])
 
 static inline float emulated_reduce_add_ps(__m512 x)
 {
