@@ -59,14 +59,15 @@ PACED_TEXTS = 64
 TEACHING = 0.25  # of the training's time goes into the teacher's vectors
 PICTURE_TITLE = "Quality against latency of one query"
 BEGINNING = 3  # words by which queries are looked up
-VERIFYING = 1.5  # of the time that one verification took is kept for the last one
+SPARE = 1.5  # times what a candidate took so far must be left for another one
+FINISHING = 5.0  # seconds that are kept for writing the best one
 
 
 @dataclass(frozen=True)
 class Budget:
     """What the encoder must keep to; ``max_loss`` and ``speedup`` are relative to float32.
 
-    ``max_ms``: p50 of encoding one query. ``minutes``: wall clock for the whole search.
+    ``max_ms``: p50 of encoding one query. ``minutes``: wall clock for everything.
     """
 
     max_loss: float | None = None
@@ -141,7 +142,8 @@ class Compressor:
 
     ``trial``: the judged collection that losses are measured on. ``texts``: documents to calibrate
     and train on; ``queries``: what users ask, if known. ``folder`` keeps the candidates.
-    ``query_only``: documents stay with the base at int8, as an asymmetric pair has it.
+    ``began``: when the budget's minutes did, by ``time.monotonic``. ``query_only``: documents stay
+    with the base at int8, as an asymmetric pair has it.
     """
 
     def __init__(
@@ -153,13 +155,15 @@ class Compressor:
         budget: Budget,
         folder: Path,
         *,
+        began: float,
         query_only: bool = False,
         report: Report | None = None,
     ) -> None:
         self.report = report or say
         self.base, self.trial, self.budget, self.folder = base, trial, budget, folder
         self.texts, self.queries, self.query_only = texts, queries, query_only
-        self.deadline = time.monotonic() + 60 * budget.minutes
+        self.deadline = began + 60 * budget.minutes - FINISHING
+        self.longest = 0.0  # seconds that a candidate took, without training
         self.tokenizer = TextTokenizer(base.tokenizer, base.max_tokens)
         self.shrinker = Shrinker(base, self.calibration())
         self.candidates: list[Candidate] = []
@@ -188,7 +192,8 @@ class Compressor:
         return ids
 
     def minutes_left(self) -> float:
-        return (self.deadline - time.monotonic()) / 60
+        """After a candidate that takes as long as the slowest until now."""
+        return (self.deadline - time.monotonic() - SPARE * self.longest) / 60
 
     def encode_documents(self, folder: Path, *, cached: bool = False) -> FloatArray:
         """The trial documents' vectors; those of the base are kept for the next run."""
@@ -221,7 +226,10 @@ class Compressor:
         shrunk = self.shrinker.shrink(recipe)
         if recipe.align_minutes:
             shrunk = self.aligned(shrunk, recipe.align_minutes)
-        return self.measured(shrunk, name, began)
+        candidate = self.measured(shrunk, name, began)
+        if not recipe.align_minutes:
+            self.longest = max(self.longest, candidate.tried.seconds)
+        return candidate
 
     def measured(self, shrunk: Shrunk, name: str, began: float) -> Candidate:
         """Write an encoder, and measure its loss and speed."""
@@ -259,7 +267,7 @@ class Compressor:
         role = "query" if self.query_only else "document"
         lessons = teach(self.reference, texts, role, neighbours=AlignmentSettings.neighbours)
         left = minutes - (time.monotonic() - began) / 60
-        settings = AlignmentSettings(minutes=max(left, (1 - TEACHING) * minutes))
+        settings = AlignmentSettings(minutes=max(left, LEAST_TRAINING / 2))
         key = text_hash([self.base.sha256, role, *shrunk.steps, *texts])
         state = make_folder(load_settings().home / "training") / f"{key}.safetensors"
         weights = align(shrunk.checkpoint, lessons, settings, state=state, report=self.report)
@@ -345,12 +353,14 @@ def by_speed(compressor: Compressor) -> Candidate:
     count = len(compressor.base.weights.layers)
     fitting: list[tuple[Recipe, Candidate]] = []
     for layers in dict.fromkeys(max(1, round(count * share)) for share in LAYER_SHARES):
+        began = time.monotonic()
         recipe = largest_in_time(compressor, layers)
+        looking = time.monotonic() - began
         if recipe is None:
             continue
         name = f"{layers} layers, keep {recipe.keep:.0%}, int8"
         fitting.append((recipe, compressor.attempt(recipe, name)))
-        if len(fitting) == MOST_COMPARED or compressor.minutes_left() < 0:
+        if len(fitting) == MOST_COMPARED or compressor.minutes_left() < looking / 60:
             break
     if not fitting:
         smallest = Recipe(layers=1, keep=KEEPS[-1], allocation=Allocation.UNIFORM)
@@ -388,12 +398,11 @@ def is_fast_enough(compressor: Compressor, recipe: Recipe) -> bool:
 
 
 def training_minutes(compressor: Compressor) -> float:
-    """What is left for training when the last measurement's time is kept for the next."""
+    """What is left for training; 0 where there is nothing to train on."""
     if not compressor.can_train():
         note("too few texts to train on; what needs no training is all there is")
         return 0.0
-    verifying = compressor.candidates[-1].tried.seconds / 60
-    return compressor.minutes_left() - VERIFYING * verifying
+    return compressor.minutes_left()
 
 
 def say(found: Validation, training_loss: float) -> None:

@@ -1,6 +1,7 @@
 """``trimseek compress`` and ``trimseek encoder storage``, which need torch."""
 
 import tempfile
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -88,6 +89,7 @@ def compress(
     With a budget (--max-loss, --speedup, --max-ms) it searches; with a recipe or shapes it makes
     just that, and measures it.
     """
+    began = time.monotonic()
     if into.exists():
         raise ConfigError(f"{into}: exists already; name a folder that does not")
     if not 0 < minutes < float("inf"):
@@ -110,6 +112,7 @@ def compress(
             asked_queries,
             budget,
             Path(folder),
+            began=began,
             query_only=query_only,
             report=say if tensorboard is None else both(say, scalars_into(tensorboard)),
         )

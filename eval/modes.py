@@ -1,16 +1,16 @@
 """By meaning, by words, or by both: what each mode of search finds on judged collections.
 
-python -m eval.modes COLLECTION [COLLECTION ...] > eval/results/modes.json
+python -m eval.modes COLLECTION [COLLECTION ...]
 
-Each collection becomes an index whose documents have one passage each, cut where the encoder
+Rows go into eval/results/modes.json as soon as a collection is done; those of other collections
+stay. Each collection becomes an index whose documents have one passage each, cut where the encoder
 stops reading, as in ``trimseek bench``; their vectors come from its cache where they are there.
 """
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from encoders import DEFAULT_ENCODER, DocumentEncoder, find_encoder
 from encoders.cached import embed_with
 from eval.collection import TestCollection, read_collection
 from eval.measures import Run, measure_run, parse_measure
+from eval.output import CollectionRow, replace_rows
 from eval.report import Cells
 from eval.significance import Interval, Values, loss, loss_interval
 from indexer.card import IndexCard
@@ -35,10 +36,9 @@ MEASURE = parse_measure("nDCG@10")
 
 
 @dataclass(frozen=True)
-class ModeQuality:
+class ModeQuality(CollectionRow):
     """nDCG@10 of one mode; ``gain``: relative to dense, with its paired bootstrap 95 % interval."""
 
-    collection: str
     mode: str
     value: float
     gain: float
@@ -117,8 +117,8 @@ def modes_cells(found: Sequence[ModeQuality]) -> Cells:
 
 
 def main(names: Sequence[str]) -> None:
-    rows = [asdict(row) for name in names for row in measure_modes(name)]
-    print(json.dumps(rows, indent=1))
+    for name in names:
+        replace_rows(RESULTS, read_modes(), list(measure_modes(name)))
 
 
 if __name__ == "__main__":

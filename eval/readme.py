@@ -89,7 +89,7 @@ def commanded(module: str, found: Sequence[Shrinking] | Sequence[ModeQuality], c
     """A table, and the command that measured it."""
     names = dict.fromkeys(each.collection for each in found)
     folders = " ".join(name if name == SAMPLE else f"../shared/data/{name}" for name in names)
-    command = f"python -m eval.{module} {folders} > eval/results/{module}.json"
+    command = f"python -m eval.{module} {folders}"
     return "\n\n".join([f"```console\n{command}\n```", *titled(cells)]) + "\n"
 
 

@@ -1,16 +1,17 @@
 """What pruning and storing in fewer bits cost without any training, on judged collections.
 
-python -m eval.shrinking COLLECTION [COLLECTION ...] > eval/results/shrinking.json
+python -m eval.shrinking COLLECTION [COLLECTION ...]
 
-Each collection is compressed on its own documents, unlabelled; documents and queries both go
+Rows go into eval/results/shrinking.json as soon as a collection is done; those of other collections
+stay. Each collection is compressed on its own documents, unlabelled; documents and queries both go
 through the small encoder, and are compared with float32's.
 """
 
-import json
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -20,6 +21,7 @@ from encoders.quantize import Precision, Quantization
 from encoders.shrink.recipe import Recipe
 from eval.collection import read_collection
 from eval.compress import Budget, Compressor
+from eval.output import CollectionRow, replace_rows
 from eval.report import NOTHING, Cells
 from eval.significance import Interval
 
@@ -33,10 +35,9 @@ RECIPES = {
 
 
 @dataclass(frozen=True)
-class Shrinking:
+class Shrinking(CollectionRow):
     """One recipe on one collection; ``loss`` of nDCG@10 is relative to float32's ``exact``."""
 
-    collection: str
     recipe: str
     shape: str
     graph_bytes: int
@@ -51,7 +52,9 @@ def measure_shrinking(name: str) -> Iterator[Shrinking]:
     trial = read_collection(name)
     with tempfile.TemporaryDirectory(prefix="trimseek-shrinking-") as folder:
         documents = list(trial.documents.values())
-        compressor = Compressor(base, trial, documents, [], Budget(), Path(folder))
+        compressor = Compressor(
+            base, trial, documents, [], Budget(), Path(folder), began=time.monotonic()
+        )
         for title, recipe in RECIPES.items():
             tried = compressor.attempt(recipe, f"{trial.name}: {title}").tried
             exact = float(compressor.exact.mean())
@@ -79,10 +82,9 @@ def shrinking_cells(found: Sequence[Shrinking]) -> Cells:
     return Cells(title, ["recipe", "MB", *collections, "mean"], rows)
 
 
-def main(collections: Sequence[str]) -> None:
-    """Rows are printed when all are there; each is noted on stderr as it comes."""
-    rows = [asdict(row) for name in collections for row in measure_shrinking(name)]
-    print(json.dumps(rows, indent=1))
+def main(names: Sequence[str]) -> None:
+    for name in names:
+        replace_rows(RESULTS, read_shrinking(), list(measure_shrinking(name)))
 
 
 if __name__ == "__main__":

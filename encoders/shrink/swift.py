@@ -9,8 +9,8 @@ Layers are chosen by what dropping the others does (``layers``), heads and neuro
 surgeon (``obs``); what is left is aligned to MiniLM's own vectors of questions, titles, sentences
 and runs of words, so that it asks an index which MiniLM made. ``--passages`` adds whole passages,
 so that it can embed documents too; ``--terms`` and ``--code`` add the words of a field's ontology
-(an OBO file) and what the Python files below a folder say of themselves. ``--go-on`` starts from
-the encoder that is in the package.
+(an OBO file) and what the Python files below a folder say of themselves, ``--manuals`` those of the
+manuals below a folder. ``--go-on`` starts from the encoder that is in the package.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from encoders.shrink.lessons import Lessons, teach
 from encoders.shrink.recipe import Allocation, Recipe, Shrinker
 from encoders.shrink.texts import (
     some_docstrings,
+    some_manuals,
     some_passages,
     some_terms,
     training_texts,
@@ -67,7 +68,8 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=0, help="so many whole passages as well")
     parser.add_argument("--terms", type=Path, help="an OBO file, whose terms are added")
     parser.add_argument("--code", type=Path, help="a folder of Python files with docstrings")
-    parser.add_argument("--each", type=int, default=40_000, help="so many of those two at most")
+    parser.add_argument("--manuals", type=Path, help="a folder of .rst, .md and .txt files")
+    parser.add_argument("--each", type=int, default=40_000, help="so many of those three at most")
     parser.add_argument("--minutes", type=float, default=70.0)
     parser.add_argument("--steps", type=int, help="train for so many steps instead")
     parser.add_argument("--learning-rate", type=float, default=AlignmentSettings.learning_rate)
@@ -84,6 +86,8 @@ def main() -> None:
         texts += some_terms(asked.terms, asked.each)
     if asked.code:
         texts += some_docstrings(asked.code, asked.each)
+    if asked.manuals:
+        texts += some_manuals(asked.manuals, asked.each)
     passages = some_passages(asked.texts, asked.passages)
     teacher = find_encoder(f"{BASE}-float32")
     lessons = teach(teacher, [*texts, *passages], "query", neighbours=settings.neighbours)
@@ -97,6 +101,7 @@ def main() -> None:
             ("package descriptions", asked.packages),
             (f"terms of {asked.terms and asked.terms.name}", asked.terms),
             ("docstrings", asked.code),
+            ("sentences of manuals", asked.manuals),
         )
         if given
     )
@@ -124,7 +129,8 @@ def command(asked: argparse.Namespace) -> str:
     words += [f"--most {asked.most}"] * (asked.most is not None)
     words += [f"--terms {asked.terms.name}"] if asked.terms else []
     words += ["--code site-packages"] if asked.code else []
-    words += [f"--each {asked.each}"] if asked.terms or asked.code else []
+    words += ["--manuals MANUALS"] if asked.manuals else []
+    words += [f"--each {asked.each}"] if asked.terms or asked.code or asked.manuals else []
     words += [f"--passages {asked.passages}"] * (asked.passages > 0)
     words += [f"--steps {asked.steps}" if asked.steps else f"--minutes {asked.minutes:g}"]
     words += [f"--learning-rate {asked.learning_rate:g}"]

@@ -21,6 +21,11 @@ PACKAGE = re.compile(r"^Description: *(.*?) *$", re.MULTILINE)
 VARIANT = re.compile(r" \([^)]*\)$| - .*$")  # "(data files)", "- development files"
 TERM = re.compile(r'^(?:name: (?P<name>.+)|(?:def|synonym): "(?P<text>.*?)(?<!\\)".*)$')
 FEWEST_WORDS = 3  # of the beginning of a docstring
+MANUALS = (".rst", ".md", ".txt")
+UNDERLINE = re.compile(r"^([=\-~^\"'#*+.])\1{2,}$")
+NOT_PROSE = (" ", "\t", ".. ", ":", ">>>", "$", "|", "+-", "```", "<", "#!", "- ", "* ", "==", "--")
+# :role:`text <target>`, [text](target), and the marks of emphasis and code
+MARKUP = re.compile(r":[\w:+-]+:(?=`)|(?<=\w) <[^<>`]*>(?=`)|(?<=\])\([^()]*\)|[`*\[\]]|_(?=\W|$)")
 LARGEST_SOURCE = 1_000_000  # bytes; larger files are generated
 
 
@@ -91,6 +96,33 @@ def docstrings(path: Path) -> Iterator[str]:
             if first and len(first[0].split()) >= FEWEST_WORDS:
                 yield first[0]
                 yield f"{node.name.strip('_')} {first[0]}"
+
+
+def some_manuals(folder: Path, count: int) -> list[str]:
+    """Headings, sentences and runs of words of the manuals below a folder.
+
+    Those are files of reStructuredText, Markdown or plain text.
+    """
+    found: list[str] = []
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in MANUALS and path.is_file() and path.stat().st_size <= LARGEST_SOURCE:
+            found += manual(path.read_text("utf-8", "replace"))
+    runs = spans([each for each in found if len(each.split()) > FEWEST_WORDS], len(found), seed=10)
+    return some([*found, *runs], count, seed=9)
+
+
+def manual(text: str) -> Iterator[str]:
+    """A manual's headings and the sentences of its paragraphs, without markup, lists and code."""
+    for block in re.split(r"\n\s*\n", text):
+        lines = [line.rstrip() for line in block.strip("\n").splitlines()]
+        words = [line for line in lines if not UNDERLINE.match(line)]
+        if not words or words[0].startswith(NOT_PROSE):
+            continue
+        plain = " ".join(MARKUP.sub("", " ".join(words)).lstrip("# ").split())
+        heading = len(words) == 1 and (len(lines) > 1 or words[0].startswith("#"))
+        for each in [plain] if heading else sentences(plain):
+            if len(each.split()) >= (1 if heading else FEWEST_WORDS):
+                yield each
 
 
 def some(texts: Sequence[str], count: int | None, seed: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from encoders.shrink.texts import some_docstrings, some_terms, training_texts
+from encoders.shrink.texts import some_docstrings, some_manuals, some_terms, training_texts
 from tests.conftest import shared
 
 ONTOLOGY = """[Term]
@@ -50,6 +50,29 @@ def test_first_sentences_of_docstrings(tmp_path: Path) -> None:
         "Wait until the shell ends.",
         "wait Wait until the shell ends.",
     ]
+
+
+def test_headings_and_sentences_of_manuals(tmp_path: Path) -> None:
+    (tmp_path / "shell.rst").write_text(
+        "Splitting words\n===============\n\nUse :func:`shlex.split`, as the *shell* does. It "
+        "keeps\nquoted ``words`` together.\n\n.. note::\n\n    Not on Windows.\n\n"
+        "- an item of a list\n\n>>> shlex.split\n"
+    )
+    (tmp_path / "read.md").write_text("# Read this\n\nSee [the manual](manual.html) for more.\n")
+    (tmp_path / "data.bin").write_bytes(b"Not a manual of anything.")
+    found = some_manuals(tmp_path, 100)
+    sentences = {
+        "Splitting words",
+        "Use shlex.split, as the shell does.",
+        "It keeps quoted words together.",
+        "Read this",
+        "See the manual for more.",
+    }
+    assert sentences <= set(found)
+    runs = set(found) - sentences
+    assert runs
+    assert all(any(run in each for each in sentences) for run in runs)
+    assert len(some_manuals(tmp_path, 2)) == 2
 
 
 def test_the_script_reads_its_texts() -> None:
