@@ -18,7 +18,7 @@ PEERS_NEED := eval/workers/requirements.txt
 .DELETE_ON_ERROR:
 
 # What each needs is installed once; again only when pyproject.toml or the kernels change.
-KERNELS := $(wildcard encoders/native/*.[ch])
+KERNELS := $(wildcard encoders/native/*.[ch] search/native/*.[ch])
 .venv/demo: pyproject.toml $(KERNELS)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -1,6 +1,7 @@
 """Run the service: one socket, one process or several, drained on SIGTERM."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -144,6 +145,9 @@ def run(service: Service, bound: socket.socket) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = Server(uvicorn_config(create_app(service), service.settings))
     server.notice = service.settings.notice
+    # what is there until the end is not looked through again while somebody waits for an answer
+    gc.collect()
+    gc.freeze()
     server.run(sockets=[bound])
 
 

@@ -24,6 +24,7 @@ from indexer.snapshot import (
     search_parameters,
 )
 from indexer.store import Store
+from search.native.walk import Walk, walk_of
 from trimseek.console import note
 from trimseek.errors import IndexFolderError, StorageError
 
@@ -44,10 +45,11 @@ class Scored(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A FAISS index under chunk keys."""
+    """A FAISS index under chunk keys; ``walk``: compiled code that finds the same in its graph."""
 
     kind: SnapshotKind
     index: Any
+    walk: Walk | None = None
 
 
 @dataclass(frozen=True)
@@ -112,18 +114,28 @@ class View:
         wanted = min(max(k * tuning.refine, least), total)
         if allowed is not None and effort:  # of what is met, only a share counts
             effort = int(effort * max(1.0, total / len(allowed)))
-        selector, live = self._selector(allowed), total
-        if allowed is None:
-            live -= len(self.deleted)
+        walk = part.walk if allowed is None else None
+        selector = None if walk else self._selector(allowed)
+        live = total if allowed is not None else total - len(self.deleted)
         while True:
             bound = min(max(effort, wanted), total) if effort else None
-            parameters = search_parameters(part.kind, bound, selector)
-            scores, keys = part.index.search(query[None], wanted, params=parameters)
-            keys, scores = keys[0][keys[0] >= 0], scores[0][keys[0] >= 0]
-            if not effort or len(keys) >= min(k, live) or effort >= total or allowed is not None:
+            if walk and bound:
+                found = self._undeleted(Scored(*walk.search(query, bound)), wanted)
+            else:
+                parameters = search_parameters(part.kind, bound, selector)
+                scores, keys = part.index.search(query[None], wanted, params=parameters)
+                found = Scored(keys[0][keys[0] >= 0], scores[0][keys[0] >= 0])
+            enough = len(found.keys) >= min(k, live)
+            if not effort or enough or effort >= total or allowed is not None:
                 break
             effort *= WIDER
-        return Scored(keys, scores) if tuning.refine == 1 else self.compare(query, wanted, keys)
+        return found if tuning.refine == 1 else self.compare(query, wanted, found.keys)
+
+    def _undeleted(self, found: Scored, count: int) -> Scored:
+        if not len(self.deleted):
+            return Scored(found.keys[:count], found.scores[:count])
+        kept = ~np.isin(found.keys, self.deleted, assume_unique=True)
+        return Scored(found.keys[kept][:count], found.scores[kept][:count])
 
     def _selector(self, allowed: NDArray[np.int64] | None) -> Any:
         """FAISS's word for what counts; None if everything does."""
@@ -176,7 +188,8 @@ def open_view(store: Store, folder: Path, dim: int, *, made_anew: bool = False) 
     if record is None:
         return view_without_snapshot(store, dim)
     try:
-        part = Part(SnapshotKind(record.kind), read_snapshot(record, folder, dim))
+        index = read_snapshot(record, folder, dim)
+        part = Part(SnapshotKind(record.kind), index, walk_of(index))
         return view_of(store, record, part, dim)
     except IndexFolderError as error:
         newer = store.snapshot()

@@ -1,11 +1,12 @@
 """The compiled encoder: its functions and structures as C has them (``encoder.h``)."""
 
 import ctypes
-import importlib.util
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_void_p
 from functools import cache
 from typing import Any
+
+from trimseek.compiled import load
 
 MODULE = "encoders.native.compiled"
 # Instructions that there are kernels for, the best first.
@@ -75,13 +76,8 @@ class Parts(Structure):
 @cache
 def library() -> Any | None:
     """The compiled functions; None where they could not be compiled when trimseek was installed."""
-    found = importlib.util.find_spec(MODULE)
-    if found is None or found.origin is None:
-        return None
-    try:
-        return with_types(ctypes.CDLL(found.origin))
-    except OSError:  # of another machine
-        return None
+    functions = load(MODULE)
+    return None if functions is None else with_types(functions)
 
 
 def with_types(functions: ctypes.CDLL) -> Any:

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from encoders.native.library import LayerParts, Matrix, Norm, Parts
 from encoders.pooling import Pooling
 from encoders.weights import FloatArray
+from trimseek.compiled import address
 from trimseek.errors import EncoderError
 
 # How token embeddings are stored: the number in encoder.h, columns in a byte, and the type.
@@ -151,10 +152,6 @@ def keep(where: list[NDArray[Any]], array: NDArray[Any], dtype: type[np.generic]
     """The address of an array, which stays where it is while the list is there."""
     where.append(np.ascontiguousarray(array, dtype))
     return address(where[-1])
-
-
-def address(array: NDArray[Any]) -> int:
-    return int(array.__array_interface__["data"][0])
 
 
 def read_graph(path: Path) -> Graph:

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from encoders.native.library import STAGES, kernels, library
-from encoders.native.parts import Reader, address, read_graph
+from encoders.native.parts import Reader, read_graph
 from encoders.pooling import Pooling
 from encoders.tokens import Tokens
 from encoders.weights import FloatArray
+from trimseek.compiled import address
 from trimseek.errors import EncoderError
 
 # Tokens in one call, which cannot be interrupted: about a second.

@@ -1,0 +1,93 @@
+"""The compiled walk of a graph finds what FAISS's own finds."""
+
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from indexer.rows import Vectors
+from indexer.snapshot import SnapshotKind, fill, search_parameters, trained_index
+from search.native import walk
+from search.native.walk import Walk, walk_of
+from trimseek.errors import IndexFolderError
+
+pytestmark = pytest.mark.skipif(walk.functions() is None, reason="was not compiled")
+COUNT = 3000
+FIRST_KEY, STEP = 7, 3  # keys are not positions
+
+
+def clustered(count: int, dim: int, seed: int) -> NDArray[np.float32]:
+    chosen = np.random.default_rng(seed)
+    centres = chosen.standard_normal((20, dim))
+    found = centres[chosen.integers(0, 20, count)] + 0.5 * chosen.standard_normal((count, dim))
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+
+
+def graph_of(vectors: NDArray[np.float32]) -> Any:
+    index = trained_index(SnapshotKind.HNSW, vectors.shape[1], vectors, len(vectors))
+    keys = FIRST_KEY + STEP * np.arange(len(vectors), dtype=np.int64)
+    fill(index, [Vectors(keys, vectors.astype(np.float16))])
+    return index
+
+
+def walked(index: Any) -> Walk:
+    found = walk_of(index)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("dim", [384, 50, 7])
+@pytest.mark.parametrize("effort", [1, 40, 160])
+def test_the_same_as_faiss(dim: int, effort: int) -> None:
+    index = graph_of(clustered(COUNT, dim, 1))
+    ours = walked(index)
+    shared = []
+    for query in clustered(50, dim, 2):
+        parameters = search_parameters(SnapshotKind.HNSW, effort, None)
+        scores, keys = index.search(query[None], effort, params=parameters)
+        found, values = ours.search(query, effort)
+        assert len(set(found.tolist())) == len(found) == effort
+        assert (np.diff(values) <= 0).all()
+        shared.append(len(set(keys[0]) & set(found)) / effort)
+        both = {key: score for key, score in zip(keys[0], scores[0], strict=True) if key in found}
+        own = dict(zip(found, values, strict=True))
+        np.testing.assert_allclose([own[key] for key in both], list(both.values()), atol=2e-3)
+    assert np.mean(shared) > 0.98
+
+
+def test_all_there_are_when_there_are_few() -> None:
+    vectors = clustered(5, 384, 3)
+    index = graph_of(np.concatenate([vectors] * 2))
+    found, _ = walked(index).search(vectors[0], 160)
+    assert sorted(found) == [FIRST_KEY + STEP * i for i in range(10)]
+
+
+def test_a_query_of_zeros_finds_something() -> None:
+    found, values = walked(graph_of(clustered(100, 384, 4))).search(np.zeros(384, np.float32), 10)
+    assert len(found) == 10
+    assert (values == 0).all()
+
+
+def test_a_graph_that_leads_out_of_it_is_refused() -> None:
+    index = graph_of(clustered(200, 384, 5))
+    inner: Any = faiss.downcast_index(index.index)
+    neighbours = walk.view_of(inner.hnsw.neighbors)
+    neighbours[10] = 200
+    with pytest.raises(IndexFolderError, match="graph leads out of it"):
+        walk_of(index)
+    neighbours[10] = 3
+    walked(index)
+    inner.hnsw.entry_point = 200
+    with pytest.raises(IndexFolderError, match="graph leads out of it"):
+        walk_of(index)
+
+
+def test_what_it_does_not_know_is_left_to_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = clustered(100, 384, 6)
+    other = trained_index(SnapshotKind.SQ8, 384, vectors, 100)
+    assert walk_of(other) is None
+    index = graph_of(vectors)
+    monkeypatch.setattr(walk, "functions", lambda: None)
+    assert walk_of(index) is None
