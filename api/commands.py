@@ -12,13 +12,13 @@ from api.keys import ROLES, new_key
 from api.settings import ServiceSettings
 from trimseek.console import note, print_json
 from trimseek.errors import ConfigError
+from trimseek.options import AsJson
 from trimseek.settings import CONFIG, make_settings, sources
 
 app = typer.Typer()
 Config = Annotated[
     Path | None, typer.Option(help="A TOML file of settings; trimseek config lists them.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 SECRET = ("keys",)  # settings that are not shown
 
 

@@ -28,10 +28,10 @@ from eval.workers.backends import PEERS
 from trimseek.atomic import make_folder
 from trimseek.console import note, print_json, print_table
 from trimseek.errors import ConfigError
+from trimseek.options import AsJson
 from trimseek.settings import load_settings
 
 app = typer.Typer()
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.command()

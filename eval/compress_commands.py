@@ -18,6 +18,7 @@ from eval.known_items import known_items
 from eval.report import terminal_table
 from trimseek.console import note, print_json, print_table
 from trimseek.errors import ConfigError, MissingExtraError
+from trimseek.options import AsJson
 
 try:
     from encoders.shrink.recipe import Recipe, read_recipe
@@ -30,7 +31,6 @@ except ImportError as error:
     raise MissingExtraError("making an encoder smaller", "compress") from None
 
 app = typer.Typer()
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.command()

@@ -23,10 +23,9 @@ from indexer.where import parse_where
 from indexer.writer import IndexWriter
 from trimseek.console import note, print_json, progress
 from trimseek.errors import ConfigError
+from trimseek.options import AsJson, Folder, IdField, TextField, TitleField
 
 app = typer.Typer()
-Folder = Annotated[Path, typer.Argument(help="The index folder.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it nothing is changed.")]
 
 
@@ -34,13 +33,9 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it nothing is c
 def add(
     folder: Folder,
     corpus: Annotated[str, typer.Argument(help="Documents, as trimseek index takes them.")],
-    id_field: Annotated[str | None, typer.Option(help="Field of the id. Default: _id, id.")] = None,
-    title_field: Annotated[
-        str | None, typer.Option(help="Field of the title. Default: title.")
-    ] = None,
-    text_field: Annotated[
-        str | None, typer.Option(help="Field of the text. Default: text, contents, content, body.")
-    ] = None,
+    id_field: IdField = None,
+    title_field: TitleField = None,
+    text_field: TextField = None,
     as_json: AsJson = False,
 ) -> None:
     """Add documents to an index, or replace them, while it is searched and served."""

@@ -18,9 +18,9 @@ from indexer.ingest import Ingest
 from indexer.snapshot import SnapshotKind
 from indexer.summary import summarize
 from trimseek.console import note, print_json
+from trimseek.options import AsJson, Folder, IdField, TextField, TitleField
 
 app = typer.Typer()
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.command()
@@ -40,13 +40,9 @@ def index(
             f"behind it. Default: the index's own, or {DEFAULT_ENCODER}."
         ),
     ] = None,
-    id_field: Annotated[str | None, typer.Option(help="Field of the id. Default: _id, id.")] = None,
-    title_field: Annotated[
-        str | None, typer.Option(help="Field of the title. Default: title.")
-    ] = None,
-    text_field: Annotated[
-        str | None, typer.Option(help="Field of the text. Default: text, contents, content, body.")
-    ] = None,
+    id_field: IdField = None,
+    title_field: TitleField = None,
+    text_field: TextField = None,
     split: Annotated[str, typer.Option(help="Split of a hub data set.")] = "train",
     sync: Annotated[
         bool, typer.Option("--sync", help="Remove documents that the corpus no longer has.")
@@ -109,7 +105,7 @@ def checked_facets(names: list[str]) -> list[str]:
 
 @app.command()
 def info(
-    folder: Annotated[Path, typer.Argument(help="The index folder.")],
+    folder: Folder,
     as_json: AsJson = False,
 ) -> None:
     """Say what an index holds and which encoder made it."""

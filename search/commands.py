@@ -19,6 +19,7 @@ from search.recommend import recommend as find_alike
 from search.searcher import Searcher
 from search.tune import tune as find_effort
 from trimseek.console import note, print_json, stdout
+from trimseek.options import AsJson, Folder
 
 app = typer.Typer()
 PASSAGE_SHOWN = 300  # characters
@@ -26,7 +27,6 @@ WORDS_BEFORE = 8  # the first mark, where a snippet does not begin with the pass
 INDENT = 7  # as wide as a score
 MARK = "bold yellow"
 
-Folder = Annotated[Path, typer.Argument(help="The index folder.")]
 Count = Annotated[int, typer.Option("-k", help="How many hits.")]
 QueryEncoderName = Annotated[
     str | None,
@@ -46,7 +46,6 @@ GroupBy = Annotated[
 Diversity = Annotated[
     float, typer.Option(help="0 to 1: how much hits should differ from one another.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.command()

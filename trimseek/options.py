@@ -1,0 +1,14 @@
+"""Arguments and options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Folder = Annotated[Path, typer.Argument(help="The index folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+IdField = Annotated[str | None, typer.Option(help="Field of the id. Default: _id, id.")]
+TitleField = Annotated[str | None, typer.Option(help="Field of the title. Default: title.")]
+TextField = Annotated[
+    str | None, typer.Option(help="Field of the text. Default: text, contents, content, body.")
+]
