@@ -12,10 +12,12 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import metrics
+from api.direct import Direct
 from api.engine import Engine
 from api.errors import (
     ForbiddenError,
@@ -33,13 +35,13 @@ access = logging.getLogger("trimseek.access")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 SECRETS_IN_URL = {"key", "api_key", "apikey", "access_token", "token"}
 UNKNOWN = "unknown"  # the route of what has none
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
 NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 PAGE = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -48,12 +50,16 @@ PAGE = (
 
 
 class Entry(NamedTuple):
-    """A route: who may use it, and whether it asks the engine for one query."""
+    """A route: who may use it, and whether it asks the engine for one query.
+
+    ``direct``: what answers it in the framework's place.
+    """
 
     method: str
     path: str
     role: Role
     queries: bool = False
+    direct: Direct | None = None
 
 
 class Route(NamedTuple):
@@ -104,18 +110,18 @@ class Gate:
         except TrimseekError as error:
             await as_answer(error)(scope, receive, passing.answer)
         else:
-            await self.app(scope, passing.receive, passing.send)
+            await passing.go_on()
             if passing.refused is not None and not passing.status:
                 await as_answer(passing.refused)(scope, receive, passing.answer)
         finally:
             passing.note()
 
-    def entry(self, method: str, path: str) -> Entry | None:
-        """The route of a request; HEAD is GET without its content."""
+    def find(self, method: str, path: str) -> tuple[Entry | None, dict[str, str]]:
+        """The route of a request, and what stands in the places that its path leaves open."""
         for entry, pattern in self.routes:
-            if pattern.match(path) and entry.method == method:
-                return entry
-        return None
+            if entry.method == method and (match := pattern.match(path)):
+                return entry, match.groupdict()
+        return None, {}
 
     def methods(self, path: str) -> list[str]:
         """Those that a path takes, of the first route that is like it."""
@@ -133,7 +139,7 @@ class Passing:
         self.headers = Headers(scope=scope)
         given = self.headers.get("x-request-id", "")
         self.id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        self.entry = gate.entry(scope["method"], scope["path"])
+        self.entry, self.parameters = gate.find(scope["method"], scope["path"])
         self.key: Key | None = None
         self.status = 0
         self.read = 0
@@ -153,6 +159,14 @@ class Passing:
             raise TooLargeError(self._too_large())
         if self.entry is not None and self.entry.queries:
             self.gate.engine.admit(1)
+
+    async def go_on(self) -> None:
+        """To what answers it."""
+        if self.entry is None or self.entry.direct is None:
+            await self.gate.app(self.scope, self.receive, self.send)
+        else:
+            request = Request(self.scope, self.receive)
+            await self.entry.direct(self.gate.app, request, self.parameters, self.send)
 
     def _check_url(self) -> None:
         query = self.scope["query_string"]
@@ -204,7 +218,8 @@ class Passing:
             return await self._receive()
         left = self.gate.settings.deadline - (time.perf_counter() - self.began)
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.001, left))
+            async with asyncio.timeout(max(0.001, left)):
+                message = await self._receive()
         except TimeoutError:
             raise SlowBodyError("the body did not arrive in time") from None
         self.read += len(message.get("body", b""))
@@ -221,18 +236,17 @@ class Passing:
     async def answer(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self.id
-            for name, value in HEADERS.items():
-                headers[name] = value
+            headers = MutableHeaders(raw=[*message["headers"], *HEADERS])
+            headers.append("X-Request-ID", self.id)
             if self.status == HTTPStatus.METHOD_NOT_ALLOWED:
                 headers["Allow"] = ", ".join(self.gate.methods(self.scope["path"]))
             is_page = headers.get("content-type", "").startswith("text/html")
-            headers["Content-Security-Policy"] = PAGE if is_page else NO_CONTENT
+            headers.append("Content-Security-Policy", PAGE if is_page else NO_CONTENT)
             if "cache-control" not in headers:
-                headers["Cache-Control"] = "no-store"
+                headers.append("Cache-Control", "no-store")
             if not self.whole and self.status >= 400:  # what was not read is not read any more
                 headers["Connection"] = "close"
+            message = {**message, "headers": headers.raw}
         await self._send(message)
 
     def note(self) -> None:

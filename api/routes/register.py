@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from api.direct import Direct
 from api.gate import Entry
 from api.keys import Role
 from api.schemas import ErrorAnswer
@@ -56,13 +57,14 @@ class Endpoints:
         answer: Any = None,
         status: int = 200,
         queries: bool = False,
+        direct: Direct | None = None,
         listed: bool = True,
         kind: str = "application/json",
         also: tuple[int, ...] = (),
     ) -> None:
         """``answer``: the model of its content, of that media type; it is not validated again.
 
-        ``also``: other statuses with such an answer.
+        ``also``: other statuses with such an answer. ``direct``: answers in the framework's place.
         """
         content: dict[int | str, dict[str, Any]] = {each: {"model": answer} for each in also}
         if answer is None and listed:
@@ -76,7 +78,7 @@ class Endpoints:
             responses=FAILURES | content,
             include_in_schema=listed,
         )
-        self.entries.append(Entry(method, path, role, queries))
+        self.entries.append(Entry(method, path, role, queries, direct))
 
 
 def as_json(content: Any, status: int = 200) -> Response:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from api import metrics
+from api.direct import Direct
 from api.errors import TooLargeError, described, first_mistake
 from api.indexes import own_encoder, query_encoders
 from api.keys import Role
@@ -186,7 +187,15 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
         return as_json({"index": index, "facets": facet_content(found)})
 
     base = "/v1/indexes/{index}"
-    endpoints.add("POST", f"{base}/search", Role.READ, search, answer=SearchAnswer, queries=True)
+    endpoints.add(
+        "POST",
+        f"{base}/search",
+        Role.READ,
+        search,
+        answer=SearchAnswer,
+        queries=True,
+        direct=Direct(SearchRequest, search),
+    )
     endpoints.add(
         "GET", f"{base}/search", Role.READ, search_by_url, answer=SearchAnswer, queries=True
     )
@@ -198,16 +207,28 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Content]) -> Response:
     """The answer; where the client has left, the work is dropped and nobody hears of it."""
-    answering = asyncio.ensure_future(work)
-    await asyncio.wait({answering}, timeout=PATIENCE)
-    if not answering.done():
-        leaving = asyncio.ensure_future(disconnected(request))
-        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not answering.done():
-            answering.cancel()
-            return Response(status_code=CLIENT_CLOSED)
-        leaving.cancel()
-    return as_json(answering.result())
+    loop, asking = asyncio.get_running_loop(), asyncio.current_task()
+    assert asking is not None  # noqa: S101 - in a coroutine
+    watching: list[asyncio.Task[None]] = []
+    left = False
+
+    async def watch() -> None:
+        nonlocal left
+        await disconnected(request)
+        left = asking.cancel()
+
+    timer = loop.call_later(PATIENCE, lambda: watching.append(loop.create_task(watch())))
+    try:
+        return as_json(await work)
+    except asyncio.CancelledError:
+        if not left:
+            raise
+        asking.uncancel()
+        return Response(status_code=CLIENT_CLOSED)
+    finally:
+        timer.cancel()
+        for each in watching:
+            each.cancel()
 
 
 async def disconnected(request: Request) -> None:
