@@ -1,6 +1,5 @@
 """``trimseek bench`` and ``trimseek bench compare``."""
 
-import asyncio
 import shlex
 import sys
 from collections.abc import Sequence
@@ -197,7 +196,7 @@ def load_service(
 ) -> None:
     """``trimseek bench --http``."""
     texts = load.query_texts(collections, split, queries)
-    found = asyncio.run(load.load_test(url, texts, rates, seconds=seconds, p99_bound=p99))
+    found = load.on_a_loop(load.load_test(url, texts, rates, seconds=seconds, p99_bound=p99))
     if as_json:
         print_json(asdict(found))
         return

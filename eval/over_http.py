@@ -30,7 +30,7 @@ from pydantic import TypeAdapter
 from encoders.catalog import find_checkpoint
 from encoders.unlabelled import some_texts
 from eval.bench import machine
-from eval.load import Loader, RatePoint, paced
+from eval.load import Loader, RatePoint, on_a_loop, paced
 from eval.report import Cells
 from eval.results import Closed, Machine, Percentiles
 from eval.service import service, wait_until_ready
@@ -220,9 +220,9 @@ def main(arguments: Sequence[str]) -> None:
     texts = some_texts(Path(arguments[1]), QUERIES)
     with service(folder) as running:
         address = f"{running.url}/v1/indexes/{folder.resolve().name}/search"
-        steady, overhead, closed, overload = asyncio.run(measure(address, texts))
+        steady, overhead, closed, overload = on_a_loop(measure(address, texts))
     with plain_service(folder) as address:
-        baseline = asyncio.run(measure_baseline(address, texts))
+        baseline = on_a_loop(measure_baseline(address, texts))
     note(f"baseline: {baseline}")
     _, store = open_index(folder)
     documents = store.counts().documents
