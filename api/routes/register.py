@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
@@ -57,14 +58,15 @@ class Endpoints:
         answer: Any = None,
         status: int = 200,
         queries: bool = False,
-        direct: Direct | None = None,
+        direct: type[BaseModel] | None = None,
         listed: bool = True,
         kind: str = "application/json",
         also: tuple[int, ...] = (),
     ) -> None:
         """``answer``: the model of its content, of that media type; it is not validated again.
 
-        ``also``: other statuses with such an answer. ``direct``: answers in the framework's place.
+        ``also``: other statuses with such an answer. ``direct``: the model of its
+        body, if it is answered past the framework.
         """
         content: dict[int | str, dict[str, Any]] = {each: {"model": answer} for each in also}
         if answer is None and listed:
@@ -78,7 +80,8 @@ class Endpoints:
             responses=FAILURES | content,
             include_in_schema=listed,
         )
-        self.entries.append(Entry(method, path, role, queries, direct))
+        past = None if direct is None else Direct(direct, endpoint)
+        self.entries.append(Entry(method, path, role, queries, past))
 
 
 def as_json(content: Any, status: int = 200) -> Response:

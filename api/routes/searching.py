@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from api import metrics
-from api.direct import Direct
 from api.errors import TooLargeError, described, first_mistake
 from api.indexes import own_encoder, query_encoders
 from api.keys import Role
@@ -194,7 +193,7 @@ def add_searching(endpoints: Endpoints, service: Service) -> None:
         search,
         answer=SearchAnswer,
         queries=True,
-        direct=Direct(SearchRequest, search),
+        direct=SearchRequest,
     )
     endpoints.add(
         "GET", f"{base}/search", Role.READ, search_by_url, answer=SearchAnswer, queries=True

@@ -49,7 +49,7 @@ def framework(pets: Path) -> Iterator[ASGIApp]:
     """The same without a way past it."""
     service = open_service([pets], make_settings(ServiceSettings))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("api.routes.searching.Direct", lambda *_: None)
+        patch.setattr("api.routes.register.Direct", lambda *_: None)
         app = create_app(service)
     yield app
     service.close()
