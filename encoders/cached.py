@@ -19,8 +19,10 @@ from encoders.weights import FloatArray
 from trimseek.atomic import atomic_file, make_folder
 from trimseek.console import note, progress
 from trimseek.settings import load_settings
+from trimseek.time_limit import check_time
 
 PART = 1024  # texts in a file
+STEP = 128  # texts that are encoded between looks at the clock
 
 Encode = Callable[[Sequence[str]], FloatArray]
 
@@ -57,7 +59,7 @@ def embed(
     """Vectors ``(n, dim) float32`` of the texts, from the cache as far as they are there.
 
     ``fingerprint`` says what encodes, role included: it changes with anything that changes a
-    vector.
+    vector. OutOfTimeError where a ``time_limit`` passes; parts that are whole are kept.
     """
     folder = cache_folder() / f"{fingerprint}-{text_hash(texts)}"
     if cached:
@@ -69,11 +71,18 @@ def embed(
             path = folder / f"{start // PART}.npy"
             vectors = read_part(path, (len(wanted), dim)) if cached else None
             if vectors is None:
-                vectors = encode(wanted)
+                steps = []
+                for first in range(0, len(wanted), STEP):
+                    check_time()
+                    step = wanted[first : first + STEP]
+                    steps.append(encode(step))
+                    ticker.advance(len(step))
+                vectors = np.concatenate(steps)
                 if cached:
                     write_part(path, vectors)
+            else:
+                ticker.advance(len(wanted))
             parts.append(vectors)
-            ticker.advance(len(wanted))
     return np.concatenate(parts)
 
 

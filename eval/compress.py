@@ -43,8 +43,9 @@ from eval.retrieval import EXACT, as_run, build_index, rank
 from eval.significance import Interval, Values, loss, loss_interval
 from trimseek.atomic import make_folder
 from trimseek.console import note
-from trimseek.errors import BudgetError, CorpusError
+from trimseek.errors import BudgetError, CorpusError, OutOfTimeError
 from trimseek.settings import load_settings
+from trimseek.time_limit import time_left
 
 MEASURE = parse_measure("nDCG@10")
 KEEPS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # shares of heads and neurons that are tried
@@ -59,21 +60,19 @@ PACED_TEXTS = 64
 TEACHING = 0.25  # of the training's time goes into the teacher's vectors
 PICTURE_TITLE = "Quality against latency of one query"
 BEGINNING = 3  # words by which queries are looked up
-SPARE = 1.5  # times what a candidate took so far must be left for another one
-FINISHING = 5.0  # seconds that are kept for writing the best one
+SPARE = 1.5  # times what a candidate took so far must be left before training
 
 
 @dataclass(frozen=True)
 class Budget:
     """What the encoder must keep to; ``max_loss`` and ``speedup`` are relative to float32.
 
-    ``max_ms``: p50 of encoding one query. ``minutes``: wall clock for everything.
+    ``max_ms``: p50 of encoding one query.
     """
 
     max_loss: float | None = None
     speedup: float | None = None
     max_ms: float | None = None
-    minutes: float = 10.0
 
     def met_by(self, tried: "Tried") -> bool:
         return (
@@ -142,8 +141,7 @@ class Compressor:
 
     ``trial``: the judged collection that losses are measured on. ``texts``: documents to calibrate
     and train on; ``queries``: what users ask, if known. ``folder`` keeps the candidates.
-    ``began``: when the budget's minutes did, by ``time.monotonic``. ``query_only``: documents stay
-    with the base at int8, as an asymmetric pair has it.
+    ``query_only``: documents stay with the base at int8, as an asymmetric pair has it.
     """
 
     def __init__(
@@ -155,14 +153,12 @@ class Compressor:
         budget: Budget,
         folder: Path,
         *,
-        began: float,
         query_only: bool = False,
         report: Report | None = None,
     ) -> None:
         self.report = report or say
         self.base, self.trial, self.budget, self.folder = base, trial, budget, folder
         self.texts, self.queries, self.query_only = texts, queries, query_only
-        self.deadline = began + 60 * budget.minutes - FINISHING
         self.longest = 0.0  # seconds that a candidate took, without training
         self.tokenizer = TextTokenizer(base.tokenizer, base.max_tokens)
         self.shrinker = Shrinker(base, self.calibration())
@@ -192,8 +188,8 @@ class Compressor:
         return ids
 
     def minutes_left(self) -> float:
-        """After a candidate that takes as long as the slowest until now."""
-        return (self.deadline - time.monotonic() - SPARE * self.longest) / 60
+        """Of the time limit, after a candidate that takes as long as the slowest until now."""
+        return (time_left() - SPARE * self.longest) / 60
 
     def encode_documents(self, folder: Path, *, cached: bool = False) -> FloatArray:
         """The trial documents' vectors; those of the base are kept for the next run."""
@@ -304,35 +300,62 @@ class Compressor:
 
 
 def search(compressor: Compressor) -> Candidate:
-    """The best encoder within the budget; BudgetError with the closest if there is none."""
+    """The best encoder within the budget; BudgetError with the closest if there is none.
+
+    A ``time_limit`` ends it with what was measured until then; OutOfTimeError if nothing was.
+    """
     budget = compressor.budget
-    found = by_speed(compressor) if budget.max_loss is None else by_loss(compressor)
-    if not budget.met_by(found.tried):
-        tried = found.tried
+    explore = by_speed if budget.max_loss is None else by_loss
+    try:
+        explore(compressor)
+    except OutOfTimeError:
+        if not compressor.candidates:
+            raise
+        note("the time is over; the last candidate was not finished")
+    best = best_of(compressor.candidates, budget)
+    if not budget.met_by(best.tried):
+        tried = best.tried
         raise BudgetError(
             f"no encoder has {budget}; the closest found: {tried.recipe}: loss {tried.loss:.2%}, "
             f"{tried.speedup:.1f} times the speed, {tried.query_ms:.2f} ms a query; "
             "nothing is written"
         )
-    return found
+    return best
 
 
-def by_loss(compressor: Compressor) -> Candidate:
-    """The fastest whose loss is small enough: first without training, then with what is left."""
+def best_of(candidates: Sequence[Candidate], budget: Budget) -> Candidate:
+    """Of those within the budget the fastest, or that of least loss if only speed is asked for.
+
+    Of none, the fastest within the loss, or of least loss; or the fastest if only speed is asked.
+    """
+    fitting = [each for each in candidates if budget.met_by(each.tried)]
+    if budget.max_loss is None:
+        if fitting:
+            return min(fitting, key=lambda each: each.tried.loss)
+        return max(candidates, key=lambda each: each.tried.speedup)
+    asked = Budget(max_loss=budget.max_loss)
+    fitting = fitting or [each for each in candidates if asked.met_by(each.tried)]
+    if fitting:
+        return max(fitting, key=lambda each: each.tried.speedup)
+    return min(candidates, key=lambda each: each.tried.loss)
+
+
+def by_loss(compressor: Compressor) -> None:
+    """Faster and faster until too much is lost: first without training, then with what is left."""
     budget = compressor.budget
-    best = compressor.attempt(Recipe(), "int8")
+    found = compressor.attempt(Recipe(), "int8")
     for count in FLOATS:
-        if budget.met_by(best.tried) or compressor.minutes_left() < 0:
+        if budget.met_by(found.tried) or compressor.minutes_left() < 0:
             break
-        best = compressor.attempt(Recipe(kept_in_float=count), f"int8, {count} in float32")
-    if not budget.met_by(best.tried):
-        return min(compressor.candidates, key=lambda each: each.tried.loss)
+        found = compressor.attempt(Recipe(kept_in_float=count), f"int8, {count} in float32")
+    if not budget.met_by(found.tried):
+        return
     low, high = 0, len(KEEPS)  # KEEPS[:low] are good enough, KEEPS[high:] are not
     while low < high and compressor.minutes_left() > 0:
         middle = (low + high) // 2
         found = compressor.attempt(Recipe(keep=KEEPS[middle]), f"keep {KEEPS[middle]:.0%}, int8")
         if budget.met_by(found.tried):
-            low, best = middle + 1, found
+            low = middle + 1
         else:
             high = middle
     for further in (low + 2, low + 1, low):  # what training may make good
@@ -343,13 +366,11 @@ def by_loss(compressor: Compressor) -> Candidate:
         recipe = Recipe(keep=keep, align_minutes=minutes)
         found = compressor.attempt(recipe, f"keep {keep:.0%}, aligned, int8")
         if budget.met_by(found.tried):
-            return max((best, found), key=lambda each: each.tried.speedup)
-    return best
+            break
 
 
-def by_speed(compressor: Compressor) -> Candidate:
-    """The best of those that are fast enough, trained with the time that is left."""
-    budget = compressor.budget
+def by_speed(compressor: Compressor) -> None:
+    """Shapes that are fast enough; that of least loss is trained with the time that is left."""
     count = len(compressor.base.weights.layers)
     fitting: list[tuple[Recipe, Candidate]] = []
     for layers in dict.fromkeys(max(1, round(count * share)) for share in LAYER_SHARES):
@@ -364,16 +385,12 @@ def by_speed(compressor: Compressor) -> Candidate:
             break
     if not fitting:
         smallest = Recipe(layers=1, keep=KEEPS[-1], allocation=Allocation.UNIFORM)
-        return compressor.attempt(smallest, f"1 layer, keep {KEEPS[-1]:.0%}, int8")
+        compressor.attempt(smallest, f"1 layer, keep {KEEPS[-1]:.0%}, int8")
+        return
     recipe, best = min(fitting, key=lambda each: each[1].tried.loss)
     minutes = training_minutes(compressor)
     if minutes >= LEAST_TRAINING:
-        trained = compressor.attempt(
-            replace(recipe, align_minutes=minutes), f"{best.tried.recipe}, aligned"
-        )
-        candidates = [each for each in (best, trained) if budget.met_by(each.tried)] or [best]
-        best = min(candidates, key=lambda each: each.tried.loss)
-    return best
+        compressor.attempt(replace(recipe, align_minutes=minutes), f"{best.tried.recipe}, aligned")
 
 
 def largest_in_time(compressor: Compressor, layers: int) -> Recipe | None:

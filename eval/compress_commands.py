@@ -1,5 +1,6 @@
 """``trimseek compress`` and ``trimseek encoder storage``, which need torch."""
 
+import math
 import tempfile
 import time
 from dataclasses import asdict, replace
@@ -17,8 +18,9 @@ from eval.collection import TestCollection, read_collection
 from eval.known_items import known_items
 from eval.report import terminal_table
 from trimseek.console import note, print_json, print_table
-from trimseek.errors import ConfigError, MissingExtraError
+from trimseek.errors import BudgetError, ConfigError, MissingExtraError, OutOfTimeError
 from trimseek.options import AsJson
+from trimseek.time_limit import time_limit
 
 try:
     from encoders.shrink.recipe import Recipe, read_recipe
@@ -29,6 +31,8 @@ except ImportError as error:
     if error.name != "torch":
         raise
     raise MissingExtraError("making an encoder smaller", "compress") from None
+
+FINISHING = 5.0  # seconds of the minutes that are kept for writing the best encoder
 
 app = typer.Typer()
 
@@ -94,9 +98,9 @@ def compress(
         raise ConfigError(f"{into}: exists already; name a folder that does not")
     if not 0 < minutes < float("inf"):
         raise ConfigError(f"--minutes {minutes:g}: must be more than 0")
-    budget = Budget(as_share(max_loss), as_multiple(speedup), positive(max_ms, "--max-ms"), minutes)
+    budget = Budget(as_share(max_loss), as_multiple(speedup), positive(max_ms, "--max-ms"))
     asked = explicit_recipe(recipe, heads, neurons, layers, precision)
-    if (asked is None) == (budget == Budget(minutes=minutes)):
+    if (asked is None) == (budget == Budget()):
         raise ConfigError(
             "say what to keep to (--max-loss 1%, --speedup 10x, --max-ms 0.3), "
             "or what to make (--recipe, --heads, --neurons, --layers, --precision), not both"
@@ -104,19 +108,30 @@ def compress(
     documents, trial = read_texts(texts, collection)
     asked_queries = [each.text for each in read_unlabelled(queries)] if queries else []
     checkpoint = base_of(base)
+    ends = began + 60 * minutes - FINISHING
     with tempfile.TemporaryDirectory(prefix="trimseek-compress-") as folder:
-        compressor = Compressor(
-            checkpoint,
-            trial,
-            documents,
-            asked_queries,
-            budget,
-            Path(folder),
-            began=began,
-            query_only=query_only,
-            report=say if tensorboard is None else both(say, scalars_into(tensorboard)),
-        )
-        best = search(compressor) if asked is None else compressor.attempt(asked, "as asked")
+        try:
+            with time_limit(ends if asked is None else math.inf):
+                compressor = Compressor(
+                    checkpoint,
+                    trial,
+                    documents,
+                    asked_queries,
+                    budget,
+                    Path(folder),
+                    query_only=query_only,
+                    report=say if tensorboard is None else both(say, scalars_into(tensorboard)),
+                )
+                if asked is None:
+                    best = search(compressor)
+                else:
+                    best = compressor.attempt(asked, "as asked")
+        except OutOfTimeError:
+            raise BudgetError(
+                f"--minutes {minutes:g} was too little to encode {len(trial.documents):,} texts by "
+                "float32 and by one smaller encoder; give more minutes or fewer documents; "
+                "nothing is written, but what float32 encoded is kept for the next run"
+            ) from None
         write_compressed(compressor, best, into)
         show(compressor, best, into, as_json=as_json)
 

@@ -9,7 +9,6 @@ through the small encoder, and are compared with float32's.
 
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +51,7 @@ def measure_shrinking(name: str) -> Iterator[Shrinking]:
     trial = read_collection(name)
     with tempfile.TemporaryDirectory(prefix="trimseek-shrinking-") as folder:
         documents = list(trial.documents.values())
-        compressor = Compressor(
-            base, trial, documents, [], Budget(), Path(folder), began=time.monotonic()
-        )
+        compressor = Compressor(base, trial, documents, [], Budget(), Path(folder))
         for title, recipe in RECIPES.items():
             tried = compressor.attempt(recipe, f"{trial.name}: {title}").tried
             exact = float(compressor.exact.mean())

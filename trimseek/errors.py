@@ -34,6 +34,10 @@ class BudgetError(TrimseekError):
     """No encoder was found that keeps to the budget."""
 
 
+class OutOfTimeError(TrimseekError):
+    """Work was not done within its time limit."""
+
+
 class DownloadError(TrimseekError):
     """A model could not be fetched from anywhere."""
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 from encoders.batches import token_batches
 from encoders.shrink.module import EncoderModule
 from trimseek.errors import EncoderError
+from trimseek.time_limit import check_time
 
 BATCH_TOKENS = 4096
 FEWEST_TEXTS = 32
@@ -63,8 +64,12 @@ def first_states(module: EncoderModule, texts: Sequence[Ids]) -> list[States]:
 
 @torch.inference_mode()
 def embeddings(module: EncoderModule, texts: Sequence[Ids]) -> Tensor:
-    """Vectors ``(n, dim)``, in the order of ``batches``."""
-    return torch.cat([module(ids, mask) for ids, mask in batches(texts)])
+    """Vectors ``(n, dim)``, in the order of ``batches``; OutOfTimeError as ``time_limit`` says."""
+    found = []
+    for ids, mask in batches(texts):
+        check_time()
+        found.append(module(ids, mask))
+    return torch.cat(found)
 
 
 def cosine_loss(ours: Tensor, theirs: Tensor) -> float:

@@ -32,6 +32,7 @@ from encoders.shrink.module import EncoderModule, LayerModule
 from encoders.shrink.parts import PARTS, Part
 from encoders.weights import EncoderWeights, LayerWeights, Linear
 from trimseek.errors import EncoderError
+from trimseek.time_limit import check_time
 
 RIDGE = 1e-4  # r, as a share of X'X's mean diagonal
 PENDING = 64  # eliminations until H^-1 itself is brought up to date
@@ -159,6 +160,7 @@ def pose(
     target = torch.zeros(rows + 1, columns, dtype=torch.float64)
     energy = 0.0
     for inputs, wanted in pairs:
+        check_time()
         ones = torch.cat([inputs, torch.ones(len(inputs), 1)], 1)
         hessian += ones.T @ ones
         target += ones.T @ wanted
@@ -212,6 +214,7 @@ def eliminate(problem: Problem, until: int = 1) -> Elimination:
         split = added[:rows].view(count, size, size)
         blocks -= split @ split.transpose(1, 2)
         if used == pending.shape[1]:
+            check_time()
             inverse -= pending @ pending.T
             used = 0
         alive[unit] = False

@@ -13,6 +13,7 @@ from encoders.quantize import Precision, Quantization
 from encoders.shrink.calibration import Ids
 from encoders.tokens import Tokens
 from encoders.weights import EncoderWeights, FloatArray
+from trimseek.time_limit import check_time
 
 PRODUCTS = ("qkv", "attention_output", "intermediate", "output")
 PROBED_TEXTS = 64
@@ -33,6 +34,7 @@ def sensitivities(
     exact = run(checkpoint, probed, replace(alone, kept=tuple(names)))
     found = {}
     for name in names:
+        check_time()
         others = tuple(each for each in names if each != name)
         vectors = run(checkpoint, probed, replace(alone, kept=others))
         cosines = (vectors * exact).sum(1) / np.linalg.norm(vectors, axis=1)

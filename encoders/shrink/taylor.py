@@ -26,6 +26,7 @@ from encoders.shrink.module import EncoderModule
 from encoders.shrink.obs import check_shapes
 from encoders.shrink.parts import PARTS
 from encoders.weights import EncoderWeights, FloatArray, LayerWeights
+from trimseek.time_limit import check_time
 
 ROUNDS = 8
 TEMPERATURE = 0.05
@@ -116,6 +117,7 @@ def taylor_scores(
     totals: dict[tuple[int, str], Tensor] = {}
     with gates(module, weights.head_dim) as gated:
         for (ids, mask), theirs in zip(batches(texts, BATCH_TOKENS), wanted, strict=True):
+            check_time()
             logits = module(ids, mask) @ theirs.T / TEMPERATURE
             loss = functional.cross_entropy(logits, torch.arange(len(ids)))
             slopes = torch.autograd.grad(loss, list(gated.values()))

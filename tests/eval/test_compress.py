@@ -1,22 +1,28 @@
 """``trimseek compress`` from the command line, on a tiny encoder; its searches without one."""
 
 import json
+import math
 import random
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from encoders import open_encoder
+from encoders.checkpoint import Checkpoint
+from encoders.quantize import Quantization
+from encoders.shrink.recipe import Recipe, Shrunk
 from encoders.unlabelled import read_unlabelled, sentences, spans
-from eval.compress import Asked, Budget, Tried
+from eval.compress import Asked, Budget, Candidate, Compressor, Tried, best_of, search
 from eval.compress_commands import compress as compress_command
 from eval.known_items import known_items
 from eval.significance import Interval
 from tests.conftest import Run, write_jsonl
 from tests.tiny import WORDS
-from trimseek.errors import CorpusError, TrimseekError
+from trimseek.errors import CorpusError, OutOfTimeError, TrimseekError
+from trimseek.time_limit import time_limit
 
 
 def documents(count: int) -> list[str]:
@@ -115,6 +121,42 @@ def test_a_budget_that_cannot_be_met_writes_nothing(
     assert not (tmp_path / "small").exists()
 
 
+class Hurried(Compressor):
+    """Has time for so many candidates, and runs out of it within the next."""
+
+    time_for = 1
+
+    def attempt(self, recipe: Recipe, name: str) -> Candidate:
+        ends = time.monotonic() if len(self.candidates) == self.time_for else math.inf
+        with time_limit(ends):
+            return super().attempt(recipe, name)
+
+
+def test_what_was_measured_when_the_time_is_over_counts(
+    tiny: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = documents(60)
+    trial = known_items(texts, "mine")
+    hurried = Hurried(tiny, trial, texts, [], Budget(max_loss=0.9), tmp_path / "a")
+    assert search(hurried) is hurried.candidates[0]
+    assert [each.tried.recipe for each in hurried.candidates] == ["int8"]
+    assert "the time is over" in capsys.readouterr().err
+
+    hurried = Hurried(tiny, trial, texts, [], Budget(max_loss=0.9), tmp_path / "b")
+    hurried.time_for = 0
+    with pytest.raises(OutOfTimeError):
+        search(hurried)
+
+
+def test_minutes_that_are_too_few_for_anything_are_said(
+    run: Run, tiny_encoder: Path, texts: Path, tmp_path: Path
+) -> None:
+    done = compress(run, tiny_encoder, "--texts", texts, "--max-loss", "5%", "--minutes", 0.01)
+    assert done.returncode == 2
+    assert "--minutes 0.01 was too little to encode 300 texts" in done.stderr
+    assert not (tmp_path / "small").exists()
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
@@ -196,6 +238,30 @@ def test_a_budget_is_met_by_all_it_names() -> None:
     assert Budget(max_loss=0.01, speedup=4, max_ms=2).met_by(tried)
     for worse in (Budget(max_loss=0.009), Budget(speedup=4.1), Budget(max_ms=1.9)):
         assert not worse.met_by(tried)
+
+
+def candidate(name: str, loss: float, speedup: float, tiny: Checkpoint) -> Candidate:
+    tried = Tried(name, "s", 1, 1 / speedup, speedup, loss, Interval(loss, loss), 1)
+    return Candidate(tried, Shrunk(tiny, Quantization(), ()))
+
+
+def test_the_best_is_the_fastest_within_the_loss_or_loses_least(tiny: Checkpoint) -> None:
+    found = [
+        candidate(name, loss, speedup, tiny)
+        for name, loss, speedup in (("slow", 0.01, 2), ("fair", 0.04, 4), ("fast", 0.2, 9))
+    ]
+    for budget, name in (
+        (Budget(max_loss=0.05), "fair"),
+        (Budget(max_loss=0.05, speedup=3), "fair"),
+        (Budget(speedup=3), "fair"),
+        (Budget(speedup=1), "slow"),
+        (Budget(max_ms=0.2), "fast"),
+        # none has these; the closest
+        (Budget(max_loss=0.001), "slow"),
+        (Budget(max_loss=0.05, speedup=10), "fair"),
+        (Budget(speedup=10), "fast"),
+    ):
+        assert best_of(found, budget).tried.recipe == name, budget
 
 
 def test_unlabelled_text_is_lines_or_rows(tmp_path: Path) -> None:
