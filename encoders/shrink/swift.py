@@ -10,7 +10,8 @@ surgeon (``obs``); what is left is aligned to MiniLM's own vectors of questions,
 and runs of words, so that it asks an index which MiniLM made. ``--passages`` adds whole passages,
 so that it can embed documents too; ``--terms`` and ``--code`` add the words of a field's ontology
 (an OBO file) and what the Python files below a folder say of themselves, ``--manuals`` those of the
-manuals below a folder. ``--go-on`` starts from the encoder that is in the package.
+manuals below a folder. ``--go-on`` starts from the encoder that is in the package, and ends with
+the best mean of its weights and the new ones.
 """
 
 import argparse
@@ -93,7 +94,9 @@ def main() -> None:
     lessons = teach(teacher, [*texts, *passages], "query", neighbours=settings.neighbours)
     small, change, steps = student(base, lessons, asked.name, go_on=asked.go_on)
     state = load_settings().home / f"{asked.name}.training"
-    module, history = train(small, lessons, settings, change=change, state=state, report=say)
+    module, history = train(
+        small, lessons, settings, change=change, averaged=asked.go_on, state=state, report=say
+    )
     last = history[-1]
     kinds = "questions, titles, sentences" + "".join(
         f", {kind}"
@@ -112,7 +115,8 @@ def main() -> None:
         "training": f"{last.step:,} steps of {settings.batch} from a learning rate of "
         f"{settings.learning_rate:g}, seed {settings.seed}, "
         f"{last.seconds / 60:.0f} minutes on {cpu_name()} ({os.cpu_count()} cores), "
-        f"torch {torch.__version__}, {datetime.now(UTC).date().isoformat()}",
+        f"torch {torch.__version__}, {datetime.now(UTC).date().isoformat()}"
+        + (f"; {last.share:.0%} of it in a mean with what it began from" if asked.go_on else ""),
         "held-out texts": f"cosine {last.cosine:.4f} to {BASE}, overlap@10 {last.overlap:.3f}",
         "command": command(asked),
     }

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 
 class Validation(NamedTuple):
-    """On held-out texts: mean cosine to the teacher, and overlap of the 10 nearest of the bank."""
+    """On held-out texts: mean cosine to the teacher, and overlap of the 10 nearest of the bank.
+
+    ``share``: of the trained weights, where they were averaged with those before.
+    """
 
     step: int
     seconds: float
     cosine: float
     overlap: float
+    share: float = 1.0
 
 
 def save_state(aligner: "Aligner", path: Path) -> None:

@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from encoders.pooling import Pooling
-from encoders.shrink.align import Aligner, AlignmentSettings, alignment_loss, schedule
+from encoders.shrink.align import (
+    SHARES,
+    Aligner,
+    AlignmentSettings,
+    agreement,
+    alignment_loss,
+    encode,
+    schedule,
+    take_best_mean,
+)
 from encoders.shrink.calibration import Ids, embeddings
 from encoders.shrink.cut import keep_layers
 from encoders.shrink.lessons import Lessons, TrainingTexts, length_batches, nearest
@@ -80,6 +89,22 @@ def test_training_brings_the_student_nearer() -> None:
     assert 1 - last.cosine < 0.5 * (1 - first.cosine)
     assert last.overlap > first.overlap
     assert last.step == 120
+
+
+def test_the_mean_with_the_weights_before_is_the_best_there_is() -> None:
+    training = aligner()
+    module, held_out = training.module, training.held_out
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    after = training.run()[-1]
+    share, cosine, overlap = take_best_mean(module, before, held_out)
+    assert share in SHARES
+    assert cosine >= after.cosine
+    assert (cosine, overlap) == agreement(encode(module, held_out.ids), held_out)
+
+    # the other way around, of weights that are worse than those before, least is taken
+    trained = {name: value.clone() for name, value in module.state_dict().items()}
+    module.load_state_dict(before)
+    assert take_best_mean(module, trained, held_out)[0] == min(SHARES)
 
 
 def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path: Path) -> None:
