@@ -50,7 +50,8 @@ from trimseek.time_limit import time_left
 MEASURE = parse_measure("nDCG@10")
 KEEPS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # shares of heads and neurons that are tried
 FLOATS = (2, 4, 8)  # matrices kept in float32 where int8 alone costs too much
-CALIBRATION_TOKENS = 40_000
+CALIBRATION_TOKENS = (8_000, 40_000)  # at least and at most
+TOKENS_A_MINUTE = 4_000  # of calibration
 LEAST_TRAINING = 1.0  # minutes: less is not worth starting
 LAYER_SHARES = (1, 2 / 3, 1 / 2, 1 / 3, 1 / 6)
 MOST_COMPARED = 3  # shapes of another depth that are fast enough
@@ -178,12 +179,14 @@ class Compressor:
     def calibration(self) -> list[Ids]:
         """Token ids of calibration texts, as many as there is time for."""
         ids: list[Ids] = []
+        least, most = CALIBRATION_TOKENS
+        wanted = min(most, max(least, TOKENS_A_MINUTE * time_left() / 60))
         tokens = 0
         for text in self.queries if self.query_only and self.queries else self.texts:
             (found,) = self.tokenizer.encode([text])
             ids.append(found.ids)
             tokens += len(found.ids)
-            if tokens > CALIBRATION_TOKENS:
+            if tokens > wanted:
                 break
         return ids
 

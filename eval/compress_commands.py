@@ -32,7 +32,7 @@ except ImportError as error:
         raise
     raise MissingExtraError("making an encoder smaller", "compress") from None
 
-FINISHING = 5.0  # seconds of the minutes that are kept for writing the best encoder
+FINISHING = 10.0  # seconds of the minutes: to come to an end, and write the best encoder
 
 app = typer.Typer()
 

@@ -21,17 +21,17 @@ from encoders.shrink.calibration import (
     States,
     check_enough,
     cosine_loss,
-    embeddings,
     first_states,
+    onwards,
+    probes,
 )
-from encoders.shrink.module import EncoderModule
+from encoders.shrink.module import EncoderModule, layer_module
 from encoders.shrink.obs import Elimination, eliminate, inputs_and_targets, pose, refit
 from encoders.shrink.parts import HEADS, PARTS, Part
 from encoders.weights import EncoderWeights
 from trimseek.errors import EncoderError
 
 NEURON_BLOCK = 32  # neurons are given and taken in blocks: kernels like round sizes
-PROBED_TEXTS = 128  # on which a layer's influence on the vectors is measured
 
 
 class Curve(NamedTuple):
@@ -97,8 +97,8 @@ def loss_curves(
     """What each part of each layer loses alone, on calibration texts; EncoderError if too few."""
     check_enough(texts)
     module = EncoderModule(weights, pooling, normalize=normalize).eval()
-    probed = texts[:: max(1, len(texts) // PROBED_TEXTS)]
-    vectors = embeddings(module, probed)
+    probed = first_states(module, probes(texts))
+    vectors = onwards(module, probed, module.stack)
     states = first_states(module, texts)
     found = []
     for i, (original, layer) in enumerate(zip(module.stack, weights.layers, strict=True)):
@@ -116,13 +116,14 @@ def loss_curves(
             gone = eliminate(problem)
             kept = gone.kept(max(1, gone.units // 2))
             cut = part.cut(layer, kept, refit(problem, kept), weights.head_dim)
-            alone = replace(weights, layers=(*weights.layers[:i], cut, *weights.layers[i + 1 :]))
-            moved = embeddings(EncoderModule(alone, pooling, normalize=normalize).eval(), probed)
+            alone = layer_module(cut, weights).eval()
+            moved = onwards(module, probed, [alone, *module.stack[i + 1 :]])
             found.append(curve(i, part, gone, cosine_loss(moved, vectors), weights))
             states = [
                 States(part.normalized(original, x), each.mask)
                 for x, each in zip(sums, states, strict=True)
             ]
+        probed = [States(original(x, mask), mask) for x, mask in probed]
     return found
 
 

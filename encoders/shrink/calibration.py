@@ -8,13 +8,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from encoders.batches import token_batches
-from encoders.shrink.module import EncoderModule
+from encoders.shrink.module import EncoderModule, LayerModule
 from trimseek.errors import EncoderError
 from trimseek.time_limit import check_time
 
 BATCH_TOKENS = 4096
 FEWEST_TEXTS = 32
 FEWEST_TOKENS = 2048
+PROBED_TOKENS = 8192  # about
 
 Ids = list[int]
 
@@ -63,13 +64,32 @@ def first_states(module: EncoderModule, texts: Sequence[Ids]) -> list[States]:
 
 
 @torch.inference_mode()
-def embeddings(module: EncoderModule, texts: Sequence[Ids]) -> Tensor:
-    """Vectors ``(n, dim)``, in the order of ``batches``; OutOfTimeError as ``time_limit`` says."""
+def onwards(
+    module: EncoderModule, states: Sequence[States], layers: Sequence[LayerModule]
+) -> Tensor:
+    """Vectors ``(n, dim)`` of what goes into the first of these layers and then is pooled.
+
+    OutOfTimeError as ``time_limit`` says.
+    """
     found = []
-    for ids, mask in batches(texts):
+    for x, mask in states:
         check_time()
-        found.append(module(ids, mask))
+        for layer in layers:
+            x = layer(x, mask)
+        found.append(module.pool(x, mask))
     return torch.cat(found)
+
+
+def embeddings(module: EncoderModule, texts: Sequence[Ids]) -> Tensor:
+    """Vectors ``(n, dim)``, in the order of ``batches``; as ``onwards``."""
+    return onwards(module, first_states(module, texts), module.stack)
+
+
+def probes(texts: Sequence[Ids]) -> list[Ids]:
+    """Some of the texts, from first to last, for what is encoded many times."""
+    mean = sum(map(len, texts)) / len(texts)
+    count = min(len(texts), max(FEWEST_TEXTS, round(PROBED_TOKENS / mean)))
+    return [texts[i * len(texts) // count] for i in range(count)]
 
 
 def cosine_loss(ours: Tensor, theirs: Tensor) -> float:

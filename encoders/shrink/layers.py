@@ -5,14 +5,13 @@ import math
 from collections.abc import Iterable, Sequence
 
 from encoders.pooling import Pooling
-from encoders.shrink.calibration import Ids, check_enough, cosine_loss, embeddings
+from encoders.shrink.calibration import Ids, check_enough, cosine_loss, embeddings, probes
 from encoders.shrink.cut import keep_layers
 from encoders.shrink.module import EncoderModule
 from encoders.weights import EncoderWeights
 from trimseek.errors import EncoderError
 
 MOST_TRIED = 100  # combinations; where there are more, layers go one after another
-PROBED_TEXTS = 256
 
 
 def best_layers(
@@ -23,7 +22,7 @@ def best_layers(
     if not 1 <= count <= total:
         raise EncoderError(f"cannot keep {count} layers; the encoder has {total}")
     check_enough(texts)
-    probed = texts[:: max(1, len(texts) // PROBED_TEXTS)]
+    probed = probes(texts)
     vectors = embeddings(EncoderModule(weights, pooling, normalize=normalize).eval(), probed)
 
     def loss(kept: tuple[int, ...]) -> float:

@@ -103,10 +103,7 @@ class EncoderModule(nn.Module):
             if weights.embedding_projection is None
             else linear_module(weights.embedding_projection)
         )
-        self.layers = nn.ModuleList(
-            LayerModule(layer, weights.head_dim, weights.activation, eps)
-            for layer in weights.layers
-        )
+        self.layers = nn.ModuleList(layer_module(layer, weights) for layer in weights.layers)
         vocabulary, dim = weights.token_embeddings.shape
         self.up = nn.Parameter(torch.zeros(vocabulary, rank)) if rank else None
         self.down = nn.Parameter(torch.randn(rank, dim) * dim**-0.5) if rank else None
@@ -166,6 +163,11 @@ class EncoderModule(nn.Module):
             embedding_projection=None if projection is None else Linear(*to_arrays(projection)),
             layers=tuple(layer.weights() for layer in self.stack),
         )
+
+
+def layer_module(layer: LayerWeights, weights: EncoderWeights) -> LayerModule:
+    """A layer as it computes within that encoder."""
+    return LayerModule(layer, weights.head_dim, weights.activation, weights.layer_norm_eps)
 
 
 def pool(x: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:

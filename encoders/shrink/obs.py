@@ -187,35 +187,48 @@ def rows_of_units(problem: Problem, units: Sequence[int]) -> Tensor:
 
 
 def eliminate(problem: Problem, until: int = 1) -> Elimination:
-    """Take out units one after another, each time the one that costs least."""
+    """Take out units one after another, each time the one that costs least.
+
+    A unit's cost needs W_B W_B' alone, which is kept up to date without W itself: per unit taken
+    out, W is read once, and written only when ``PENDING`` are brought in at once.
+    """
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(problem.hessian))
     weights = inverse @ problem.target
     error = problem.energy - float((weights * problem.target).sum())
     size, count = problem.size, problem.units
     rows = count * size
-    # H^-1 is what `inverse` holds less U U', where each pending block adds columns to U
+    # H^-1 is `inverse` less U U', W is `weights` less C M: each pending block adds to U, C and M
     pending = torch.zeros(len(inverse), PENDING * size, dtype=torch.float64)
+    taken = torch.zeros_like(pending)
+    moves = torch.zeros(PENDING * size, weights.shape[1], dtype=torch.float64)
     used = 0
-    blocks = diagonal_blocks(inverse, size)
+    blocks, squares = diagonal_blocks(inverse, size), row_products(weights[:rows], size)
     alive = torch.ones(count, dtype=torch.bool)
     order, errors = [], []
     for _ in range(count - until):
-        costs = unit_costs(blocks, weights[:rows].view(count, size, -1))
+        costs = unit_costs(blocks, squares)
         costs[~alive] = torch.inf
         unit = int(costs.argmin())
         here = slice(unit * size, (unit + 1) * size)
-        columns = inverse[:, here] - pending[:, :used] @ pending[here, :used].T
+        columns = inverse[here].T - pending[:, :used] @ pending[here, :used].T
         factor = torch.linalg.cholesky(columns[here])
         added = torch.linalg.solve_triangular(factor, columns.T, upper=False).T
-        moved = torch.cholesky_solve(weights[here], factor)
-        weights -= columns @ moved
-        pending[:, used : used + size] = added
-        used += size
+        moved = torch.cholesky_solve(weights[here] - taken[here, :used] @ moves[:used], factor)
+        before = weights @ moved.T - taken[:, :used] @ (moves[:used] @ moved.T)
+        change, meets = (each[:rows].view(count, size, size) for each in (columns, before))
+        crossed = change @ meets.transpose(1, 2)
+        squares -= crossed + crossed.transpose(1, 2)
+        squares += change @ (moved @ moved.T) @ change.transpose(1, 2)
         split = added[:rows].view(count, size, size)
         blocks -= split @ split.transpose(1, 2)
+        fresh = slice(used, used + size)
+        pending[:, fresh], taken[:, fresh], moves[fresh] = added, columns, moved
+        used += size
         if used == pending.shape[1]:
             check_time()
             inverse -= pending @ pending.T
+            weights -= taken @ moves
+            squares = row_products(weights[:rows], size)
             used = 0
         alive[unit] = False
         error += float(costs[unit])
@@ -231,11 +244,15 @@ def diagonal_blocks(matrix: Tensor, size: int) -> Tensor:
     return inner[torch.arange(count), :, torch.arange(count)].clone()
 
 
-def unit_costs(blocks: Tensor, weights: Tensor) -> Tensor:
-    """tr(W_B' (H^-1_BB)^-1 W_B) of each unit; those that are gone give rubbish."""
+def row_products(weights: Tensor, size: int) -> Tensor:
+    """W_B W_B' of each unit, ``(units, size, size)``."""
+    own = weights.view(-1, size, weights.shape[1])
+    return own @ own.transpose(1, 2)
+
+
+def unit_costs(blocks: Tensor, squares: Tensor) -> Tensor:
+    """tr((H^-1_BB)^-1 W_B W_B') of each unit; those that are gone give rubbish."""
     if blocks.shape[1] == 1:
-        halves = weights / blocks.sqrt()
-    else:
-        factors, _ = torch.linalg.cholesky_ex(blocks)
-        halves = torch.linalg.solve_triangular(factors, weights, upper=False)
-    return halves.square().sum((1, 2))
+        return squares[:, 0, 0] / blocks[:, 0, 0]
+    factors, _ = torch.linalg.cholesky_ex(blocks)
+    return torch.cholesky_solve(squares, factors).diagonal(dim1=1, dim2=2).sum(1)

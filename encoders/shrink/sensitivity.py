@@ -10,13 +10,12 @@ from encoders.checkpoint import Checkpoint
 from encoders.graph import build_graph
 from encoders.onnx_runtime import run_batches
 from encoders.quantize import Precision, Quantization
-from encoders.shrink.calibration import Ids
+from encoders.shrink.calibration import Ids, probes
 from encoders.tokens import Tokens
 from encoders.weights import EncoderWeights, FloatArray
 from trimseek.time_limit import check_time
 
 PRODUCTS = ("qkv", "attention_output", "intermediate", "output")
-PROBED_TEXTS = 64
 
 
 def product_names(weights: EncoderWeights) -> list[str]:
@@ -28,7 +27,7 @@ def sensitivities(
     checkpoint: Checkpoint, texts: Sequence[Ids], quantization: Quantization
 ) -> dict[str, float]:
     """Mean 1 - cosine of the vectors when one matrix alone is quantized; the worst first."""
-    probed = texts[:: max(1, len(texts) // PROBED_TEXTS)]
+    probed = probes(texts)
     names = product_names(checkpoint.weights)
     alone = replace(quantization, table=Precision.FLOAT32)
     exact = run(checkpoint, probed, replace(alone, kept=tuple(names)))
