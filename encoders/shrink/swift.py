@@ -116,7 +116,7 @@ def main() -> None:
         f"{settings.learning_rate:g}, seed {settings.seed}, "
         f"{last.seconds / 60:.0f} minutes on {cpu_name()} ({os.cpu_count()} cores), "
         f"torch {torch.__version__}, {datetime.now(UTC).date().isoformat()}"
-        + (f"; {last.share:.0%} of it in a mean with what it began from" if asked.go_on else ""),
+        + (f"; {last.share:.0%} of it in a mean with what it began from" if last.share < 1 else ""),
         "held-out texts": f"cosine {last.cosine:.4f} to {BASE}, overlap@10 {last.overlap:.3f}",
         "command": command(asked),
     }
