@@ -32,7 +32,7 @@ except ImportError as error:
         raise
     raise MissingExtraError("making an encoder smaller", "compress") from None
 
-FINISHING = 10.0  # seconds of the minutes: to come to an end, and write the best encoder
+FINISHING = 10.0  # seconds to come to an end and write the best encoder; at most a tenth of all
 
 app = typer.Typer()
 
@@ -108,7 +108,7 @@ def compress(
     documents, trial = read_texts(texts, collection)
     asked_queries = [each.text for each in read_unlabelled(queries)] if queries else []
     checkpoint = base_of(base)
-    ends = began + 60 * minutes - FINISHING
+    ends = began + 60 * minutes - min(FINISHING, 6 * minutes)
     with tempfile.TemporaryDirectory(prefix="trimseek-compress-") as folder:
         try:
             with time_limit(ends if asked is None else math.inf):
@@ -129,7 +129,7 @@ def compress(
         except OutOfTimeError:
             raise BudgetError(
                 f"--minutes {minutes:g} was too little to encode {len(trial.documents):,} texts by "
-                "float32 and by one smaller encoder; give more minutes or fewer documents; "
+                "float32 and to measure one smaller encoder; give more minutes or fewer documents; "
                 "nothing is written, but what float32 encoded is kept for the next run"
             ) from None
         write_compressed(compressor, best, into)
