@@ -297,7 +297,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     os.kill(process.pid, kill)
     _, message = process.communicate()
     done = documents_so_far(folder)
-    assert 0 < done < 20_000
+    assert 0 < done < 20_000, message
     assert find_damage(folder) == []
     if kill is signal.SIGINT:
         assert process.returncode == 130
