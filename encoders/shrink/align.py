@@ -190,7 +190,7 @@ def take_best_mean(
 
     def take(share: float) -> None:
         module.load_state_dict(
-            {name: torch.lerp(before[name], value, share) for name, value in after.items()}
+            {name: torch.lerp(before[name].to(device), after[name], share) for name in after}
         )
 
     found = []
@@ -284,14 +284,15 @@ def train(
     if change is not None:
         module.change_tokens(change)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    module.to(device)
-    before = {name: value.clone() for name, value in module.state_dict().items()}
+    before = None
+    if averaged:
+        before = {name: value.clone() for name, value in module.state_dict().items()}
     half = device == "cuda" or bool({"avx512_bf16", "amx_bf16"} & set(cpu_flags()))
     aligner = Aligner(
         module, lessons, settings, checkpoint=state, device=device, half=half, report=report
     )
     history = aligner.run()
-    if averaged:
+    if before is not None:
         share, cosine, overlap = take_best_mean(module, before, lessons.held_out)
         mean = history[-1]._replace(cosine=cosine, overlap=overlap, share=share)
         history.append(mean)

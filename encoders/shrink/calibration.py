@@ -74,9 +74,7 @@ def onwards(
     found = []
     for x, mask in states:
         check_time()
-        for layer in layers:
-            x = layer(x, mask)
-        found.append(module.pool(x, mask))
+        found.append(module.onwards(x, mask, layers))
     return torch.cat(found)
 
 

@@ -1,5 +1,6 @@
 """An encoder as a torch module of any shape: what trains, and what calibration runs through."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -131,8 +132,11 @@ class EncoderModule(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """``(batch, dim)`` float32, of unit length if ``normalize``."""
-        x = self.embed(ids)
-        for layer in self.stack:
+        return self.onwards(self.embed(ids), mask, self.stack)
+
+    def onwards(self, x: Tensor, mask: Tensor | None, layers: Iterable[LayerModule]) -> Tensor:
+        """As ``forward``, from what goes into the first of these layers."""
+        for layer in layers:
             x = layer(x, mask)
         return self.pool(x.float(), mask)
 

@@ -197,9 +197,8 @@ def eliminate(problem: Problem, until: int = 1) -> Elimination:
     error = problem.energy - float((weights * problem.target).sum())
     size, count = problem.size, problem.units
     rows = count * size
-    # H^-1 is `inverse` less U U', W is `weights` less C M: each pending block adds to U, C and M
+    # H^-1 is `inverse` less U U', W is `weights` less U M: each pending block adds to U and M
     pending = torch.zeros(len(inverse), PENDING * size, dtype=torch.float64)
-    taken = torch.zeros_like(pending)
     moves = torch.zeros(PENDING * size, weights.shape[1], dtype=torch.float64)
     used = 0
     blocks, squares = diagonal_blocks(inverse, size), row_products(weights[:rows], size)
@@ -213,21 +212,21 @@ def eliminate(problem: Problem, until: int = 1) -> Elimination:
         columns = inverse[here].T - pending[:, :used] @ pending[here, :used].T
         factor = torch.linalg.cholesky(columns[here])
         added = torch.linalg.solve_triangular(factor, columns.T, upper=False).T
-        moved = torch.cholesky_solve(weights[here] - taken[here, :used] @ moves[:used], factor)
-        before = weights @ moved.T - taken[:, :used] @ (moves[:used] @ moved.T)
-        change, meets = (each[:rows].view(count, size, size) for each in (columns, before))
-        crossed = change @ meets.transpose(1, 2)
+        own = weights[here] - pending[here, :used] @ moves[:used]
+        moved = torch.linalg.solve_triangular(factor, own, upper=False)
+        before = weights @ moved.T - pending[:, :used] @ (moves[:used] @ moved.T)
+        split, meets = (each[:rows].view(count, size, size) for each in (added, before))
+        crossed = split @ meets.transpose(1, 2)
         squares -= crossed + crossed.transpose(1, 2)
-        squares += change @ (moved @ moved.T) @ change.transpose(1, 2)
-        split = added[:rows].view(count, size, size)
+        squares += split @ (moved @ moved.T) @ split.transpose(1, 2)
         blocks -= split @ split.transpose(1, 2)
         fresh = slice(used, used + size)
-        pending[:, fresh], taken[:, fresh], moves[fresh] = added, columns, moved
+        pending[:, fresh], moves[fresh] = added, moved
         used += size
         if used == pending.shape[1]:
             check_time()
             inverse -= pending @ pending.T
-            weights -= taken @ moves
+            weights -= pending @ moves
             squares = row_products(weights[:rows], size)
             used = 0
         alive[unit] = False
