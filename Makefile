@@ -4,7 +4,7 @@
 # make test-slow   those that take minutes: a soak, Schemathesis
 # make peers   what `trimseek bench --peer` compares with, in .venv-peers
 #              (make test-peers tests against them)
-# make bench   the README's measurements, on the collections in DATA
+# make bench   the measurements of docs/results.md, on the collections in DATA
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?= ../shared/data
@@ -12,19 +12,24 @@ TEXT ?= ../shared/text/passages.jsonl.gz
 COLLECTIONS ?= $(addprefix $(DATA)/,scifact nfcorpus cranfield squad-dev) sample:python
 BIN := .venv/bin
 PEERS := .venv-peers/bin/python -m pip install --quiet
-PEERS_NEED := eval/workers/requirements.txt
+PEERS_NEED := eval/bench/workers/requirements.txt
 
 .PHONY: demo serve test test-slow test-peers check format peers bench clean
 .DELETE_ON_ERROR:
 
-# What each needs is installed once; again only when pyproject.toml or the kernels change.
-KERNELS := $(wildcard encoders/native/*.[ch] search/native/*.[ch])
-.venv/demo: pyproject.toml $(KERNELS)
+# Folders of the repository that are packages of trimseek.
+PACKAGES := encoders indexer search api eval compression
+
+# What each needs is installed once; again when pyproject.toml or the kernels change, or when a
+# folder gets or loses a file, as the installation is a folder of links to the files.
+KERNELS := $(wildcard encoders/native/*.[ch] encoders/native/*.inc search/native/*.[ch])
+FOLDERS := trimseek $(PACKAGES) $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /*/*.py,$(PACKAGES))))))
+.venv/demo: pyproject.toml $(KERNELS) $(FOLDERS)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
-.venv/dev: pyproject.toml $(KERNELS)
+.venv/dev: pyproject.toml $(KERNELS) $(FOLDERS)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ .venv/demo
@@ -39,14 +44,18 @@ KERNELS := $(wildcard encoders/native/*.[ch] search/native/*.[ch])
 peers: .venv-peers/done
 
 demo: .venv/demo
-	$(BIN)/python -m eval.demo
+	$(BIN)/python -m trimseek.eval.figures demo
 
 serve: .venv/demo
 	test -d demo-index || $(BIN)/trimseek index sample:python --into demo-index
 	$(BIN)/trimseek serve demo-index
 
+# Two processes, one file at a time each: what a file's tests share is built once. Modules are
+# compiled once, too, for the many processes that the tests start.
+test: export OMP_NUM_THREADS = 1
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile --durations=10
 
 test-slow: .venv/dev
 	$(BIN)/pytest -m slow
@@ -54,24 +63,27 @@ test-slow: .venv/dev
 test-peers: .venv/dev .venv-peers/done
 	$(BIN)/pytest -m peers
 
+# mypy looks for packages where their names say: build/mypy/trimseek has links to the folders.
 check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	rm -rf build/mypy && mkdir -p build/mypy/trimseek
+	ln -s $(CURDIR)/trimseek/*.py $(CURDIR)/trimseek/py.typed build/mypy/trimseek/
+	ln -s $(addprefix $(CURDIR)/,$(PACKAGES)) build/mypy/trimseek/
+	MYPYPATH=build/mypy $(BIN)/mypy
 
 format: .venv/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# About an hour on 2 cores, half of it when the embeddings are cached; rewrites the README's tables.
+# About an hour on 2 cores, half of it when the embeddings are cached; rewrites docs/results.md and the README's table.
 bench: .venv/dev .venv-peers/done
 	$(BIN)/trimseek bench $(COLLECTIONS) --peer all --into bench-report
-	cp bench-report/results.json bench-report/pareto.svg eval/results/
+	cp bench-report/results.json bench-report/pareto.svg eval/figures/results/
 	rm -rf bench-index
 	gzip -dc $(TEXT) | head -n 10000 | $(BIN)/trimseek index - --into bench-index
-	$(BIN)/python -m eval.startup bench-index > eval/results/startup.json.new
-	mv eval/results/startup.json.new eval/results/startup.json
-	$(BIN)/python -m eval.readme
+	$(BIN)/python -m trimseek.eval.figures startup bench-index
+	$(BIN)/python -m trimseek.eval.figures docs
 
 clean:
-	rm -rf .venv .venv-peers build demo-index bench-index bench-report bench-quality bench-speed *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers build demo-index demo-questions bench-index bench-report bench-quality bench-speed *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -6,16 +6,20 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from api import errors
-from api.gate import Gate
-from api.routes.administration import add_administration
-from api.routes.documents import add_documents
-from api.routes.embedding import add_embedding
-from api.routes.register import Endpoints
-from api.routes.searching import add_searching
-from api.routes.system import add_system
-from api.service import Service
 from trimseek import __version__
+from trimseek.api import errors
+from trimseek.api.gate import Gate
+from trimseek.api.routes import administration, documents, embedding, searching, system
+from trimseek.api.service import Service
+
+# In the order of /openapi.json and of the page /docs.
+ENDPOINTS = (
+    *searching.ENDPOINTS,
+    *documents.ENDPOINTS,
+    *administration.ENDPOINTS,
+    *embedding.ENDPOINTS,
+    *system.ENDPOINTS,
+)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -34,22 +38,20 @@ def create_app(service: Service) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # it would send clients to whatever their Host header says
         lifespan=lifespan,
     )
+    app.state.service = service
     errors.install(app)
-    endpoints = Endpoints(app)
-    add_searching(endpoints, service)
-    add_documents(endpoints, service)
-    add_administration(endpoints, service)
-    add_embedding(endpoints, service)
-    add_system(endpoints, service, app)
-    app.state.entries = tuple(endpoints.entries)
+    for endpoint in ENDPOINTS:
+        endpoint.register(app)
     app.add_middleware(
         Gate,
-        entries=app.state.entries,
+        endpoints=ENDPOINTS,
         settings=service.settings,
         keys=service.keys,
         engine=service.engine,
+        buckets=service.buckets,
     )
     if service.settings.origins:  # outermost: browsers ask before they send a key
         app.add_middleware(

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from api.keys import ROLES, new_key
-from api.settings import ServiceSettings
+from trimseek.api.keys import ROLES, new_key
+from trimseek.api.settings import ServiceSettings
 from trimseek.console import note, print_json
 from trimseek.errors import ConfigError
 from trimseek.options import AsJson
@@ -22,7 +22,7 @@ Config = Annotated[
 SECRET = ("keys",)  # settings that are not shown
 
 
-def described(name: str) -> Any:
+def setting(name: str) -> Any:
     """The help of an option: what the setting says of itself."""
     return typer.Option(help=ServiceSettings.model_fields[name].description, show_default=False)
 
@@ -33,16 +33,16 @@ def serve(
         list[Path] | None, typer.Argument(metavar="[DIR...]", help="The index folders.")
     ] = None,
     config: Config = None,
-    host: Annotated[str | None, described("host")] = None,
-    port: Annotated[int | None, described("port")] = None,
-    data: Annotated[Path | None, described("data")] = None,
-    query_encoder: Annotated[str | None, described("query_encoder")] = None,
-    workers: Annotated[int | None, described("workers")] = None,
-    keys_file: Annotated[Path | None, described("keys_file")] = None,
-    log: Annotated[str | None, described("log")] = None,
+    host: Annotated[str | None, setting("host")] = None,
+    port: Annotated[int | None, setting("port")] = None,
+    data: Annotated[Path | None, setting("data")] = None,
+    query_encoder: Annotated[str | None, setting("query_encoder")] = None,
+    workers: Annotated[int | None, setting("workers")] = None,
+    keys_file: Annotated[Path | None, setting("keys_file")] = None,
+    log: Annotated[str | None, setting("log")] = None,
 ) -> None:
     """Serve indexes over HTTP."""
-    from api.server import serve as run_server
+    from trimseek.api.server import serve as run_server
 
     given = {
         "host": host,

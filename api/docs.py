@@ -25,12 +25,14 @@ def documentation(openapi: dict[str, Any]) -> str:
 
 
 def calls_of(openapi: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Method, path and description of each call of an OpenAPI document."""
     for path, methods in openapi["paths"].items():
         for method, call in methods.items():
             yield method.upper(), path, call
 
 
 def section(openapi: dict[str, Any], method: str, path: str, call: dict[str, Any]) -> str:
+    """One call: what it does, its statuses, and its example as curl."""
     statuses = " ".join(status for status in call["responses"] if status.startswith("2"))
     return (
         f"<section><h2><code>{method} {html.escape(path)}</code></h2>"
@@ -47,9 +49,11 @@ def curl(
     base: str = "http://127.0.0.1:8080",
 ) -> str:
     """One call for the command line, with the first example of its body."""
-    query = [each for each in call.get("parameters", []) if each["in"] == "query"]
+    query = [parameter for parameter in call.get("parameters", []) if parameter["in"] == "query"]
     needed = "&".join(
-        f"{each['name']}={EXAMPLES[each['name']]}" for each in query if each.get("required")
+        f"{parameter['name']}={EXAMPLES[parameter['name']]}"
+        for parameter in query
+        if parameter.get("required")
     )
     for name, value in EXAMPLES.items():
         path = path.replace(f"{{{name}}}", value)

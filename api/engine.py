@@ -6,29 +6,37 @@ without it.
 """
 
 import asyncio
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from api import metrics
-from api.errors import DeadlineError, OverloadedError
-from search import Results, Searcher
-from search.options import Mode, Options, check_options, check_query
+from trimseek.api import metrics
+from trimseek.api.errors import DeadlineError, OverloadedError
+from trimseek.search import Results, Searcher
+from trimseek.search.options import Mode, Options, check_options, check_query
+from trimseek.time_limit import check_time, time_limit
 
 T = TypeVar("T")
+SPARE_THREADS = 4
 
 
 @dataclass(eq=False)
 class Job:
-    """One query; ``dropped`` when nobody waits for its answer any more."""
+    """One query; ``dropped`` when nobody waits for its answer any more.
+
+    ``end``: when its time is over, in seconds of ``time.monotonic``.
+    """
 
     searcher: Searcher
     query: str
     k: int
     options: Options
+    end: float
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Results]
     dropped: bool = False
@@ -57,7 +65,9 @@ class Job:
 class Engine:
     """``capacity``: queries that may be waiting or under way; then OverloadedError.
 
-    ``batch``: so many are encoded together at most. ``threads``: that encode and search.
+    ``batch``: so many are encoded together at most. ``threads``: that one index may keep busy.
+    There are ``SPARE_THREADS`` more, so that an index whose queries take long does not keep the
+    others waiting.
     """
 
     def __init__(self, capacity: int, batch: int, threads: int) -> None:
@@ -66,14 +76,19 @@ class Engine:
         self._waiting: deque[Job] = deque()
         self._arrived = Condition()
         self._closed = False
-        self._others = ThreadPoolExecutor(threads, "other")
+        self._threads_of_one = threads
+        self._busy: Counter[Searcher] = Counter()  # threads, by the index that they work for
+        self._turns: WeakKeyDictionary[Searcher, asyncio.Semaphore] = WeakKeyDictionary()
+        count = threads + SPARE_THREADS
+        self._others = ThreadPoolExecutor(count, "other")
         self._threads = [
-            Thread(target=self._work, name=f"search-{i}", daemon=True) for i in range(threads)
+            Thread(target=self._work, name=f"search-{i}", daemon=True) for i in range(count)
         ]
         for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
+        """Let the threads end; what waits is answered first."""
         with self._arrived:
             self._closed = True
             self._arrived.notify_all()
@@ -106,7 +121,8 @@ class Engine:
         if not admitted:
             self.admit(1)
         loop = asyncio.get_running_loop()
-        job = Job(searcher, query, k, options, loop, loop.create_future())
+        end = time.monotonic() + seconds
+        job = Job(searcher, query, k, options, end, loop, loop.create_future())
         self.taken += 1
         metrics.QUEUE.set(self.taken)
         try:
@@ -122,43 +138,81 @@ class Engine:
             self.taken -= 1
             metrics.QUEUE.set(self.taken)
 
-    async def run(self, work: Callable[..., T], *arguments: Any, seconds: float) -> T:
-        """Anything else that reads, in a thread beside those that search."""
+    async def run(
+        self,
+        work: Callable[..., T],
+        *arguments: Any,
+        seconds: float,
+        searcher: Searcher | None = None,
+    ) -> T:
+        """Anything else that reads, in a thread beside those that search.
+
+        ``searcher``: the index that it reads; so many threads at once work for one index.
+        """
         self.admit(1)
         self.taken += 1
+        end = time.monotonic() + seconds
+
+        def limited() -> T:
+            with time_limit(end):
+                check_time()  # nobody waits any more: it is not begun
+                return work(*arguments)
+
+        loop = asyncio.get_running_loop()
+        turn = asyncio.Semaphore() if searcher is None else self._turn(searcher)
         try:
             async with asyncio.timeout(seconds):
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._others, work, *arguments)
+                await turn.acquire()
+                working = self._others.submit(limited)
+                # the turn ends with the work, which may go on when nobody waits any more
+                working.add_done_callback(lambda _: loop.call_soon_threadsafe(turn.release))
+                return await asyncio.wrap_future(working)
         except TimeoutError:
             raise DeadlineError(f"no answer within {seconds:g} s") from None
         finally:
             self.taken -= 1
 
+    def _turn(self, searcher: Searcher) -> asyncio.Semaphore:
+        return self._turns.setdefault(searcher, asyncio.Semaphore(self._threads_of_one))
+
     def _work(self) -> None:
-        while True:
-            with self._arrived:
-                while not self._waiting:
-                    if self._closed:
-                        return
-                    self._arrived.wait()
-                jobs = self._take()
-            if jobs and jobs[0].options.mode is Mode.LEXICAL:
-                self._answer(jobs[0], None)
-            elif jobs:
-                self._answer_batch(jobs)
+        while (jobs := self._next()) is not None:
+            try:
+                if jobs[0].options.mode is Mode.LEXICAL:
+                    self._answer(jobs[0], None)
+                else:
+                    self._answer_batch(jobs)
+            finally:
+                with self._arrived:
+                    self._busy[jobs[0].searcher] -= 1
+                    self._busy += Counter()  # forgets those without a thread
+                    self._arrived.notify()
+
+    def _next(self) -> list[Job] | None:
+        """Wait for queries that may be answered now; None at the end."""
+        with self._arrived:
+            while not (jobs := self._take()):
+                if self._closed and not self._waiting:
+                    return None
+                self._arrived.wait()
+            self._busy[jobs[0].searcher] += 1
+            return jobs
 
     def _take(self) -> list[Job]:
-        """The first that waits, and those behind it for the same encoder."""
+        """The first that waits for an index with a free thread, and those that go with it."""
         jobs: list[Job] = []
         others: deque[Job] = deque()
         while self._waiting and len(jobs) < self.batch:
             job = self._waiting.popleft()
             if job.dropped:
                 continue
-            (jobs if not jobs or job.goes_with(jobs[0]) else others).append(job)
+            fits = job.goes_with(jobs[0]) if jobs else self._has_thread(job.searcher)
+            (jobs if fits else others).append(job)
         self._waiting.extendleft(reversed(others))
         return jobs
+
+    def _has_thread(self, searcher: Searcher) -> bool:
+        return self._busy[searcher] < self._threads_of_one
 
     def _answer_batch(self, jobs: Sequence[Job]) -> None:
         metrics.BATCH.observe(len(jobs))
@@ -178,7 +232,8 @@ class Engine:
         if job.dropped:
             return
         try:
-            results = job.searcher.answer(job.query, encoded, job.k, job.options)
+            with time_limit(job.end):
+                results = job.searcher.answer(job.query, encoded, job.k, job.options)
         except Exception as error:
             job.finish(None, error)
         else:

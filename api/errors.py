@@ -16,6 +16,7 @@ from trimseek.errors import (
     CorpusError,
     EncoderError,
     IndexFolderError,
+    OutOfTimeError,
     QueryError,
     StorageError,
     TrimseekError,
@@ -36,6 +37,10 @@ class OverloadedError(TrimseekError):
 
 class DeadlineError(TrimseekError):
     """The request's time is over."""
+
+
+class NotReadyError(TrimseekError):
+    """The process is about to end."""
 
 
 class TooLargeError(TrimseekError):
@@ -77,6 +82,8 @@ STATUS: dict[type[TrimseekError], tuple[int, str]] = {
     TooLargeError: (413, "too_large"),
     OverloadedError: (429, "overloaded"),
     DeadlineError: (503, "deadline"),
+    OutOfTimeError: (503, "deadline"),
+    NotReadyError: (503, "not_ready"),
     StorageError: (503, "storage"),
     IndexFolderError: (503, "damaged_index"),
     EncoderError: (503, "encoder"),
@@ -84,6 +91,7 @@ STATUS: dict[type[TrimseekError], tuple[int, str]] = {
 }
 # What is said of these; what the error itself says may name a place on this machine.
 HIDDEN: dict[type[TrimseekError], str] = {
+    OutOfTimeError: "no answer within the time limit",
     StorageError: "the index cannot be written or read now; see the service's log",
     IndexFolderError: "the index cannot be read now; see the service's log",
     EncoderError: "the encoder cannot be used now; see the service's log",
@@ -93,11 +101,12 @@ HIDDEN: dict[type[TrimseekError], str] = {
 def answer(
     status: int, kind: str, message: str, headers: Mapping[str, str] | None = None
 ) -> Response:
+    """An error in the one JSON shape."""
     content = {"error": {"type": kind, "message": message}}
     return Response(to_json(content), status, dict(headers or {}), "application/json")
 
 
-def described(error: TrimseekError) -> tuple[int, str, str]:
+def describe_error(error: TrimseekError) -> tuple[int, str, str]:
     """Status, type and message of an error; what is not for others is logged."""
     status, kind = next(entry for cls, entry in STATUS.items() if isinstance(error, cls))
     hidden = next((text for cls, text in HIDDEN.items() if isinstance(error, cls)), None)
@@ -109,15 +118,17 @@ def described(error: TrimseekError) -> tuple[int, str, str]:
 
 
 def as_answer(error: TrimseekError) -> Response:
+    """An error of ours as its response, with the headers of its status."""
     headers = {}
     if isinstance(error, OverloadedError):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, UnauthorizedError):
         headers["WWW-Authenticate"] = 'Bearer realm="trimseek"'
-    return answer(*described(error), headers)
+    return answer(*describe_error(error), headers)
 
 
 def trimseek_error(_: Request, error: Exception) -> Response:
+    """The handler of our own errors."""
     assert isinstance(error, TrimseekError)  # noqa: S101 - what it is registered for
     return as_answer(error)
 
@@ -150,13 +161,8 @@ def http_error(_: Request, error: Exception) -> Response:
     return answer(error.status_code, kind, str(error.detail), error.headers)
 
 
-def unexpected_error(_: Request, error: Exception) -> Response:
-    logger.error("unexpected error", exc_info=error)
-    return answer(500, "internal", "unexpected error; see the service's log")
-
-
 def install(app: FastAPI) -> None:
+    """Register the handlers; the gate answers everything else with a 500."""
     app.add_exception_handler(TrimseekError, trimseek_error)
     app.add_exception_handler(RequestValidationError, invalid_request)
     app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(Exception, unexpected_error)

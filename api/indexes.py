@@ -6,23 +6,38 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
-from api.errors import ConflictError
-from encoders import find_encoder, open_encoder
-from encoders.aligned import aligned_names, read_provenance
-from encoders.base_models import CATALOG
-from encoders.catalog import aligned_file, split_precision
-from encoders.quantize import Precision
-from indexer.card import CARD, IndexCard
-from indexer.chunks import DEFAULT_OVERLAP
-from indexer.filters import check_path, parse_field
-from indexer.folder import WAIT, create_files, write_lock
-from indexer.snapshot import KIND, SnapshotKind
-from search import Searcher
-from trimseek.atomic import atomic_folder, make_folder, temporary_folder
-from trimseek.errors import ConfigError, QueryError, UnknownIndexError
+from starlette.concurrency import run_in_threadpool
+
+from trimseek.api.errors import ConflictError
+from trimseek.atomic import make_folder, temporary_folder
+from trimseek.encoders import find_encoder, open_encoder
+from trimseek.encoders.aligned import aligned_names, read_provenance
+from trimseek.encoders.base_models import CATALOG
+from trimseek.encoders.catalog import aligned_file, split_precision
+from trimseek.encoders.quantize import Precision
+from trimseek.errors import (
+    ConfigError,
+    IndexExistsError,
+    QueryError,
+    TrimseekError,
+    UnknownIndexError,
+)
+from trimseek.indexer.card import IndexCard, is_index
+from trimseek.indexer.chunks import DEFAULT_OVERLAP
+from trimseek.indexer.folder import WAIT, create_index, write_lock
+from trimseek.indexer.kinds import SnapshotKind
+from trimseek.search import Searcher
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class AllIndexes(NamedTuple):
+    """``working``: open indexes. ``damaged``: why each of the others cannot be opened, by name."""
+
+    working: list[Searcher]
+    damaged: dict[str, TrimseekError]
 
 
 class Indexes:
@@ -42,12 +57,15 @@ class Indexes:
         self._lock = Lock()
 
     def close(self) -> None:
-        for each in (*self._given.values(), *self._made.values()):
-            each.close()
+        """Close every index."""
+        for searcher in (*self._given.values(), *self._made.values()):
+            searcher.close()
 
     def names(self) -> list[str]:
+        """Names of the indexes: those given at the start, then those of the data folder."""
+        self._close_dropped()
         made = self._data.iterdir() if self._data else ()
-        names = {each.name for each in made if NAME.fullmatch(each.name) and is_index(each)}
+        names = {folder.name for folder in made if NAME.fullmatch(folder.name) and is_index(folder)}
         return [*self._given, *sorted(names - self._given.keys())]
 
     def get(self, name: str) -> Searcher:
@@ -56,16 +74,42 @@ class Indexes:
             return self._given[name]
         folder = self._folder(name)
         if folder is None or not is_index(folder):
-            with self._lock:
-                self._made.pop(name, None)
-            raise UnknownIndexError(f"no index {name!a}; there are: {', '.join(self.names())}")
+            raise self._unknown(name)
         with self._lock:
             if name not in self._made:
                 self._made[name] = Searcher(folder, self._query_encoder, shared=True)
             return self._made[name]
 
-    def all(self) -> list[Searcher]:
-        return [self.get(name) for name in self.names()]
+    async def opened(self, name: str) -> Searcher:
+        """As ``get``, for the event loop: an index that is not open yet is opened in a thread."""
+        known = self._given.get(name) or self._made.get(name)
+        if known is not None and is_index(known.folder):
+            return known
+        return await run_in_threadpool(self.get, name)
+
+    def folder(self, name: str) -> Path:
+        """Where an index lies; UnknownIndexError."""
+        if name in self._given:
+            return self._given[name].folder
+        folder = self._folder(name)
+        if folder is None or not is_index(folder):
+            raise self._unknown(name)
+        return folder
+
+    def all(self) -> AllIndexes:
+        """Every index, those that can be opened and those that cannot."""
+        every = AllIndexes([], {})
+        for name in self.names():
+            try:
+                searcher = self.get(name)
+                searcher.summary()
+            except UnknownIndexError:  # dropped meanwhile
+                continue
+            except TrimseekError as error:
+                every.damaged[name] = error
+            else:
+                every.working.append(searcher)
+        return every
 
     def create(
         self, name: str, encoder: str, facets: Sequence[str], kind: SnapshotKind | None
@@ -81,37 +125,42 @@ class Indexes:
                 "letter or digit"
             )
         check_known(encoder)
-        for field in facets:
-            check_path(parse_field(field))
-        if name in self.names():
-            if self.get(name).card.encoder == encoder:
-                return False
-            raise ConflictError(f"there is an index {name!r} already, of another encoder")
-        card = open_encoder(find_encoder(encoder))
-        with atomic_folder(data / name) as folder:
-            store = create_files(folder, IndexCard(card.space, card.dim, encoder, DEFAULT_OVERLAP))
+        if name not in self.names():
+            card = open_encoder(find_encoder(encoder))
+            index_card = IndexCard(card.space, card.dim, encoder, DEFAULT_OVERLAP)
             try:
-                with store.transaction():
-                    for field in facets:
-                        store.add_facet(field)
-                    if kind is not None:
-                        store.set_setting(KIND, kind.value)
-                store.checkpoint()
-            finally:
-                store.close()
-        return True
+                create_index(data / name, index_card, facets=facets, kind=kind)
+            except IndexExistsError:  # somebody else was quicker
+                pass
+            else:
+                return True
+        if self.get(name).card.encoder == encoder:
+            return False
+        raise ConflictError(f"there is an index {name!r} already, of another encoder")
 
-    def drop(self, name: str) -> None:
-        """Delete an index that lies in the data folder; UnknownIndexError, ConflictError."""
-        searcher = self.get(name)
+    def droppable(self, name: str) -> Path:
+        """Where an index lies that may be dropped, also if it is damaged; ConflictError."""
         if name in self._given:
             raise ConflictError(f"index {name!r} was given on the command line: it is not dropped")
-        gone = temporary_folder(searcher.folder) / "dropped"
-        with write_lock(searcher.folder, WAIT):
-            searcher.folder.rename(gone)
+        return self.folder(name)
+
+    def drop(self, folder: Path) -> None:
+        """Delete an index, and close it."""
+        gone = temporary_folder(folder) / "dropped"
+        with write_lock(folder, WAIT):
+            folder.rename(gone)
         shutil.rmtree(gone.parent, ignore_errors=True)
+        self._close_dropped()
+
+    def _close_dropped(self) -> None:
+        """Close the indexes that are gone, dropped by this process or by another."""
         with self._lock:
-            self._made.pop(name, None)
+            gone = [name for name, made in self._made.items() if not is_index(made.folder)]
+            for name in gone:
+                self._made.pop(name).close()
+
+    def _unknown(self, name: str) -> UnknownIndexError:
+        return UnknownIndexError(f"no index {name!a}; there are: {', '.join(self.names())}")
 
     def _folder(self, name: str) -> Path | None:
         return self._data / name if self._data and NAME.fullmatch(name) else None
@@ -122,10 +171,6 @@ class Indexes:
         return self._data
 
 
-def is_index(folder: Path) -> bool:
-    return (folder / CARD).is_file()
-
-
 def known_encoders() -> list[str]:
     """Names that a client may choose: never a path or an id of the hub."""
     bases = [*CATALOG, *aligned_names()]
@@ -133,6 +178,7 @@ def known_encoders() -> list[str]:
 
 
 def check_known(encoder: str) -> None:
+    """QueryError unless a client may choose this encoder."""
     if encoder not in known_encoders():
         raise QueryError(f"no encoder {encoder!a}; there are: {', '.join(known_encoders())}")
 
@@ -145,7 +191,7 @@ def query_encoders(searcher: Searcher) -> dict[str, str]:
         base = read_provenance(path).base
     if base not in CATALOG:
         return {shown(own): own}
-    full = [f"{base}-{each.value}" for each in (Precision.FLOAT32, Precision.INT8)]
+    full = [f"{base}-{precision.value}" for precision in (Precision.FLOAT32, Precision.INT8)]
     names = [*full, *aligned_to(base)]
     if split_precision(own) not in map(split_precision, names):
         names.append(own)
@@ -163,9 +209,9 @@ def aligned_to(base: str) -> tuple[str, ...]:
 
 def own_encoder(searcher: Searcher) -> str:
     """The name of an index's query encoder among ``query_encoders``."""
-    asked = split_precision(searcher.encoder_name)
+    own = split_precision(searcher.encoder_name)
     names = query_encoders(searcher).items()
-    return next(name for name, actual in names if split_precision(actual) == asked)
+    return next(name for name, actual in names if split_precision(actual) == own)
 
 
 def shown(encoder: str) -> str:

@@ -30,10 +30,12 @@ class Role(IntEnum):
     ADMIN = 3
 
 
-ROLES = {each.name.lower(): each for each in Role if each is not Role.NONE}  # of a key
+ROLES = {role.name.lower(): role for role in Role if role is not Role.NONE}  # of a key
 
 
 class Key(NamedTuple):
+    """``sha256``: of the secret, in hexadecimal. ``last_day``: in UTC, on which it still counts."""
+
     name: str
     role: Role
     sha256: str
@@ -41,9 +43,11 @@ class Key(NamedTuple):
 
     @property
     def expired(self) -> bool:
+        """Whether its last day is over."""
         return self.last_day is not None and datetime.now(UTC).date() > self.last_day
 
     def line(self) -> str:
+        """As ``read_keys`` reads it."""
         parts = [self.name, self.role.name.lower(), self.sha256]
         return ":".join([*parts, self.last_day.isoformat()] if self.last_day else parts)
 
@@ -57,14 +61,15 @@ def new_key(name: str, role: Role, last_day: date | None = None) -> tuple[str, K
 
 
 def digest(secret: str) -> str:
+    """SHA-256 of a secret, in hexadecimal."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def find_key(keys: Sequence[Key], secret: str) -> Key | None:
     """The key that this is; every one is compared, each in constant time."""
     presented = digest(secret)
-    found = [key for key in keys if hmac.compare_digest(key.sha256, presented)]
-    return found[0] if found else None
+    matches = [key for key in keys if hmac.compare_digest(key.sha256, presented)]
+    return matches[0] if matches else None
 
 
 def read_keys(file: Path | None, inline: str) -> tuple[Key, ...]:
@@ -84,13 +89,14 @@ def read_keys(file: Path | None, inline: str) -> tuple[Key, ...]:
 
 
 def parse_keys(lines: Iterable[str], where: str) -> list[Key]:
+    """Keys of lines; empty ones and comments are skipped. ConfigError names a line."""
     keys = []
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
         name, role, sha256, *rest = [*text.split(":"), "", ""][:5]
-        day = [each for each in rest if each]
+        day = [part for part in rest if part]
         try:
             last_day = date.fromisoformat(day[0]) if day else None
         except ValueError:

@@ -7,14 +7,15 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from indexer.summary import IndexSummary
-from search import Timing
+from trimseek.indexer.summary import IndexSummary
 from trimseek.memory import resident_bytes
+from trimseek.search import Timing
 
 SECONDS = (
     0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016,
     0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 )  # fmt: skip
+UNKNOWN = "unknown"  # the route and method of a request that has no endpoint
 REGISTRY = CollectorRegistry()
 REQUESTS = Counter(
     "trimseek_requests", "Answers.", ["method", "route", "status"], registry=REGISTRY
@@ -57,6 +58,7 @@ class CurrentState:
         self.summaries = summaries
 
     def collect(self) -> Iterable[Metric]:
+        """The families, as prometheus_client asks for them."""
         resident = GaugeMetricFamily("process_resident_memory_bytes", "Resident memory.")
         resident.add_metric([], own_bytes())
         yield resident
@@ -67,8 +69,8 @@ class CurrentState:
             ("trimseek_index_generation", "Number of the snapshot.", "generation"),
         ):
             family = GaugeMetricFamily(name, help_, labels=["index"])
-            for each in self.summaries:
-                family.add_metric([each.name], getattr(each, field) or 0)
+            for summary in self.summaries:
+                family.add_metric([summary.name], getattr(summary, field) or 0)
             yield family
 
 
@@ -82,7 +84,7 @@ def own_bytes() -> int:
 
 def percentiles() -> dict[str, dict[str, float]]:
     """p50, p95 and p99 in ms of each phase since the start, as the buckets tell."""
-    found = {}
+    by_phase = {}
     for phase in ("encode", "search", "total"):
         samples = list(PHASE.labels(phase)._child_samples())  # noqa: SLF001 - no other way in
         buckets = [
@@ -90,8 +92,8 @@ def percentiles() -> dict[str, dict[str, float]]:
             for sample in samples
             if sample.name == "_bucket" and sample.labels
         ]
-        found[phase] = {f"p{p}": quantile(buckets, p / 100) for p in (50, 95, 99)}
-    return found
+        by_phase[phase] = {f"p{p}": quantile(buckets, p / 100) for p in (50, 95, 99)}
+    return by_phase
 
 
 def quantile(buckets: list[tuple[float, float]], share: float) -> float:

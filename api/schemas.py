@@ -1,17 +1,18 @@
 """What goes in and comes out over HTTP."""
 
 from datetime import datetime
+from enum import Enum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from api.tasks import State, TaskKind
-from indexer.filters import from_json, parse_field
-from indexer.snapshot import SnapshotKind
-from search.options import MOST_EFFORT, MOST_FACETS, MOST_HITS, MOST_OFFSET, Mode, Options
+from trimseek.indexer.documents import LONGEST_ID
+from trimseek.indexer.filters import OPERATORS, from_json, parse_field
+from trimseek.indexer.kinds import SnapshotKind
+from trimseek.search.options import MOST_EFFORT, MOST_FACETS, MOST_HITS, MOST_OFFSET, Mode, Options
 
 
-def asked(*examples: dict[str, Any]) -> ConfigDict:
+def request_config(*examples: dict[str, Any]) -> ConfigDict:
     """Of what comes in: unknown fields are refused, and a number that is written as a text."""
     shown: dict[str, Any] = {"examples": list(examples)} if examples else {}
     return ConfigDict(extra="forbid", strict=True, json_schema_extra=shown)
@@ -21,11 +22,28 @@ FilterJson = Annotated[
     JsonValue,
     Field(
         description='Which documents count: {"field": "year", "op": ">=", "value": 2020}, with op '
-        'one of =, !=, <, <=, >, >=, in, exists, prefix; {"and": [...]}, {"or": [...]}, '
-        '{"not": {...}}.'
+        f"one of {', '.join(OPERATORS)}; "
+        '{"and": [...]}, {"or": [...]}, {"not": {...}}.'
     ),
 ]
 Metadata = dict[str, JsonValue]
+
+
+class TaskKind(str, Enum):
+    """A new snapshot; room given back; every document embedded by another encoder."""
+
+    SNAPSHOT = "snapshot"
+    COMPACT = "compact"
+    REEMBED = "reembed"
+
+
+class State(str, Enum):
+    """Of a task."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
 
 
 class Timing(BaseModel):
@@ -37,7 +55,9 @@ class Timing(BaseModel):
 
 
 class SearchRequest(BaseModel):
-    model_config = asked(
+    """A query, and how it is searched."""
+
+    model_config = request_config(
         {"query": "split a shell command into words", "k": 3},
         {
             "query": "random choice",
@@ -75,6 +95,7 @@ class SearchRequest(BaseModel):
     exclude: list[str] = Field([], max_length=100, description="Metadata fields to leave out.")
 
     def options(self) -> Options:
+        """As ``Searcher`` takes them; QueryError for a wrong filter."""
         return Options(
             mode=self.mode,
             offset=self.offset,
@@ -89,7 +110,9 @@ class SearchRequest(BaseModel):
 
 
 class BatchRequest(BaseModel):
-    model_config = asked({"queries": [{"query": "pick a random element", "k": 1}]})
+    """Several searches at once."""
+
+    model_config = request_config({"queries": [{"query": "pick a random element", "k": 1}]})
 
     queries: list[JsonValue] = Field(
         min_length=1, description="Each as in a search; one that is wrong fails alone."
@@ -99,7 +122,7 @@ class BatchRequest(BaseModel):
 class CompareRequest(BaseModel):
     """The same query through two encoders of the index's space."""
 
-    model_config = asked({"query": "pick a random element", "k": 5})
+    model_config = request_config({"query": "pick a random element", "k": 5})
 
     query: str
     k: int = Field(10, ge=1, le=100)
@@ -111,31 +134,48 @@ class CompareRequest(BaseModel):
 class RecommendRequest(BaseModel):
     """Documents like some and unlike others."""
 
-    model_config = asked({"like": ["random.choice"], "k": 3})
+    model_config = request_config({"like": ["random.choice"], "k": 3})
 
     like: list[str] = Field(min_length=1, description="Ids of documents that are liked.")
     unlike: list[str] = Field([], description="Ids of documents that are not.")
     weights: list[float] | None = Field(None, description="One for each that is liked.")
     k: int = Field(10, ge=1, le=MOST_HITS, description="How many hits.")
     filter: FilterJson = None
+    offset: int = Field(0, ge=0, le=MOST_OFFSET, description="Hits to leave out.")
+    group_by: str | None = Field(
+        None, description="A metadata field; only the best hit of each of its values is given."
+    )
+    diversity: float = Field(0.0, ge=0, le=1, description="How much hits should differ.")
+    effort: int | None = Field(
+        None, ge=1, le=MOST_EFFORT, description="Of an hnsw or ivf index: more finds more."
+    )
 
     def options(self) -> Options:
-        return Options(where=None if self.filter is None else from_json(self.filter))
+        """As ``recommend`` takes them; QueryError for a wrong filter."""
+        return Options(
+            where=None if self.filter is None else from_json(self.filter),
+            offset=self.offset,
+            group_by=parse_field(self.group_by) if self.group_by else None,
+            diversity=self.diversity,
+            effort=self.effort,
+        )
 
 
 class FacetsRequest(BaseModel):
     """Values of metadata fields, counted over all documents or those of a filter."""
 
-    model_config = asked({"fields": ["module"]})
+    model_config = request_config({"fields": ["module"]})
 
     fields: list[str] = Field(min_length=1, max_length=MOST_FACETS)
     filter: FilterJson = None
 
 
 class NewDocument(BaseModel):
-    model_config = asked()
+    """A document to be stored."""
 
-    id: str = Field(min_length=1, max_length=512)
+    model_config = request_config()
+
+    id: str = Field(min_length=1, max_length=LONGEST_ID)
     title: str = ""
     text: str = ""
     metadata: Metadata = {}
@@ -144,7 +184,7 @@ class NewDocument(BaseModel):
 class PutRequest(BaseModel):
     """Documents to add, or to put in place of those of their ids."""
 
-    model_config = asked(
+    model_config = request_config(
         {"documents": [{"id": "fox", "text": "The quick brown fox.", "metadata": {"n": 1}}]}
     )
 
@@ -158,7 +198,7 @@ class PutRequest(BaseModel):
 class PatchRequest(BaseModel):
     """JSON Merge Patch of the metadata (RFC 7396, first level): null takes a field away."""
 
-    model_config = asked({"metadata": {"reviewed": True}})
+    model_config = request_config({"metadata": {"reviewed": True}})
 
     metadata: Metadata
 
@@ -166,14 +206,16 @@ class PatchRequest(BaseModel):
 class DeleteRequest(BaseModel):
     """Documents by their ids, or those of a filter: one of the two."""
 
-    model_config = asked({"ids": ["fox"]})
+    model_config = request_config({"ids": ["fox"]})
 
     ids: list[str] | None = Field(None, min_length=1)
     filter: FilterJson = None
 
 
 class CreateRequest(BaseModel):
-    model_config = asked({"encoder": "minilm-int8", "facets": ["module"]})
+    """An empty index."""
+
+    model_config = request_config({"encoder": "minilm-int8", "facets": ["module"]})
 
     encoder: str = Field("minilm-int8", description="Of documents; a name, never a path.")
     facets: list[str] = Field([], max_length=MOST_FACETS, description="Metadata fields to index.")
@@ -181,7 +223,9 @@ class CreateRequest(BaseModel):
 
 
 class TaskRequest(BaseModel):
-    model_config = asked({"kind": "snapshot"})
+    """Long work on an index."""
+
+    model_config = request_config({"kind": "snapshot"})
 
     kind: TaskKind = Field(strict=False)
     encoder: str | None = Field(None, description="The new one, of a reembed task.")
@@ -190,7 +234,7 @@ class TaskRequest(BaseModel):
 class EmbeddingsRequest(BaseModel):
     """As OpenAI's; ``role`` is ours: how an encoder with prompts encodes."""
 
-    model_config = asked({"input": ["pick a random element"], "role": "query"})
+    model_config = request_config({"input": ["pick a random element"], "role": "query"})
 
     input: str | list[str]
     model: str | None = Field(None, description="An encoder of one of the indexes.")
@@ -225,11 +269,15 @@ class Highlight(BaseModel):
 
 
 class FacetValue(BaseModel):
+    """A metadata value, and how many documents have it."""
+
     value: str | int | float | bool
     documents: int
 
 
 class Hit(BaseModel):
+    """A document of an answer."""
+
     id: str
     score: float = Field(
         description="dense: cosine of query and passage; lexical: BM25; hybrid: fused ranks."
@@ -242,6 +290,8 @@ class Hit(BaseModel):
 
 
 class SearchAnswer(BaseModel):
+    """Hits, and what the search took."""
+
     index: str
     hits: list[Hit] = Field(description="Best first; fewer than k if the index has fewer.")
     query_tokens: int
@@ -251,6 +301,8 @@ class SearchAnswer(BaseModel):
 
 
 class ErrorDetail(BaseModel):
+    """What is wrong; `type` is for programs."""
+
     type: str = Field(examples=["unknown_index"])
     message: str
 
@@ -262,49 +314,67 @@ class ErrorAnswer(BaseModel):
 
 
 class BatchAnswer(BaseModel):
+    """One result or error for each query."""
+
     results: list[SearchAnswer | ErrorAnswer] = Field(description="One for each query, in order.")
 
 
 class Compared(BaseModel):
+    """The hits of one encoder."""
+
     encoder: str
     hits: list[Hit]
     timing_ms: Timing
 
 
 class CompareAnswer(BaseModel):
+    """Two encoders side by side."""
+
     index: str
     results: list[Compared] = Field(description="Of each encoder.")
     shared: int = Field(description="Documents that both have.")
 
 
 class RecommendAnswer(BaseModel):
+    """Documents like those that are liked."""
+
     index: str
     hits: list[Hit] = Field(description="Best first.")
     timing_ms: Timing
 
 
 class FacetsAnswer(BaseModel):
+    """Values of the fields, the most frequent first."""
+
     index: str
     facets: dict[str, list[FacetValue]]
 
 
 class WrittenDocument(BaseModel):
+    """What became of one document."""
+
     id: str | None = Field(description="null where none can be told.")
     status: Literal["added", "updated", "unchanged", "failed"]
     error: str | None = None
 
 
 class PutAnswer(BaseModel):
+    """What became of each document."""
+
     index: str
     results: list[WrittenDocument] = Field(description="One for each document, in order.")
 
 
 class DeleteAnswer(BaseModel):
+    """How many documents there were."""
+
     index: str
     deleted: int
 
 
 class DocumentAnswer(BaseModel):
+    """A document as it was indexed."""
+
     index: str
     id: str
     title: str
@@ -313,6 +383,8 @@ class DocumentAnswer(BaseModel):
 
 
 class Index(BaseModel):
+    """What an index holds."""
+
     name: str
     documents: int
     chunks: int
@@ -327,6 +399,8 @@ class Index(BaseModel):
 
 
 class IndexAnswer(Index):
+    """An index with its encoders and latencies."""
+
     encoders: list[str] = Field(description="That its queries can be compared with.")
     latency_ms: dict[str, dict[str, float]] = Field(
         description="p50, p95, p99 of encode, search, total since this process began."
@@ -335,17 +409,25 @@ class IndexAnswer(Index):
 
 
 class IndexList(BaseModel):
+    """Every index of the service."""
+
     indexes: list[Index]
+    damaged: dict[str, str] = Field({}, description="Why others cannot be opened, by name.")
 
 
 class Dropped(BaseModel):
+    """The name of an index that is gone."""
+
     dropped: str
 
 
 class TaskAnswer(BaseModel):
+    """How far a task is."""
+
     id: str
     index: str
     kind: TaskKind
+    encoder: str | None = Field(None, description="To embed anew with; null in other tasks.")
     state: State
     done: int = Field(description="Documents.")
     total: int | None
@@ -355,21 +437,29 @@ class TaskAnswer(BaseModel):
 
 
 class TaskList(BaseModel):
+    """Tasks, the oldest first."""
+
     tasks: list[TaskAnswer] = Field(description="Of this process.")
 
 
 class Embedding(BaseModel):
+    """The vector of one text."""
+
     object: Literal["embedding"]
     index: int
     embedding: list[float] | str
 
 
 class Usage(BaseModel):
+    """Tokens that were encoded."""
+
     prompt_tokens: int
     total_tokens: int
 
 
 class EmbeddingsAnswer(BaseModel):
+    """Vectors in the order of the texts, as OpenAI's."""
+
     object: Literal["list"]
     data: list[Embedding]
     model: str
@@ -377,4 +467,6 @@ class EmbeddingsAnswer(BaseModel):
 
 
 class Status(BaseModel):
+    """Whether the process is well."""
+
     status: str

@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from indexer.filters import MOST_DEPTH
-from search.options import LONGEST_QUERY, MOST_HITS
+from trimseek.indexer.filters import MOST_DEPTH
+from trimseek.search.options import LONGEST_QUERY, MOST_HITS
 from trimseek.settings import PREFIX, Settings
 
 Log = Literal["json", "text", "off"]
@@ -31,7 +31,7 @@ class ServiceSettings(Settings):
         (), description="Names that clients may call it by; else any, without keys only local ones."
     )
     log: Log = Field("text", description="How each request is logged.")
-    log_queries: bool = Field(False, description="Log what is asked, too.")
+    log_queries: bool = Field(False, description="Log queries, too.")
     queue: int = Field(24, ge=1, le=100_000, description="Queries that may wait; then 429.")
     write_queue: int = Field(2000, ge=1, description="Documents that may wait; then 429.")
     batch: int = Field(4, ge=1, le=1024, description="Waiting queries encoded together, at most.")

@@ -5,40 +5,30 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
 
-from api.errors import UnknownTaskError, described, logger
-from encoders import DocumentEncoder, find_encoder
-from indexer.care import compact_index, rebuild_snapshot
-from indexer.reembed import reembed
+from trimseek.api.errors import UnknownTaskError, describe_error, logger
+from trimseek.api.schemas import State, TaskKind
+from trimseek.encoders import DocumentEncoder, find_encoder
 from trimseek.errors import TrimseekError
+from trimseek.indexer.care import compact_index
+from trimseek.indexer.folder import renew_snapshot
+from trimseek.indexer.reembed import reembed
 
 KEPT = 1000  # that are over
 
 
-class TaskKind(str, Enum):
-    """A new snapshot; room given back; every document embedded by another encoder."""
-
-    SNAPSHOT = "snapshot"
-    COMPACT = "compact"
-    REEMBED = "reembed"
-
-
-class State(str, Enum):
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-
-
 @dataclass
 class Task:
-    """``done`` of ``total`` documents, where that is known; times in UTC."""
+    """``done`` of ``total`` documents, where that is known; times in UTC.
+
+    ``encoder``: to embed anew with; None in other tasks.
+    """
 
     id: str
     index: str
     kind: TaskKind
+    encoder: str | None = None
     state: State = State.WAITING
     done: int = 0
     total: int | None = None
@@ -56,24 +46,28 @@ class Tasks:
         self._numbers = itertools.count(1)
 
     def close(self) -> None:
+        """Finish the task under way; those that wait are dropped."""
         self._thread.shutdown(cancel_futures=True)
 
     def all(self) -> list[Task]:
+        """The oldest first."""
         return list(self._tasks.values())
 
     def get(self, id_: str) -> Task:
+        """UnknownTaskError."""
         if id_ not in self._tasks:
             raise UnknownTaskError(f"no task {id_!r}")
         return self._tasks[id_]
 
     def start(self, index: str, folder: Path, kind: TaskKind, encoder: str | None = None) -> Task:
         """Begin it, unless the same is waiting already; what is then waiting."""
+        wanted = (index, kind, encoder, State.WAITING)
         for task in self._tasks.values():
-            if (task.index, task.kind, task.state) == (index, kind, State.WAITING):
+            if (task.index, task.kind, task.encoder, task.state) == wanted:
                 return task
-        task = Task(f"t{next(self._numbers)}", index, kind)
+        task = Task(f"t{next(self._numbers)}", index, kind, encoder)
         self._tasks[task.id] = task
-        over = [each.id for each in self._tasks.values() if each.ended is not None]
+        over = [task.id for task in self._tasks.values() if task.ended is not None]
         for id_ in over[: max(0, len(over) - KEPT)]:
             del self._tasks[id_]
         self._thread.submit(self._run, task, work_of(task, folder, encoder))
@@ -85,7 +79,7 @@ class Tasks:
             work()
             task.state = State.DONE
         except TrimseekError as error:
-            task.error = described(error)[2]
+            task.error = describe_error(error)[2]
             task.state = State.FAILED
         except Exception as error:
             logger.error("task %s failed", task.id, exc_info=error)
@@ -95,6 +89,8 @@ class Tasks:
 
 
 def work_of(task: Task, folder: Path, encoder: str | None) -> Callable[[], object]:
+    """The function that does a task."""
+
     def advance(done: int, total: int) -> None:
         task.done, task.total = done, total
 
@@ -103,7 +99,7 @@ def work_of(task: Task, folder: Path, encoder: str | None) -> Callable[[], objec
         reembed(folder, DocumentEncoder(find_encoder(name)), name, advance)
 
     return {
-        TaskKind.SNAPSHOT: lambda: rebuild_snapshot(folder),
+        TaskKind.SNAPSHOT: lambda: renew_snapshot(folder),
         TaskKind.COMPACT: lambda: compact_index(folder),
         TaskKind.REEMBED: embed_anew,
     }[task.kind]

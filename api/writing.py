@@ -1,122 +1,131 @@
-"""Writes to indexes: one at a time in this process, by a thread of its own.
+"""Writes to indexes: those to one index one at a time, in threads of their own.
 
 Other processes may write too: ``IndexWriter`` lets all take turns.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from threading import Lock
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
-from api import metrics
-from api.errors import DeadlineError, OverloadedError
-from encoders import DocumentEncoder, find_encoder
-from indexer.card import read_card
-from indexer.documents import Document
-from indexer.filters import Filter
-from indexer.folder import folder_identity
-from indexer.writer import IndexWriter, check_documents
-from trimseek.errors import CorpusError
+from trimseek.api import metrics
+from trimseek.api.errors import DeadlineError, OverloadedError
+from trimseek.encoders import DocumentEncoder
+from trimseek.encoders.catalog import find_index_encoder
+from trimseek.indexer.card import folder_identity, read_card
+from trimseek.indexer.documents import Document
+from trimseek.indexer.filters import Filter
+from trimseek.indexer.writer import IndexWriter, Written
+from trimseek.time_limit import check_time, time_limit
 
 T = TypeVar("T")
-
-
-class Written(NamedTuple):
-    """What became of one document: added, updated, unchanged, or failed and why."""
-
-    id: str | None
-    status: str
-    error: str | None = None
+SPARE_THREADS = 2  # beside one for each CPU, for indexes whose writes take long
 
 
 class Writing:
-    """``capacity``: documents that may wait; then OverloadedError."""
+    """``capacity``: documents that may wait; then OverloadedError. ``threads``: that write.
 
-    def __init__(self, capacity: int) -> None:
+    The writes to one index follow one another; those to others go on beside them.
+    """
+
+    def __init__(self, capacity: int, threads: int) -> None:
         self.capacity, self.taken = capacity, 0
-        self._thread = ThreadPoolExecutor(1, "write")
-        self._writers: dict[Path, tuple[tuple[int, int] | None, IndexWriter]] = {}
+        self._threads = ThreadPoolExecutor(threads + SPARE_THREADS, "write")
+        self._turns: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+        self._lock = Lock()
+        self._writers: dict[Path, IndexWriter] = {}
 
     def close(self) -> None:
-        self._thread.shutdown()
-        for _, writer in self._writers.values():
+        """Finish what waits, then close the writers."""
+        self._threads.shutdown()
+        for writer in self._writers.values():
             writer.close()
 
     async def run(
-        self, work: Callable[..., T], *arguments: Any, count: int = 1, seconds: float
+        self, work: Callable[..., T], folder: Path, *arguments: Any, count: int = 1, seconds: float
     ) -> T:
-        """Do it when its turn comes.
+        """Write to the index in a folder when its turn comes: ``work(folder, *arguments)``.
 
         DeadlineError after so many seconds: it may then still be done, or never.
         """
         if self.taken and self.taken + count > self.capacity:
             raise OverloadedError(f"{self.taken} documents are waiting to be written; try later")
         self.taken += count
-        future = self._thread.submit(work, *arguments)
+        end = time.monotonic() + seconds
 
-        def done(_: object) -> None:
-            self.taken -= count
+        def limited() -> T:
+            with time_limit(end):
+                check_time()  # nobody waits any more: it is not begun
+                return work(folder, *arguments)
 
-        waiting = asyncio.wrap_future(future)
-        waiting.add_done_callback(done)
+        loop = asyncio.get_running_loop()
+        turn = self._turns.setdefault(folder, asyncio.Lock())
         try:
             async with asyncio.timeout(seconds):
-                return await waiting
+                await turn.acquire()
+                writing = self._threads.submit(limited)
+                # the turn ends with the work, which may go on when nobody waits any more
+                writing.add_done_callback(lambda _: loop.call_soon_threadsafe(turn.release))
+                return await asyncio.wrap_future(writing)
         except TimeoutError:
             raise DeadlineError(
                 f"not written within {seconds:g} s; ask what became of it"
             ) from None
+        finally:
+            self.taken -= count
 
-    def put(self, folder: Path, name: str, documents: Sequence[Document]) -> list[Written]:
-        """Add or replace documents; one that cannot be stored fails alone."""
-        writer = self._writer(folder)
-        seen: set[str] = set()
-        failed: dict[int, str] = {}
-        for i, document in enumerate(documents):
-            try:
-                check_documents([document])
-                if document.id in seen:
-                    raise CorpusError(f"{document.where}: the id {document.id!a} is given twice")
-            except CorpusError as error:
-                failed[i] = str(error)
-            else:
-                seen.add(document.id)
-        sound = [each for i, each in enumerate(documents) if i not in failed]
-        statuses = iter(writer.put_each(sound) if sound else [])
-        written = [
-            Written(each.id, "failed", failed[i])
-            if i in failed
-            else Written(each.id, next(statuses))
-            for i, each in enumerate(documents)
-        ]
-        for one in written:
-            metrics.WRITTEN.labels(name, one.status).inc()
-        return written
+    def put(self, folder: Path, name: str, entries: Sequence[Document | Written]) -> list[Written]:
+        """As ``IndexWriter.put_each``; counted under the index's name."""
+        results = self._writer(folder).put_each(entries)
+        for result in results:
+            metrics.WRITTEN.labels(name, result.status).inc()
+        return results
 
     def delete(self, folder: Path, ids: Sequence[str]) -> int:
+        """As ``IndexWriter.delete``."""
         return self._writer(folder).delete(ids)
 
     def delete_where(self, folder: Path, condition: Filter) -> int:
+        """As ``IndexWriter.delete_where``."""
         return self._writer(folder).delete_where(condition)
 
     def patch(self, folder: Path, id_: str, changes: Mapping[str, Any]) -> Document:
+        """As ``IndexWriter.patch``."""
         return self._writer(folder).patch(id_, changes)
 
     def is_stale(self, folder: Path) -> bool:
         """Whether enough was written for a new snapshot."""
         return self._writer(folder).is_stale()
 
+    def drop(self, folder: Path, drop: Callable[[Path], None]) -> None:
+        """Drop an index, and close what it was written by. ``drop``: as ``Indexes.drop``."""
+        drop(folder)
+        with self._lock:
+            writer = self._writers.pop(folder, None)
+        if writer is not None:
+            writer.close()
+
     def _writer(self, folder: Path) -> IndexWriter:
-        """The open writer of an index; another one where another index is in its place."""
-        identity = folder_identity(folder)
-        known = self._writers.get(folder)
-        if known is not None and known[0] == identity:
-            return known[1]
-        if known is not None:
-            known[1].close()
-            del self._writers[folder]
-        encoder = DocumentEncoder(find_encoder(read_card(folder).encoder))
-        writer = IndexWriter(folder, encoder)
-        self._writers[folder] = identity, writer
-        return writer
+        """The open writer of an index; another one where another index is in its place.
+
+        Those of indexes that another process has dropped are closed.
+        """
+        with self._lock:
+            gone = [path for path in self._writers if folder_identity(path) is None]
+            closing = [self._writers.pop(path) for path in gone]
+            known = self._writers.get(folder)
+            if known is not None and known.card.id != folder_identity(folder):
+                closing.append(self._writers.pop(folder))
+                known = None
+        for writer in closing:
+            writer.close()
+        if known is None:
+            encoder = DocumentEncoder(find_index_encoder(read_card(folder).encoder, folder))
+            known = IndexWriter(folder, encoder)
+            with self._lock:
+                self._writers[folder] = known
+        return known

@@ -1,14 +1,19 @@
 """Text to vectors, and how an encoder is made small."""
 
-from encoders.card import EncoderCard
-from encoders.catalog import DEFAULT_ENCODER, find_encoder
-from encoders.checkpoint import Checkpoint, read_checkpoint
-from encoders.encoder import DocumentEncoder, Encoded, Encoder, QueryEncoder
-from encoders.folder import open_encoder, write_encoder
-from encoders.graph import build_graph
-from encoders.pooling import Pooling
-from encoders.quantize import Precision, Quantization
-from encoders.weights import EncoderWeights
+from typing import TYPE_CHECKING
+
+from trimseek.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from trimseek.encoders.card import EncoderCard
+    from trimseek.encoders.catalog import DEFAULT_ENCODER, find_encoder
+    from trimseek.encoders.checkpoint import Checkpoint, read_checkpoint
+    from trimseek.encoders.encoder import DocumentEncoder, Encoded, Encoder, QueryEncoder
+    from trimseek.encoders.folder import open_encoder, write_encoder
+    from trimseek.encoders.graph import build_graph
+    from trimseek.encoders.pooling import Pooling
+    from trimseek.encoders.quantize import Precision, Quantization
+    from trimseek.encoders.weights import EncoderWeights
 
 __all__ = [
     "DEFAULT_ENCODER",
@@ -28,3 +33,25 @@ __all__ = [
     "read_checkpoint",
     "write_encoder",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Checkpoint": "trimseek.encoders.checkpoint",
+        "DEFAULT_ENCODER": "trimseek.encoders.catalog",
+        "DocumentEncoder": "trimseek.encoders.encoder",
+        "Encoded": "trimseek.encoders.encoder",
+        "Encoder": "trimseek.encoders.encoder",
+        "EncoderCard": "trimseek.encoders.card",
+        "EncoderWeights": "trimseek.encoders.weights",
+        "Pooling": "trimseek.encoders.pooling",
+        "Precision": "trimseek.encoders.quantize",
+        "Quantization": "trimseek.encoders.quantize",
+        "QueryEncoder": "trimseek.encoders.encoder",
+        "build_graph": "trimseek.encoders.graph",
+        "find_encoder": "trimseek.encoders.catalog",
+        "open_encoder": "trimseek.encoders.folder",
+        "read_checkpoint": "trimseek.encoders.checkpoint",
+        "write_encoder": "trimseek.encoders.folder",
+    },
+)

@@ -1,7 +1,7 @@
 """Query encoders that come with trimseek, aligned to a base model and stored as what differs.
 
-A file holds the layers' matrices as they run, in int8, and the token table as a change ``U V`` to
-the base's, U in int8: a few MB. With the base's checkpoint it is a whole encoder again.
+A file has the layers' matrices in int8, as they run, and the token table as a change ``U V`` to
+that of the base, U in int8: a few MB. With the base's checkpoint it is a whole encoder again.
 """
 
 import json
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from encoders.checkpoint import Checkpoint
-from encoders.quantize import Quantized, quantize_matrix, quantize_rows
-from encoders.weights import EncoderWeights, FloatArray, from_arrays
 from trimseek.atomic import atomic_file
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.quantize import Quantized, quantize_matrix, quantize_rows
+from trimseek.encoders.weights import EncoderWeights, FloatArray, from_arrays
 from trimseek.errors import EncoderError
 
-FOLDER = Path(__file__).parent / "aligned_models"
+FOLDER = Path(__file__).resolve().parent / "aligned_models"
 FORMAT_VERSION = 1
 TABLE, UP, DOWN = "token_embeddings", "token_change.up", "token_change.down"
 
@@ -42,7 +42,7 @@ class TokenChange(NamedTuple):
 
 
 class Aligned(NamedTuple):
-    """The base with the aligned encoder's layers and its own token table, and that one's change."""
+    """The aligned encoder with its base's token table, and the change of that table."""
 
     checkpoint: Checkpoint
     change: TokenChange
@@ -69,8 +69,8 @@ def save_aligned(
             stored[name] = array
             continue
         by_row = name in (UP, "position_embeddings")
-        found = quantize_rows(array) if by_row else quantize_matrix(array)
-        stored |= {name: found.values, f"{name}.scale": found.scale, f"{name}.zero": found.zero}
+        values, scale, zero = quantize_rows(array) if by_row else quantize_matrix(array)
+        stored |= {name: values, f"{name}.scale": scale, f"{name}.zero": zero}
     stored[DOWN] = down
     metadata = {
         "format_version": FORMAT_VERSION,
@@ -88,23 +88,24 @@ def save_aligned(
 
 
 def read_provenance(path: Path) -> Provenance:
-    """Where an aligned encoder comes from; EncoderError if the file is damaged."""
+    """How an aligned encoder was made; EncoderError if the file is damaged."""
     return provenance(read_file(path)[0])
 
 
 def provenance(metadata: dict[str, Any]) -> Provenance:
+    """Provenance from the metadata of a file."""
     return Provenance(metadata["base"], metadata["base_sha256"], metadata["made"])
 
 
 def load_aligned(path: Path, base: Checkpoint) -> Checkpoint:
-    """The base with the aligned encoder's weights; EncoderError if it is not the base."""
+    """The whole aligned encoder; EncoderError if it is aligned to another base."""
     checkpoint, (up, down), _ = read_aligned(path, base)
     table = checkpoint.weights.token_embeddings + up @ down
     return replace(checkpoint, weights=replace(checkpoint.weights, token_embeddings=table))
 
 
 def read_aligned(path: Path, base: Checkpoint) -> Aligned:
-    """An aligned encoder in its parts; EncoderError if it is not the base's."""
+    """An aligned encoder in its parts; EncoderError if it is aligned to another base."""
     metadata, stored = read_file(path)
     if metadata["base_sha256"] != base.sha256:
         raise EncoderError(f"{path}: aligned to another checkpoint than {base.name}")
@@ -125,6 +126,7 @@ def read_aligned(path: Path, base: Checkpoint) -> Aligned:
 
 
 def read_back(name: str, stored: dict[str, NDArray[Any]]) -> FloatArray:
+    """An array of a file as float32, whether it is stored so or in 8 bits."""
     array = stored[name]
     if f"{name}.scale" not in stored:
         return array
@@ -132,6 +134,7 @@ def read_back(name: str, stored: dict[str, NDArray[Any]]) -> FloatArray:
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Metadata and arrays of a file; EncoderError if it is damaged or of another version."""
     try:
         with safe_open(path, framework="np") as file:
             metadata: dict[str, Any] = json.loads(file.metadata()["aligned"])

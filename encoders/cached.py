@@ -1,7 +1,7 @@
-"""Vectors of texts, kept so that a second benchmark or training need not encode again.
+"""A cache of vectors, so that a second benchmark or training need not encode its texts again.
 
-A cache folder is named for the encoder and the texts, and holds one file for each part of them;
-what an interrupted run has encoded is there for the next one.
+A cache folder is named for the encoder and the texts. It holds one file for every ``PART`` texts,
+so that a run goes on where an interrupted one stopped.
 """
 
 import hashlib
@@ -12,22 +12,23 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.card import EncoderCard
-from encoders.encoder import Encoder
-from encoders.runtime import arithmetic
-from encoders.weights import FloatArray
 from trimseek.atomic import atomic_file, make_folder
 from trimseek.console import note, progress
+from trimseek.encoders.card import EncoderCard
+from trimseek.encoders.encoder import Encoder
+from trimseek.encoders.runtime import arithmetic
+from trimseek.encoders.weights import FloatArray
 from trimseek.settings import load_settings
 from trimseek.time_limit import check_time
 
 PART = 1024  # texts in a file
-STEP = 128  # texts that are encoded between looks at the clock
+STEP = 128  # texts encoded between checks of the time limit
 
 Encode = Callable[[Sequence[str]], FloatArray]
 
 
 def cache_folder() -> Path:
+    """$TRIMSEEK_HOME/embeddings."""
     return load_settings().home / "embeddings"
 
 
@@ -40,13 +41,6 @@ def text_hash(texts: Sequence[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def is_embedded(texts: Sequence[str], fingerprint: str) -> bool:
-    """Whether all of the texts' vectors are in the cache."""
-    folder = cache_folder() / f"{fingerprint}-{text_hash(texts)}"
-    parts = -(-len(texts) // PART)
-    return all((folder / f"{part}.npy").is_file() for part in range(parts))
-
-
 def embed(
     texts: Sequence[str],
     encode: Encode,
@@ -56,10 +50,10 @@ def embed(
     label: str,
     cached: bool = True,
 ) -> FloatArray:
-    """Vectors ``(n, dim) float32`` of the texts, from the cache as far as they are there.
+    """Vectors ``(n, dim) float32`` of the texts, read from the cache as far as they are in it.
 
-    ``fingerprint`` says what encodes, role included: it changes with anything that changes a
-    vector. OutOfTimeError where a ``time_limit`` passes; parts that are whole are kept.
+    ``fingerprint`` stands for the encoder and its role: it changes with anything that changes a
+    vector. OutOfTimeError when a ``time_limit`` passes; finished parts stay in the cache.
     """
     folder = cache_folder() / f"{fingerprint}-{text_hash(texts)}"
     if cached:
@@ -67,29 +61,34 @@ def embed(
     parts = []
     with progress(label, len(texts)) as ticker:
         for start in range(0, len(texts), PART):
-            wanted = texts[start : start + PART]
+            part = texts[start : start + PART]
             path = folder / f"{start // PART}.npy"
-            vectors = read_part(path, (len(wanted), dim)) if cached else None
+            vectors = read_part(path, (len(part), dim)) if cached else None
             if vectors is None:
-                steps = []
-                for first in range(0, len(wanted), STEP):
-                    check_time()
-                    step = wanted[first : first + STEP]
-                    steps.append(encode(step))
-                    ticker.advance(len(step))
-                vectors = np.concatenate(steps)
+                vectors = encode_part(part, encode, ticker.advance)
                 if cached:
                     write_part(path, vectors)
             else:
-                ticker.advance(len(wanted))
+                ticker.advance(len(part))
             parts.append(vectors)
     return np.concatenate(parts)
+
+
+def encode_part(texts: Sequence[str], encode: Encode, advance: Callable[[int], None]) -> FloatArray:
+    """Vectors of the texts; ``advance`` gets the number of texts of every step."""
+    steps = []
+    for start in range(0, len(texts), STEP):
+        check_time()
+        step = texts[start : start + STEP]
+        steps.append(encode(step))
+        advance(len(step))
+    return np.concatenate(steps)
 
 
 def embed_with(
     encoder: Encoder, texts: Sequence[str], label: str, *, cached: bool = True
 ) -> FloatArray:
-    """As ``embed``, with an encoder in the role that it is of."""
+    """As ``embed``, with an encoder; its role is part of the fingerprint."""
     return embed(
         texts,
         lambda part: encoder.encode(part).vectors,
@@ -101,7 +100,7 @@ def embed_with(
 
 
 def read_part(path: Path, shape: tuple[int, int]) -> FloatArray | None:
-    """A part, or None where it is missing or damaged."""
+    """The vectors in a file; None, with a note, if it is damaged, and None if it is missing."""
     if not path.is_file():
         return None
     vectors: FloatArray
@@ -119,14 +118,15 @@ def read_part(path: Path, shape: tuple[int, int]) -> FloatArray | None:
 
 
 def write_part(path: Path, vectors: FloatArray) -> None:
+    """Write a file of vectors, wholly or not at all."""
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.save(file, vectors, allow_pickle=False)
 
 
 def fingerprint(card: EncoderCard) -> str:
-    """What an encoder's vectors depend on: its files, its limits, this machine's arithmetic.
+    """A hash of all that an encoder's vectors depend on: files, limits, this machine's arithmetic.
 
-    Not its name: the same encoder is known again wherever it is.
+    The name is not part of it, so that a copy of the encoder shares the cache.
     """
     numbers = arithmetic(card.quantization)
     parts = (card.sha256, card.max_tokens, card.prompts, card.precision, numbers)

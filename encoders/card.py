@@ -1,35 +1,51 @@
-"""encoder.json: what an encoder folder is, and the formats of its files."""
+"""encoder.json: what an encoder is, and how the files beside it are stored."""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from encoders.pooling import Pooling
-from encoders.quantize import Precision, Quantization
+from pydantic import ConfigDict, Field
+
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.quantize import Precision, Quantization
+from trimseek.encoders.weights import read_facts
 from trimseek.errors import EncoderError
-from trimseek.formats import read_versioned
+from trimseek.formats import checked, read_versioned
 
-FORMAT_VERSION = 2
+CARD = "encoder.json"
+TOKENIZER = "tokenizer.json"
+WEIGHTS = "weights.safetensors"
+GRAPH = "model.onnx"
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (2, 3)
+
+
+LARGEST_SIZE = 2**16  # of anything in a layer, so that sums of products stay within 32 bits
+MOST_LAYERS = 256
+LONGEST_PROMPT = 4096  # characters
+Size = Annotated[int, Field(ge=1, le=LARGEST_SIZE)]
 
 
 @dataclass(frozen=True)
 class LayerShape:
     """Heads and neurons kept in one layer."""
 
-    heads: int
-    neurons: int
+    heads: Size
+    neurons: Size
 
 
 @dataclass(frozen=True)
 class EncoderCard:
     """encoder.json.
 
-    ``space``: encoders with the same one give comparable vectors. ``prompts`` has the keys
-    "query" and "document". ``recipe``: the steps that made the encoder from its base.
-    ``sha256``: of each file beside encoder.json. ``measured``: what a benchmark said of it.
+    ``space``: encoders with the same space give comparable vectors. ``activation``: as Hugging Face
+    calls it. ``positions``: rows of the graph's position table, so that no text may have more
+    tokens. ``prompts`` has the keys "query" and "document". ``recipe``: the steps that made the
+    encoder from its base. ``sha256``: of each file beside encoder.json. ``measured``: results of a
+    benchmark by name.
     """
 
     name: str
@@ -37,29 +53,34 @@ class EncoderCard:
     base: str
     base_sha256: str
     architecture: str
-    dim: int
-    layers: tuple[LayerShape, ...]
+    dim: Size
+    layers: Annotated[tuple[LayerShape, ...], Field(min_length=1, max_length=MOST_LAYERS)]
+    head_dim: Size
+    activation: str
+    layer_norm_eps: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    positions: Size
     pooling: Pooling
     normalize: bool
-    max_tokens: int
-    prompts: dict[str, str]
+    max_tokens: Size
+    prompts: dict[str, Annotated[str, Field(max_length=LONGEST_PROMPT)]]
     quantization: Quantization
     recipe: tuple[str, ...]
     sha256: dict[str, str]
     measured: dict[str, float] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     @property
     def precision(self) -> Precision:
-        """Of the matrix products."""
+        """The number format of the matrix products."""
         return self.quantization.matrices
 
 
 def described(shapes: Sequence[LayerShape]) -> str:
-    """Heads and neurons, once if all layers have the same."""
-    words = [f"{shape.heads} heads and {shape.neurons} neurons" for shape in shapes]
-    if len(set(words)) == 1:
-        return f"{words[0]} in each layer"
+    """Heads and neurons of the layers in words, once if all layers have the same."""
+    if len(set(shapes)) == 1:
+        return f"{shapes[0].heads} heads and {shapes[0].neurons} neurons in each layer"
     pairs = ", ".join(f"{shape.heads}/{shape.neurons}" for shape in shapes)
     return f"heads/neurons {pairs}"
 
@@ -71,22 +92,38 @@ def space_id(base_sha256: str, pooling: Pooling, *, normalize: bool) -> str:
 
 
 def write_card(card: EncoderCard, path: Path) -> None:
+    """Write encoder.json."""
     path.write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def read_card(path: Path) -> EncoderCard:
-    """Read encoder.json; EncoderError if it is damaged or newer than this version."""
-    fields = read_versioned(path, FORMAT_VERSION, EncoderError)
-    try:
-        fields["layers"] = tuple(LayerShape(**layer) for layer in fields["layers"])
-        fields["pooling"] = Pooling(fields["pooling"])
-        fields["quantization"] = read_quantization(fields["quantization"])
-        fields["recipe"] = tuple(fields["recipe"])
-        return EncoderCard(**fields)
-    except (KeyError, ValueError, TypeError) as error:
-        raise EncoderError(f"{path}: damaged: {error}") from error
+    """Read encoder.json; EncoderError if it is damaged or of an unknown version.
+
+    Version 2 lacked four fields; they are then read from the weights beside it.
+    """
+    fields = read_versioned(path, READABLE_VERSIONS, EncoderError)
+    if fields["format_version"] == 2:
+        fields |= missing_fields(path, fields) | {"format_version": FORMAT_VERSION}
+    card = checked(EncoderCard, fields, path, EncoderError)
+    widest = max(shape.heads for shape in card.layers) * card.head_dim
+    if widest > LARGEST_SIZE:
+        raise EncoderError(f"{path}: damaged: heads of {widest} dimensions together; make it anew")
+    if card.max_tokens > card.positions:
+        raise EncoderError(
+            f"{path}: damaged: max_tokens is {card.max_tokens}, and there are {card.positions} "
+            "positions; make it anew"
+        )
+    return card
 
 
-def read_quantization(fields: dict[str, Any]) -> Quantization:
-    precisions = {name: Precision(fields[name]) for name in ("matrices", "table")}
-    return Quantization(**(fields | precisions | {"kept": tuple(fields["kept"])}))
+def missing_fields(path: Path, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that a card of version 2 lacks; EncoderError if the weights are damaged."""
+    facts = read_facts(path.with_name(WEIGHTS))
+    return {
+        "head_dim": facts.head_dim,
+        "activation": facts.activation,
+        "layer_norm_eps": facts.layer_norm_eps,
+        "positions": min(facts.positions, fields["max_tokens"])
+        if isinstance(fields.get("max_tokens"), int)
+        else facts.positions,
+    }

@@ -1,9 +1,9 @@
 """From the name a user gives to an encoder folder that is ready to run.
 
 A name is, in this order: an encoder folder; a checkpoint folder (Hugging Face or
-sentence-transformers); a name of the catalog ("minilm") or of an encoder aligned to one of it
-("minilm-swift"); an id of the model hub ("owner/name").
-``-int8`` or ``-float32`` behind it chooses the precision; int8 is the default.
+sentence-transformers); a name of the catalog ("minilm") or of an encoder aligned to one of its
+models ("minilm-swift"); an id of the model hub ("owner/name").
+``-int8``, ``-int4`` or ``-float32`` behind it chooses the precision; int8 is the default.
 """
 
 import hashlib
@@ -12,84 +12,109 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from encoders.aligned import FOLDER, aligned_names, load_aligned, read_provenance
-from encoders.base_models import CATALOG
-from encoders.checkpoint import Checkpoint, is_checkpoint, read_checkpoint
-from encoders.fetch import fetch
-from encoders.folder import is_encoder_folder, open_encoder, write_encoder
-from encoders.quantize import Precision, Quantization
-from encoders.runtime import needs_reduced_range
 from trimseek.atomic import make_folder, sha256_of
 from trimseek.console import note
+from trimseek.encoders.aligned import FOLDER, aligned_names, load_aligned, read_provenance
+from trimseek.encoders.base_models import CATALOG
+from trimseek.encoders.checkpoint import Checkpoint, is_checkpoint, read_checkpoint
+from trimseek.encoders.fetch import checkpoint_folder, fetch
+from trimseek.encoders.folder import is_encoder_folder, open_encoder, write_encoder
+from trimseek.encoders.quantize import Precision, Quantization
+from trimseek.encoders.runtime import needs_reduced_range
 from trimseek.errors import EncoderError
 from trimseek.settings import load_settings
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 DEFAULT_ENCODER = "minilm-int8"
-# Rises when the graph that a checkpoint becomes changes, so that cached encoders are remade.
+# Raise it when build_graph makes another graph, so that cached encoders are built again.
 GRAPH_VERSION = 2
 
 
-def find_encoder(name: str) -> Path:
-    """The encoder folder that ``name`` stands for, fetched and built if need be."""
+def find_encoder(name: str, *, relative: bool = True) -> Path:
+    """The encoder folder that ``name`` stands for, fetched and built if need be.
+
+    ``relative``: whether it may be a folder of the working directory. EncoderError if there is no
+    such encoder or it is damaged; DownloadError if it cannot be fetched.
+    """
     if not name.strip():
         raise EncoderError("the encoder has no name; is a shell variable empty?")
     if not name.isprintable():
         raise EncoderError(f"no encoder {name!a}: not a name that can be printed")
-    if is_encoder_folder(Path(name)):
-        return Path(name)
-    base, precision = split_precision(name)
+    if (local := local_path(name, relative)) is not None and is_encoder_folder(local):
+        return local
+    base, precision = split_precision(name, relative=relative)
     quantization = Quantization.everywhere(precision)
     narrow = "-7bit" if needs_reduced_range(quantization) else ""
-    cached = f"{cache_key(base)}-{precision.value}{narrow}-v{GRAPH_VERSION}"
+    cached = f"{cache_key(base, relative=relative)}-{precision.value}{narrow}-v{GRAPH_VERSION}"
     folder = make_folder(load_settings().home / "encoders") / cached
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not is_intact(folder):
-            checkpoint, recipe = read_encoder(base)
+            checkpoint, recipe = read_encoder(base, relative=relative)
             note(f"building the {precision.value} encoder of {base} ...")
             write_encoder(checkpoint, folder, quantization, recipe)
     return folder
 
 
-def read_encoder(name: str) -> tuple[Checkpoint, tuple[str, ...]]:
-    """The checkpoint of a name without a precision, and what was done to its base."""
+def find_index_encoder(name: str, index: Path) -> Path:
+    """The encoder folder that an index names; it may be an index of somebody else's.
+
+    Nothing is fetched because an index says so but the models of the catalog, whose checksums are
+    known, and no relative path is opened. EncoderError.
+    """
+    base, _ = split_precision(name, relative=False)
+    known = base in CATALOG or aligned_file(base) is not None or Path(base).is_absolute()
+    if not known and not (HUB_ID.fullmatch(base) and checkpoint_folder(base).is_dir()):
+        raise EncoderError(
+            f"{index}: its encoder {name!r} is not here; if you trust it: trimseek pull {base}"
+        )
+    return find_encoder(name, relative=False)
+
+
+def local_path(name: str, relative: bool) -> Path | None:
+    """The path of that name if there is one, and if it may be relative."""
+    path = Path(name)
+    return path if (relative or path.is_absolute()) and path.exists() else None
+
+
+def read_encoder(name: str, *, relative: bool = True) -> tuple[Checkpoint, tuple[str, ...]]:
+    """The checkpoint of a name without a precision, and in words what was done to its base."""
     path = aligned_file(name)
     if path is None:
-        return read_checkpoint(find_checkpoint(name), name), ()
+        return read_checkpoint(find_checkpoint(name, relative=relative), name), ()
     provenance = read_provenance(path)
-    base = read_checkpoint(find_checkpoint(provenance.base), provenance.base)
+    checkpoint = find_checkpoint(provenance.base, relative=relative)
+    base = read_checkpoint(checkpoint, provenance.base)
     steps = tuple(f"{key}: {value}" for key, value in provenance.made.items())
     return load_aligned(path, base), steps
 
 
 def aligned_file(name: str) -> Path | None:
-    """The file of an encoder that comes with the package; None if there is none of that name."""
+    """The file of an encoder that comes with the package; None if no such encoder does."""
     return FOLDER / f"{name}.safetensors" if name in aligned_names() else None
 
 
-def split_precision(name: str) -> tuple[str, Precision]:
+def split_precision(name: str, *, relative: bool = True) -> tuple[str, Precision]:
     """``minilm-float32`` is minilm at float32, unless a folder of that whole name exists."""
     for precision in Precision:
         base = name.removesuffix(f"-{precision.value}")
-        if base not in (name, "") and not Path(name).exists():
+        if base not in (name, "") and local_path(name, relative) is None:
             return base, precision
     return name, Precision.INT8
 
 
 def absolute_name(name: str) -> str:
-    """A folder's name so that it is found from anywhere; any other name as it is."""
+    """The name of a folder made absolute; any other name unchanged."""
     base, _ = split_precision(name)
     if base and Path(base).exists():
         return str(Path(base).resolve()) + name.removeprefix(base)
     return name
 
 
-def find_checkpoint(name: str) -> Path:
+def find_checkpoint(name: str, *, relative: bool = True) -> Path:
     """The checkpoint folder that ``name`` stands for or is aligned to, fetched if need be."""
     if (path := aligned_file(name)) is not None:
-        return find_checkpoint(read_provenance(path).base)
-    folder = Path(name)
-    if folder.exists():
+        return find_checkpoint(read_provenance(path).base, relative=relative)
+    if (folder := local_path(name, relative)) is not None:
         if not is_checkpoint(folder):
             raise EncoderError(f"{folder}: neither an encoder folder nor a checkpoint")
         return folder
@@ -102,12 +127,12 @@ def find_checkpoint(name: str) -> Path:
     )
 
 
-def cache_key(name: str) -> str:
-    """A folder name that changes with the checkpoint: what is fetched never changes."""
+def cache_key(name: str, *, relative: bool = True) -> str:
+    """A folder name that changes when a local checkpoint does; fetched checkpoints never change."""
     if (path := aligned_file(name)) is not None:
         return f"{name}-{sha256_of(path)[:16]}"
-    folder = Path(name)
-    if not folder.exists():
+    folder = local_path(name, relative)
+    if folder is None:
         digest = CATALOG[name].sha256[:8] if name in CATALOG else "hub"
         return f"{name.replace('/', '--')}-{digest}"
     content = hashlib.sha256()
@@ -118,7 +143,7 @@ def cache_key(name: str) -> str:
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether a cached encoder is there and undamaged; a damaged one is made anew."""
+    """Whether a cached encoder exists and is undamaged; prints a note if it is damaged."""
     if not is_encoder_folder(folder):
         return False
     try:

@@ -14,10 +14,10 @@ from tokenizers import Tokenizer
 from tokenizers.implementations import BertWordPieceTokenizer
 from tokenizers.normalizers import Lowercase, Sequence
 
-from encoders.families import Family, family_of
-from encoders.pooling import Pooling
-from encoders.weights import LAYER_PARTS, EncoderWeights, FloatArray, from_arrays
 from trimseek.atomic import sha256_of
+from trimseek.encoders.families import Family, family_of
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.weights import LAYER_PARTS, EncoderWeights, FloatArray, from_arrays
 from trimseek.errors import EncoderError
 
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
@@ -80,7 +80,7 @@ def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
 
 @dataclass(frozen=True)
 class Modules:
-    """What modules.json says; the defaults are those of a folder that has none."""
+    """What modules.json says; the defaults are for a folder that has no such file."""
 
     transformer: str = ""
     pooling: Pooling = Pooling.MEAN
@@ -88,17 +88,18 @@ class Modules:
 
 
 def read_modules(folder: Path) -> Modules:
+    """modules.json of sentence-transformers; EncoderError for a module that is not supported."""
     path = folder / "modules.json"
     if not path.is_file():
         return Modules()
     transformer, pooling, normalize = "", Pooling.MEAN, False
     for module in read_json(path):
         kind = str(module.get("type", "")).rpartition(".")[2]
-        where = str(module.get("path", ""))
+        subfolder = str(module.get("path", ""))
         if kind == "Transformer":
-            transformer = where
+            transformer = subfolder
         elif kind == "Pooling":
-            pooling = read_pooling(folder / where / "config.json")
+            pooling = read_pooling(folder / subfolder / "config.json")
         elif kind == "Normalize":
             normalize = True
         else:
@@ -112,12 +113,13 @@ def read_modules(folder: Path) -> Modules:
 
 
 def read_pooling(path: Path) -> Pooling:
+    """The pooling mode of a config.json; EncoderError if it is not supported."""
     config = read_json(path)
     modes = [str(config["pooling_mode"])] if "pooling_mode" in config else []
     modes += [
         key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
-        for key, on in config.items()
-        if key.startswith("pooling_mode_") and on is True
+        for key, value in config.items()
+        if key.startswith("pooling_mode_") and value is True
     ]
     supported = [mode.value for mode in Pooling]
     if len(modes) != 1 or modes[0] not in supported:
@@ -131,6 +133,7 @@ def read_pooling(path: Path) -> Pooling:
 
 
 def read_prompts(folder: Path) -> dict[str, str]:
+    """Prompts under the keys "query" and "document"; some models call the latter "passage"."""
     config = read_json(folder / "config_sentence_transformers.json", default={})
     prompts: dict[str, str] = config.get("prompts") or {}
     default = prompts.get(config.get("default_prompt_name") or "", "")
@@ -141,6 +144,7 @@ def read_prompts(folder: Path) -> dict[str, str]:
 
 
 def check_config(config: dict[str, Any], family: Family, path: Path) -> None:
+    """EncoderError for an activation or kind of positions that is not supported."""
     if config.get(family.activation) not in ACTIVATIONS:
         raise EncoderError(
             f"{path}: unsupported activation {config.get(family.activation)!r}; "
@@ -154,7 +158,7 @@ def check_config(config: dict[str, Any], family: Family, path: Path) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors file, or the shards that its index names."""
+    """The safetensors file, or the shards that its index names; EncoderError if there is none."""
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.is_file():
         return [single]
@@ -169,6 +173,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_tensors(files: list[Path]) -> dict[str, FloatArray]:
+    """All tensors of the files in their own types; EncoderError naming a damaged file."""
     tensors: dict[str, FloatArray] = {}
     for path in files:
         try:
@@ -181,7 +186,7 @@ def read_tensors(files: list[Path]) -> dict[str, FloatArray]:
 
 
 def combined_sha256(files: list[Path]) -> str:
-    """The file's own sha256, or for shards the sha256 of theirs in order."""
+    """The sha256 of a single file; of several, the sha256 of their joined sha256s."""
     digests = [sha256_of(path) for path in files]
     if len(digests) == 1:
         return digests[0]
@@ -191,19 +196,23 @@ def combined_sha256(files: list[Path]) -> str:
 def build_weights(
     tensors: dict[str, FloatArray], config: dict[str, Any], family: Family, folder: Path
 ) -> EncoderWeights:
-    """Bring the family's tensors under our names, matrices turned to ``(in, out)``."""
+    """The family's tensors under the names of ``EncoderWeights``, matrices turned to ``(in, out)``.
+
+    EncoderError if a tensor is missing.
+    """
     get = tensor_getter(tensors, family, folder)
-    theirs = {"embedding_norm": "embeddings.LayerNorm"}
+    family_names = {"embedding_norm": "embeddings.LayerNorm"}
     if any("embeddings_project" in name for name in tensors):
-        theirs["embedding_projection"] = "embeddings_project"
+        family_names["embedding_projection"] = "embeddings_project"
     count = int(config[family.layers])
     for i in range(count):
-        for name in LAYER_PARTS:
-            theirs[f"layers.{i}.{name}"] = f"{family.layer.format(i=i)}.{getattr(family, name)}"
+        layer = family.layer.format(i=i)
+        for part in LAYER_PARTS:
+            family_names[f"layers.{i}.{part}"] = f"{layer}.{getattr(family, part)}"
     arrays = {}
-    for ours, name in theirs.items():
-        arrays[f"{ours}.weight"] = np.ascontiguousarray(get(f"{name}.weight").T)
-        arrays[f"{ours}.bias"] = get(f"{name}.bias")
+    for name, family_name in family_names.items():
+        arrays[f"{name}.weight"] = np.ascontiguousarray(get(f"{family_name}.weight").T)
+        arrays[f"{name}.bias"] = get(f"{family_name}.bias")
     first_position = int(config["pad_token_id"]) + 1 if family.position_offset else 0
     arrays["token_embeddings"] = get("embeddings.word_embeddings.weight")
     arrays["position_embeddings"] = get("embeddings.position_embeddings.weight")[first_position:]
@@ -221,9 +230,10 @@ def build_weights(
 def tensor_getter(
     tensors: dict[str, FloatArray], family: Family, folder: Path
 ) -> Callable[[str], FloatArray]:
-    """Find a tensor by its name in the family, with or without the family's prefix, as float32.
+    """A function from a tensor's name in the family to the tensor as float32.
 
-    Checkpoints converted from TensorFlow call a layer norm's arrays gamma and beta.
+    It finds names with and without the family's prefix. In checkpoints converted from TensorFlow,
+    the arrays of a layer norm are called gamma and beta. EncoderError if a tensor is missing.
     """
 
     def get(name: str) -> FloatArray:
@@ -238,7 +248,10 @@ def tensor_getter(
 
 
 def read_tokenizer(folder: Path, *, lowercase: bool) -> Tokenizer:
-    """tokenizer.json, or a WordPiece vocab.txt; without truncation and padding of its own."""
+    """tokenizer.json, or else a WordPiece vocab.txt, with truncation and padding turned off.
+
+    EncoderError if there is neither, or it is damaged.
+    """
     path = folder / "tokenizer.json"
     if path.is_file():
         tokenizer = load_tokenizer(path)
@@ -261,6 +274,7 @@ def read_tokenizer(folder: Path, *, lowercase: bool) -> Tokenizer:
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer.json; EncoderError if it is damaged or missing."""
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception
@@ -271,6 +285,7 @@ MISSING: Any = object()
 
 
 def read_json(path: Path, default: Any = MISSING) -> Any:
+    """A JSON file; ``default``, if given, where there is none. EncoderError if it is damaged."""
     if default is not MISSING and not path.is_file():
         return default
     try:

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from encoders.card import described
-from encoders.catalog import find_checkpoint, find_encoder, split_precision
-from encoders.folder import GRAPH, open_encoder
 from trimseek.console import print_json
+from trimseek.encoders.card import described
+from trimseek.encoders.catalog import find_checkpoint, find_encoder, split_precision
+from trimseek.encoders.folder import GRAPH, open_encoder
 
 app = typer.Typer()
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable
 
-from encoders.weights import EncoderWeights
+from trimseek.encoders.weights import EncoderWeights
 
 
 def multiply_accumulates(weights: EncoderWeights, lengths: Iterable[int]) -> int:
-    """Multiply-accumulates of the matrix products for texts of these many tokens each.
+    """Multiply-accumulates of the matrix products for texts of these lengths, in tokens.
 
-    A text of n tokens takes n products with every weight matrix, and 2 n^2 for each unit of
-    attention width: scores, and the values they weigh. Padding is not counted: it is not work.
+    A text of n tokens takes n products with every weight matrix, and 2 n^2 multiply-accumulates for
+    each column of the heads: n^2 for the scores and n^2 for the weighted values. Padding is not
+    counted.
     """
     matrices = attention = 0
     for layer in weights.layers:

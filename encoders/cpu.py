@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Int8Path(str, Enum):
-    """Which instructions multiply int8 matrices here, from fastest to slowest."""
+    """Instructions for int8 products, by their CPU flags in Linux, from fastest to slowest."""
 
     AMX = "amx_int8"
     AVX512_VNNI = "avx512_vnni"
@@ -34,7 +34,7 @@ SATURATING = (Int8Path.AVX512, Int8Path.AVX2)
 
 @cache
 def cpu_flags() -> frozenset[str]:
-    """The CPU's feature flags as the kernel names them; empty where it does not tell."""
+    """The CPU's feature flags as Linux names them; empty on other systems."""
     path = Path("/proc/cpuinfo")
     if not path.is_file():
         return frozenset()
@@ -47,6 +47,7 @@ def cpu_flags() -> frozenset[str]:
 
 @cache
 def cpu_name() -> str:
+    """The CPU's model name, or where that is unknown its architecture."""
     path = Path("/proc/cpuinfo")
     if path.is_file():
         for line in path.read_text().splitlines():
@@ -57,7 +58,7 @@ def cpu_name() -> str:
 
 
 def int8_flags() -> list[str]:
-    """The flags of this CPU that matter to int8 products, fastest first."""
+    """The values of ``Int8Path`` that this CPU has, fastest first."""
     return [path.value for path in Int8Path if path.value in cpu_flags()]
 
 

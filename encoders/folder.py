@@ -4,22 +4,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from encoders.card import EncoderCard, LayerShape, read_card, space_id, write_card
-from encoders.checkpoint import Checkpoint, load_tokenizer
-from encoders.graph import build_graph
-from encoders.quantize import Quantization
-from encoders.runtime import needs_reduced_range
-from encoders.weights import EncoderWeights, load_weights, save_weights
 from trimseek.atomic import atomic_folder, sha256_of
+from trimseek.encoders.card import (
+    CARD,
+    GRAPH,
+    TOKENIZER,
+    WEIGHTS,
+    EncoderCard,
+    LayerShape,
+    read_card,
+    space_id,
+    write_card,
+)
+from trimseek.encoders.checkpoint import Checkpoint, load_tokenizer
+from trimseek.encoders.graph import build_graph
+from trimseek.encoders.quantize import Quantization
+from trimseek.encoders.runtime import needs_reduced_range
+from trimseek.encoders.weights import EncoderWeights, load_weights, save_weights
 from trimseek.errors import EncoderError
 
-CARD = "encoder.json"
-TOKENIZER = "tokenizer.json"
-WEIGHTS = "weights.safetensors"
-GRAPH = "model.onnx"
+__all__ = [
+    "CARD",
+    "GRAPH",
+    "TOKENIZER",
+    "WEIGHTS",
+    "as_checkpoint",
+    "is_encoder_folder",
+    "open_encoder",
+    "read_weights",
+    "write_encoder",
+]
 
 
 def is_encoder_folder(folder: Path) -> bool:
+    """Whether the folder has an encoder.json."""
     return (folder / CARD).is_file()
 
 
@@ -32,34 +50,22 @@ def write_encoder(
 ) -> EncoderCard:
     """Build the graph of a checkpoint and write an encoder folder, wholly or not at all.
 
-    ``checkpoint``'s weights may be shrunk ones: ``recipe`` says in words how its base became them.
-    int8 weights are kept to 7 bits where this CPU needs it (``encoders.quantize``).
+    The checkpoint's weights may be shrunk ones; ``recipe`` then says in words how its base became
+    them. int8 weights are kept to 7 bits where this CPU needs it (``trimseek.encoders.quantize``).
     """
     quantization = replace(quantization, reduced_range=needs_reduced_range(quantization))
-    weights = checkpoint.weights
     with atomic_folder(folder) as temporary:
         checkpoint.tokenizer.save(str(temporary / TOKENIZER))
-        save_weights(weights, temporary / WEIGHTS)
+        save_weights(checkpoint.weights, temporary / WEIGHTS)
         graph = build_graph(
-            cut_positions(weights, checkpoint.max_tokens),
+            cut_positions(checkpoint.weights, checkpoint.max_tokens),
             pooling=checkpoint.pooling,
             normalize=checkpoint.normalize,
             quantization=quantization,
         )
         (temporary / GRAPH).write_bytes(graph.SerializeToString())
-        card = EncoderCard(
-            name=folder.name,
-            space=space_id(checkpoint.sha256, checkpoint.pooling, normalize=checkpoint.normalize),
-            base=checkpoint.name,
-            base_sha256=checkpoint.sha256,
-            architecture=checkpoint.architecture,
-            dim=weights.dim,
-            layers=tuple(map(LayerShape, weights.heads, weights.neurons)),
-            pooling=checkpoint.pooling,
-            normalize=checkpoint.normalize,
-            max_tokens=checkpoint.max_tokens,
-            prompts=checkpoint.prompts,
-            quantization=quantization,
+        card = replace(
+            card_of(checkpoint, folder.name, quantization),
             recipe=(f"read {checkpoint.name}", *recipe, f"store as {quantization}"),
             sha256={name: sha256_of(temporary / name) for name in (TOKENIZER, WEIGHTS, GRAPH)},
             measured=dict(measured or {}),
@@ -68,13 +74,38 @@ def write_encoder(
     return card
 
 
+def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> EncoderCard:
+    """The card of a checkpoint that is stored so, still without recipe and checksums."""
+    weights = checkpoint.weights
+    return EncoderCard(
+        name=name,
+        space=space_id(checkpoint.sha256, checkpoint.pooling, normalize=checkpoint.normalize),
+        base=checkpoint.name,
+        base_sha256=checkpoint.sha256,
+        architecture=checkpoint.architecture,
+        dim=weights.dim,
+        layers=tuple(map(LayerShape, weights.heads, weights.neurons)),
+        head_dim=weights.head_dim,
+        activation=weights.activation,
+        layer_norm_eps=weights.layer_norm_eps,
+        positions=min(len(weights.position_embeddings), checkpoint.max_tokens),
+        pooling=checkpoint.pooling,
+        normalize=checkpoint.normalize,
+        max_tokens=checkpoint.max_tokens,
+        prompts=checkpoint.prompts,
+        quantization=quantization,
+        recipe=(),
+        sha256={},
+    )
+
+
 def cut_positions(weights: EncoderWeights, max_tokens: int) -> EncoderWeights:
-    """Without the positions that no text reaches."""
+    """The weights without the positions that no text reaches."""
     return replace(weights, position_embeddings=weights.position_embeddings[:max_tokens])
 
 
 def as_checkpoint(folder: Path) -> Checkpoint:
-    """An encoder folder as what it was made from, with its own float weights: to shrink further."""
+    """An encoder folder as a checkpoint with its own float weights, to be shrunk further."""
     card = open_encoder(folder)
     return Checkpoint(
         name=card.base,
@@ -90,7 +121,7 @@ def as_checkpoint(folder: Path) -> Checkpoint:
 
 
 def open_encoder(folder: Path) -> EncoderCard:
-    """Read the card and check the files that run against it; EncoderError names a bad one."""
+    """Read the card and check the tokenizer and graph against it; EncoderError names a bad file."""
     card = read_card(folder / CARD)
     for name in (TOKENIZER, GRAPH):
         verify_file(folder, name, card)
@@ -98,12 +129,13 @@ def open_encoder(folder: Path) -> EncoderCard:
 
 
 def read_weights(folder: Path) -> EncoderWeights:
-    """The float weights of an encoder folder, which further shrinking starts from."""
+    """The float weights of an encoder folder; EncoderError if they are missing or damaged."""
     verify_file(folder, WEIGHTS, read_card(folder / CARD))
     return load_weights(folder / WEIGHTS)
 
 
 def verify_file(folder: Path, name: str, card: EncoderCard) -> None:
+    """EncoderError if the file is missing, or its sha256 is not the card's."""
     path = folder / name
     if not path.is_file():
         raise EncoderError(f"{path}: missing; make or fetch the encoder anew")

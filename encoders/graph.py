@@ -1,8 +1,8 @@
 """Build the ONNX graph of an encoder from its arrays: token ids in, one vector per text out.
 
-No tracing: whatever shape each layer has after pruning is what the graph has. Operators of
-onnxruntime's own domain are used where the standard has none (dynamically quantized product,
-attention that masks padding).
+The graph is written node by node, not traced, so that each layer has the shape that pruning left.
+Where the ONNX standard has no operator (products of quantized matrices, attention that masks
+padding), onnxruntime's own are used.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from encoders.pooling import Pooling
-from encoders.quantize import (
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.quantize import (
     BLOCK,
     NIBBLE_ZERO,
     WHOLE_ROW,
@@ -25,7 +25,7 @@ from encoders.quantize import (
     quantize_nibbles,
     quantize_rows,
 )
-from encoders.weights import EncoderWeights, FloatArray, LayerNorm, LayerWeights, Linear
+from trimseek.encoders.weights import EncoderWeights, FloatArray, LayerNorm, LayerWeights, Linear
 
 OPSET = 20
 IR_VERSION = 10
@@ -41,28 +41,29 @@ def build_graph(
     pooling: Pooling,
     normalize: bool,
     quantization: Quantization,
-    token_types: bool = False,
 ) -> onnx.ModelProto:
     """The graph ``(input_ids, attention_mask) (batch, tokens) int64 -> embedding (batch, dim)``.
 
-    Without ``token_types`` every token is of type 0, whose embedding is folded into the
-    positions'; with it the graph takes a third input ``token_type_ids``.
+    Every token is of type 0, whose embedding is added to those of the positions beforehand.
     """
-    return GraphBuilder(quantization).build(weights, pooling, normalize, token_types)
+    return GraphBuilder(quantization).build(weights, pooling, normalize)
 
 
 class GraphBuilder:
-    """Collects nodes and constants; a value is known by its name."""
+    """Collects the nodes and constants of one graph.
+
+    A method appends the nodes of its part. Values go in and come out as their names in the graph;
+    ``name`` is what the names of the part's constants begin with.
+    """
 
     def __init__(self, quantization: Quantization) -> None:
         self.quantization = quantization
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
 
-    def build(
-        self, weights: EncoderWeights, pooling: Pooling, normalize: bool, token_types: bool
-    ) -> onnx.ModelProto:
-        x = self.embed(weights, token_types)
+    def build(self, weights: EncoderWeights, pooling: Pooling, normalize: bool) -> onnx.ModelProto:
+        """The whole graph; see ``build_graph``."""
+        x = self.embed(weights)
         mask = self.node("Cast", "attention_mask", to=TensorProto.INT32)
         for i, layer in enumerate(weights.layers):
             x = self.layer(f"layers.{i}", layer, weights, x, mask)
@@ -72,13 +73,12 @@ class GraphBuilder:
                 "Identity", [self.unit(pooled) if normalize else pooled], ["embedding"]
             )
         )
-        names = ["input_ids", "attention_mask"] + ["token_type_ids"] * token_types
         graph = helper.make_graph(
             self.nodes,
             "encoder",
             [
                 helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
-                for name in names
+                for name in ("input_ids", "attention_mask")
             ],
             [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", weights.dim])],
             list(self.constants.values()),
@@ -88,18 +88,16 @@ class GraphBuilder:
             graph, opset_imports=domains, ir_version=IR_VERSION, producer_name="trimseek"
         )
 
-    def embed(self, weights: EncoderWeights, token_types: bool) -> str:
+    def embed(self, weights: EncoderWeights) -> str:
+        """``input_ids`` to the first layer's input ``(batch, tokens, dim)``."""
         x = self.look_up("token_embeddings", weights.token_embeddings)
         positions, types = weights.position_embeddings, weights.token_type_embeddings
-        if types is not None and not token_types:
+        if types is not None:
             positions = positions + types[0]
         table = self.positions(positions)
         length = self.node("Shape", "input_ids", start=1, end=2)
         start = self.constant("zero", np.zeros(1, np.int64))
         x = self.node("Add", x, self.node("Slice", table, start, length))
-        if types is not None and token_types:
-            table = self.constant("token_type_embeddings", types)
-            x = self.node("Add", x, self.node("Gather", table, "token_type_ids"))
         x = self.norm("embedding_norm", weights.embedding_norm, x, weights.layer_norm_eps)
         if weights.embedding_projection is not None:
             x = self.linear("embedding_projection", weights.embedding_projection, x)
@@ -132,28 +130,32 @@ class GraphBuilder:
         return self.norm(f"{name}.output_norm", layer.output_norm, self.node("Add", x, y), eps)
 
     def pool(self, x: str, pooling: Pooling) -> str:
-        """``(batch, tokens, dim) -> (batch, dim)``, blind to padding."""
+        """``(batch, tokens, dim) -> (batch, dim)``, without the padding."""
         if pooling is Pooling.CLS:
             first = self.constant("first", np.array(0, np.int64))
             return self.node("Gather", x, first, axis=1)
         axis = self.constant("token_axis", np.ones(1, np.int64))
         if pooling is Pooling.MAX:
-            kept = self.node("Cast", "attention_mask", to=TensorProto.BOOL)
-            kept = self.node("Unsqueeze", kept, self.constant("last", np.array([-1], np.int64)))
+            is_token = self.node("Cast", "attention_mask", to=TensorProto.BOOL)
+            is_token = self.node(
+                "Unsqueeze", is_token, self.constant("last", np.array([-1], np.int64))
+            )
             lowest = self.constant("lowest", np.array(-np.inf, np.float32))
-            return self.node("ReduceMax", self.node("Where", kept, x, lowest), axis, keepdims=0)
+            return self.node("ReduceMax", self.node("Where", is_token, x, lowest), axis, keepdims=0)
         mask = self.node("Cast", "attention_mask", to=TensorProto.FLOAT)
         shares = self.node("Div", mask, self.node("ReduceSum", mask, axis, keepdims=1))
         mean = self.node("MatMul", self.node("Unsqueeze", shares, axis), x)
         return self.node("Squeeze", mean, axis)
 
     def unit(self, x: str) -> str:
+        """Vectors ``(batch, dim)`` divided by their length."""
         axis = self.constant("vector_axis", np.array([-1], np.int64))
         length = self.node("ReduceL2", x, axis, keepdims=1)
         smallest = self.constant("smallest", np.array(SMALLEST_NORM, np.float32))
         return self.node("Div", x, self.node("Max", length, smallest))
 
     def linear(self, name: str, linear: Linear, x: str) -> str:
+        """``x @ weight + bias``, in the number format that the quantization says."""
         kept = name in self.quantization.kept
         precision = Precision.FLOAT32 if kept else self.quantization.matrices
         bias = self.constant(f"{name}.bias", linear.bias)
@@ -166,6 +168,7 @@ class GraphBuilder:
         return self.node("Add", product, bias)
 
     def int8_product(self, name: str, weight: FloatArray, x: str, bias: str) -> str:
+        """``x @ weight + bias`` in int8, with ``x`` quantized at run time, per tensor."""
         values, scale, zero = quantize_matrix(
             weight,
             symmetric=self.quantization.symmetric,
@@ -183,6 +186,7 @@ class GraphBuilder:
         )
 
     def int4_product(self, name: str, weight: FloatArray, x: str) -> str:
+        """``x @ weight`` with a 4-bit weight in blocks; the operator wants it ``(out, in)``."""
         rows, columns = weight.shape
         values, scale, _ = quantize_nibbles(np.ascontiguousarray(weight.T), BLOCK)
         packed = np.full((columns, scale.shape[1] * BLOCK), NIBBLE_ZERO, np.uint8)
@@ -202,6 +206,7 @@ class GraphBuilder:
         )
 
     def look_up(self, name: str, table: FloatArray) -> str:
+        """Rows of the table for ``input_ids``: ``(batch, tokens, columns)`` float32."""
         precision = self.quantization.table
         if precision is Precision.FLOAT32:
             return self.node("Gather", self.constant(name, table), "input_ids")
@@ -223,9 +228,9 @@ class GraphBuilder:
         )
 
     def positions(self, table: FloatArray) -> str:
-        """The table of positions, in 8 bits beside a 4-bit token table.
+        """The position table, stored in 8 bits beside a 4-bit token table.
 
-        What reads 8 bits back is done once, when the graph is loaded.
+        onnxruntime folds the nodes that read 8 bits back into a constant when it loads the graph.
         """
         if self.quantization.table is not Precision.INT4:
             return self.constant("position_embeddings", table)
@@ -237,22 +242,25 @@ class GraphBuilder:
         return self.node("Mul", centred, self.constant(f"{name}.scale", scale))
 
     def activate(self, x: str, activation: str) -> str:
+        """The FFN's activation; every GELU but the exact one is the tanh approximation."""
         if activation == "relu":
             return self.node("Relu", x)
         return self.node("Gelu", x, approximate="none" if activation == "gelu" else "tanh")
 
     def norm(self, name: str, norm: LayerNorm, x: str, epsilon: float) -> str:
+        """Layer normalization over the last axis."""
         weight = self.constant(f"{name}.weight", norm.weight)
         bias = self.constant(f"{name}.bias", norm.bias)
         return self.node("LayerNormalization", x, weight, bias, epsilon=epsilon, axis=-1)
 
     def split(self, x: str, parts: int) -> Sequence[str]:
+        """The last axis cut into so many equal parts."""
         outputs = [f"{x}.{i}" for i in range(parts)]
         self.nodes.append(helper.make_node("Split", [x], outputs, axis=-1, num_outputs=parts))
         return outputs
 
     def node(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Append a node with one output; the output's name."""
+        """Append a node with one output, and return the output's name."""
         name = f"{kind}_{len(self.nodes)}"
         self.nodes.append(
             helper.make_node(kind, inputs, [name], name=name, domain=domain, **attributes)
@@ -260,6 +268,7 @@ class GraphBuilder:
         return name
 
     def constant(self, name: str, array: NDArray[np.generic]) -> str:
+        """Add a constant, unless there is one of this name; returns the name."""
         if name not in self.constants:
             self.constants[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
         return name

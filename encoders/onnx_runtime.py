@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.batches import token_batches
-from encoders.tokens import Tokens
-from encoders.weights import FloatArray
+from trimseek.encoders.batches import token_batches
+from trimseek.encoders.tokens import Tokens
+from trimseek.encoders.weights import FloatArray
 from trimseek.errors import EncoderError
 
-ERRORS_ONLY = 3
+ERRORS_ONLY = 3  # onnxruntime's severity level
 
 
 class OnnxRuntime:
@@ -35,7 +35,7 @@ class OnnxRuntime:
         return run_batches(self._session, texts)
 
     def stages(self, texts: Sequence[Tokens]) -> dict[str, float]:
-        """Seconds that each kind of operator takes for these texts, on one thread."""
+        """Seconds that each ONNX operator takes for these texts, on one thread."""
         with tempfile.TemporaryDirectory() as folder:
             session = open_session(self._graph, 1, Path(folder, "profile"))
             run_batches(session, texts)
@@ -61,7 +61,7 @@ def run_batches(session: Any, texts: Sequence[Tokens]) -> FloatArray:
 
 
 def pad(texts: Sequence[Tokens]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids and attention mask ``(batch, longest) int64``; padding is masked, so its id is free."""
+    """Ids and attention mask ``(batch, longest) int64``; padding is masked, so any id will do."""
     shape = (len(texts), max(len(text.ids) for text in texts))
     ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for i, text in enumerate(texts):
@@ -73,9 +73,9 @@ def pad(texts: Sequence[Tokens]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def open_session(graph: Path, threads: int, profile: Path | None = None) -> Any:
     """An onnxruntime session on the CPU; EncoderError if the graph cannot be loaded.
 
-    ``profile``: what the name of its profile begins with, if one is to be written.
+    ``profile``: the beginning of the name of a profile to write.
     """
-    import onnxruntime  # only where it runs: it takes longer to import than to encode
+    import onnxruntime  # only here, because importing it takes longer than encoding a query
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -9,13 +9,13 @@ A real number r is stored as an integer q with a scale s and a zero point z (Jac
 | int8 matrix, symmetric | int8, [-127, 127] | max abs(r) / 127 | 0 |
 | int8 matrix, asymmetric | uint8, [0, 255] | (max - min) / 255, 0 in it | round(-min / s) |
 | int8 table, of each row | uint8, [1, 255] | max abs(r) / 127 | 128 |
-| int4 matrix or table, of each block of a column or row | 4 bits, [0, 15] | the best of some | 8 |
+| int4 matrix or table, of each block of a column or row | 4 bits, [0, 15] | see below | 8 |
 | activations, at run time, per tensor | uint8, [0, 255] | (max - min) / 255 | round(-min / s) |
 
 A matrix has a scale for each output channel, or one for all. -128 is left out of the symmetric
-range, so that it is the same on both sides. The best scale of a 4-bit block is that of least
-squared error among shares of max abs(r) / 7: most numbers are small, and clipping the largest a
-little makes all others finer.
+range, so that the range is the same on both sides. The scale of a 4-bit block is the one with the
+least squared error among several shares of max abs(r) / 7: most numbers are small, and clipping the
+largest a little makes the steps of all others finer.
 
 ``reduced_range``: 7 bits, [-64, 64]. CPUs with AVX2 or AVX512 but without VNNI add two uint8 * int8
 products in 16 bits with saturation: 2 * 255 * 64 = 32640 still fits, 2 * 255 * 127 does not.
@@ -28,12 +28,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.weights import FloatArray
+from trimseek.encoders.weights import FloatArray
 
 FULL_RANGE = 127
 REDUCED_RANGE = 64
-BLOCK = 32  # of an int4 matrix's column: MatMulNBits' own
-WHOLE_ROW = 512  # a block of a table that is longer than a row: one scale for each
+BLOCK = 32  # rows of an int4 matrix that share a scale: the usual choice for MatMulNBits
+WHOLE_ROW = 512  # longer than a table's rows, so that each row is one block with one scale
 NIBBLE_ZERO = 8
 SHARES = np.linspace(0.7, 1.15, 19, dtype=np.float32)  # of max abs(r) / 7
 
@@ -66,18 +66,19 @@ class Quantization:
 
     @classmethod
     def everywhere(cls, precision: Precision) -> "Quantization":
-        """Matrices and table alike."""
+        """The same precision for matrices and token table."""
         return cls(matrices=precision, table=precision)
 
     def __str__(self) -> str:
-        found = [f"{self.matrices.value} matrices", f"{self.table.value} token table"]
+        phrases = [f"{self.matrices.value} matrices", f"{self.table.value} token table"]
         if self.matrices is Precision.INT8:
-            found[0] += " (" + ", ".join(self.details()) + ")"
+            phrases[0] += " (" + ", ".join(self.details()) + ")"
         if self.kept:
-            found.append(f"float32 {', '.join(self.kept)}")
-        return "; ".join(found)
+            phrases.append(f"float32 {', '.join(self.kept)}")
+        return "; ".join(phrases)
 
     def details(self) -> tuple[str, ...]:
+        """How int8 matrices are stored, in words."""
         return (
             "symmetric" if self.symmetric else "asymmetric",
             "per channel" if self.per_channel else "per tensor",
@@ -93,7 +94,7 @@ class Quantized(NamedTuple):
     zero: NDArray[np.integer]
 
     def read_back(self) -> FloatArray:
-        """The real numbers."""
+        """The real numbers, float32."""
         values = self.values.astype(np.float32) - self.zero.astype(np.float32)
         return (values * self.scale).astype(np.float32)
 
@@ -120,7 +121,7 @@ def quantize_matrix(
 def quantize_rows(table: FloatArray) -> Quantized:
     """Quantize an embedding table ``(rows, dim)`` to 8 bits per row; scale ``(rows, 1)``.
 
-    A table is looked up and not multiplied, so that its range need not be reduced.
+    A table is looked up and not multiplied, so that 16-bit sums cannot saturate.
     """
     scale = scale_of(np.abs(table).max(axis=1, keepdims=True), FULL_RANGE)
     zero = FULL_RANGE + 1
@@ -150,10 +151,11 @@ def quantize_nibbles(array: FloatArray, block: int) -> Quantized:
 
 
 def pack_nibbles(values: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Two of 4 bits in each byte, the first in the low half; the last axis must be even."""
+    """Two 4-bit numbers in each byte, the first in the low half; the last axis must be even."""
     return (values[..., 0::2] | (values[..., 1::2] << 4)).astype(np.uint8)
 
 
 def scale_of(largest: FloatArray, limit: int) -> FloatArray:
+    """The scale that maps ``largest`` to ``limit``; 1 where all numbers are zero."""
     scale: FloatArray = np.where(largest > 0, largest / limit, 1.0).astype(np.float32)
     return scale

@@ -1,18 +1,20 @@
-"""What runs an encoder: the compiled kernels where they can, onnxruntime everywhere else."""
+"""Chooses what runs an encoder: the compiled kernels if they can, onnxruntime otherwise."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
+from weakref import WeakValueDictionary
 
-from encoders.card import EncoderCard
-from encoders.cpu import SATURATING, int8_path
-from encoders.native.library import kernels
-from encoders.native.runtime import NativeRuntime
-from encoders.onnx_runtime import OnnxRuntime
-from encoders.quantize import Precision, Quantization
-from encoders.tokens import Tokens
-from encoders.weights import FloatArray
 from trimseek.console import note
+from trimseek.encoders.card import GRAPH, EncoderCard
+from trimseek.encoders.cpu import SATURATING, int8_path
+from trimseek.encoders.native.library import kernels
+from trimseek.encoders.native.runtime import NativeRuntime
+from trimseek.encoders.onnx_runtime import OnnxRuntime
+from trimseek.encoders.quantize import Precision, Quantization
+from trimseek.encoders.tokens import Tokens
+from trimseek.encoders.weights import FloatArray
 from trimseek.errors import ConfigError
 from trimseek.settings import RuntimeName, load_settings
 
@@ -27,19 +29,43 @@ class Runtime(Protocol):
         ...
 
     def stages(self, texts: Sequence[Tokens]) -> dict[str, float]:
-        """Seconds that each part of the work takes for these texts, on one thread."""
+        """Seconds that each stage of the work takes for these texts, on one thread."""
         ...
 
 
-def open_runtime(graph: Path, card: EncoderCard, threads: int, *, shared: bool) -> Runtime:
-    """What runs the graph of an encoder folder here; EncoderError if it is damaged.
+_open: WeakValueDictionary[tuple[object, ...], Runtime] = WeakValueDictionary()
+_opening = Lock()
 
-    ``shared``: see ``Encoder``. The kernels' threads sleep until they are needed. onnxruntime's
-    spin between products: two on two CPUs took 10.8 ms of CPU time a query instead of 3.6, and 2.5
-    to 2.9 ms instead of 2.6 to 3.5.
+
+def open_runtime(graph: Path, card: EncoderCard, threads: int, *, shared: bool) -> Runtime:
+    """The runtime for the graph of an encoder folder; EncoderError if the graph is damaged.
+
+    ``shared``: several encoders run at once. The kernels' threads sleep until they are needed, but
+    onnxruntime's spin between products and so take CPU time from the other encoders. It then gets
+    one thread, which makes a query hardly slower:
+
+    | onnxruntime, on 2 CPUs | CPU time a query | latency |
+    |---|---|---|
+    | 1 thread | 3.6 ms | 2.6 to 3.5 ms |
+    | 2 threads | 10.8 ms | 2.5 to 2.9 ms |
     """
-    if choose(card.quantization) is RuntimeName.NATIVE:
-        return NativeRuntime(graph, card.pooling, normalize=card.normalize, threads=threads)
+    name, status = choose(card.quantization), graph.stat()
+    # encoders of one file share a runtime, and so the memory of its weights, while one is open
+    file = status.st_dev, status.st_ino, status.st_mtime_ns, card.sha256.get(GRAPH)
+    key = (*file, name, threads, shared and name is not RuntimeName.NATIVE)
+    with _opening:
+        runtime = _open.get(key)
+        if runtime is None:
+            runtime = _open[key] = new_runtime(name, graph, card, threads, shared=shared)
+    return runtime
+
+
+def new_runtime(
+    name: RuntimeName, graph: Path, card: EncoderCard, threads: int, *, shared: bool
+) -> Runtime:
+    """As ``open_runtime``, with memory of its own."""
+    if name is RuntimeName.NATIVE:
+        return NativeRuntime(graph, card, threads=threads)
     if needs_reduced_range(card.quantization) and not card.quantization.reduced_range:
         note(
             f"{graph.parent}: its 8-bit weights overflow in this CPU's 16-bit sums, so that its "
@@ -49,36 +75,41 @@ def open_runtime(graph: Path, card: EncoderCard, threads: int, *, shared: bool) 
 
 
 def choose(quantization: Quantization) -> RuntimeName:
-    """The runtime of encoders that are stored so, as TRIMSEEK_RUNTIME wants it.
+    """The runtime of encoders that are stored so, which TRIMSEEK_RUNTIME may overrule.
 
-    ConfigError where it wants the compiled kernels and there are none for this CPU.
+    ConfigError if it names the compiled kernels and there are none for this CPU.
     """
-    asked = load_settings().runtime
-    if asked is RuntimeName.NATIVE and kernels() is None:
+    setting = load_settings().runtime
+    if setting is RuntimeName.NATIVE and kernels() is None:
         raise ConfigError(
             "TRIMSEEK_RUNTIME=native: there are no kernels for this CPU, or no C compiler was "
             "found when trimseek was installed"
         )
-    able = kernels() is not None and is_native(quantization)
-    return RuntimeName.NATIVE if able and asked is not RuntimeName.ONNX else RuntimeName.ONNX
+    can_be_native = kernels() is not None and is_native(quantization)
+    if can_be_native and setting is not RuntimeName.ONNX:
+        return RuntimeName.NATIVE
+    return RuntimeName.ONNX
 
 
 def is_native(quantization: Quantization) -> bool:
-    """Whether the compiled kernels know numbers that are stored so."""
+    """Whether the compiled kernels can run encoders that are stored so."""
     return (
         quantization.matrices is Precision.INT8 and quantization.symmetric and not quantization.kept
     )
 
 
 def arithmetic(quantization: Quantization) -> str:
-    """What the vectors of an encoder that is stored so depend on, beside its files."""
+    """The instructions that compute the vectors of encoders that are stored so.
+
+    Vectors of the same files differ a little between instruction sets.
+    """
     if choose(quantization) is RuntimeName.NATIVE:
         return f"native {kernels()}"
     return int8_path().value
 
 
 def needs_reduced_range(quantization: Quantization) -> bool:
-    """Whether int8 weights must be kept to 7 bits here; see ``encoders.quantize``."""
+    """Whether int8 weights must be kept to 7 bits here; see ``trimseek.encoders.quantize``."""
     return (
         quantization.matrices is Precision.INT8
         and int8_path() in SATURATING

@@ -1,15 +1,18 @@
-"""Texts to token ids, cut at a limit that is counted and never silent."""
+"""Texts to token ids. Texts over the limit are cut, and marked as truncated."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from tokenizers import Tokenizer
 
-from encoders.checkpoint import load_tokenizer
+from trimseek.encoders.checkpoint import load_tokenizer
+from trimseek.errors import EncoderError
 
-# Text beyond max_tokens * this many characters is not even tokenized, so that an absurd query
-# costs little. No text of words comes near: English has about 5 characters a token.
+# Characters that are tokenized for each token that is kept. An absurdly long query then costs
+# little; text made of words is never cut by this, since English has about 5 characters a token.
 LONGEST_TOKEN = 128
 
 
@@ -20,8 +23,12 @@ class Tokens(NamedTuple):
     truncated: bool
 
 
+_open: "WeakValueDictionary[tuple[object, ...], TextTokenizer]" = WeakValueDictionary()
+_opening = Lock()
+
+
 class TextTokenizer:
-    """Adds a prompt and the special tokens, and keeps at most ``max_tokens`` tokens."""
+    """Adds a prompt and the special tokens, and keeps at most ``max_tokens`` tokens in all."""
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int, prompt: str = "") -> None:
         probe = tokenizer.encode("a", add_special_tokens=True)
@@ -36,15 +43,28 @@ class TextTokenizer:
 
     @classmethod
     def from_file(cls, path: Path, max_tokens: int, prompt: str = "") -> "TextTokenizer":
-        return cls(load_tokenizer(path), max_tokens, prompt)
+        """From a tokenizer.json; EncoderError if it is damaged or missing.
+
+        While one of the same file and prompt is open, that one, which takes some MB.
+        """
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise EncoderError(f"{path}: cannot be read: {error.strerror}") from error
+        key = (status.st_dev, status.st_ino, status.st_mtime_ns, max_tokens, prompt)
+        with _opening:
+            tokenizer = _open.get(key)
+            if tokenizer is None:
+                tokenizer = _open[key] = cls(load_tokenizer(path), max_tokens, prompt)
+        return tokenizer
 
     @property
     def room(self) -> int:
-        """How many tokens of text fit beside the special tokens and the prompt."""
+        """Tokens of a text that fit beside the special tokens and the prompt."""
         return self._room - self.count(self._prompt)
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """Token ids of each text."""
+        """Token ids of each text, with prompt and special tokens."""
         shortened = [(self._prompt + text)[: self._longest_text] for text in texts]
         encoded = self._tokenizer.encode_batch_fast(shortened, add_special_tokens=False)
         return [
@@ -56,10 +76,10 @@ class TextTokenizer:
         ]
 
     def count(self, text: str) -> int:
-        """Tokens of a text alone."""
+        """Tokens of a text without prompt and special tokens."""
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """Start and end of each token of a text alone, in characters."""
+        """Start and end of each token in characters, without prompt and special tokens."""
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return [(int(start), int(end)) for start, end in encoding.offsets]

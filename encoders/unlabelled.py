@@ -15,7 +15,7 @@ from typing import NamedTuple
 from trimseek.errors import CorpusError
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(])")
-SPAN_WORDS = (2, 10)  # as long as the queries people type
+SPAN_WORDS = (2, 10)  # the length of queries that people type
 
 
 class Unlabelled(NamedTuple):
@@ -26,29 +26,30 @@ class Unlabelled(NamedTuple):
 
 
 def read_unlabelled(path: Path) -> list[Unlabelled]:
-    """The texts of a file, empty ones left out; CorpusError if it has none or is not text."""
+    """The texts of a file without empty ones; CorpusError if it has none or is not text."""
     opener = gzip.open if path.suffix == ".gz" else open
-    found = []
+    rows = []
     try:
         with opener(path, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    found.append(parse(line.strip(), f"{path}:{number}"))
+                    rows.append(parse(line.strip(), f"{path}:{number}"))
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise CorpusError(f"{path}: cannot be read as text: {error}") from error
-    found = [each for each in found if each.text]
-    if not found:
+    rows = [row for row in rows if row.text]
+    if not rows:
         raise CorpusError(f"{path}: no text in it; give one text a line, or JSON Lines with a text")
-    return found
+    return rows
 
 
-def some_texts(path: Path, count: int) -> list[str]:
-    """At most so many texts of a file, evenly from all; CorpusError."""
-    texts = [each.text for each in read_unlabelled(path)]
+def sample_texts(path: Path, count: int) -> list[str]:
+    """At most so many texts, evenly spread over a file; CorpusError as ``read_unlabelled``."""
+    texts = [row.text for row in read_unlabelled(path)]
     return texts[:: max(1, len(texts) // count)][:count]
 
 
 def parse(line: str, where: str) -> Unlabelled:
+    """A line that is a JSON object or a text; CorpusError naming ``where`` if it is damaged."""
     if not line.startswith("{"):
         return Unlabelled("", line)
     try:
@@ -59,15 +60,15 @@ def parse(line: str, where: str) -> Unlabelled:
 
 
 def sentences(text: str) -> list[str]:
-    """A text cut after its sentences."""
-    return [each for each in SENTENCE_END.split(text) if each.strip()]
+    """The sentences of a text, told by punctuation before a capital or a digit."""
+    return [sentence for sentence in SENTENCE_END.split(text) if sentence.strip()]
 
 
 def spans(texts: Sequence[str], count: int, seed: int) -> Iterator[str]:
-    """Runs of 2 to 10 words from random places: what a query is like, where nobody has asked."""
-    chosen = random.Random(seed)  # noqa: S311 - a sample, not a secret
+    """Runs of 2 to 10 words from random places, which stand in for queries that people type."""
+    generator = random.Random(seed)  # noqa: S311 - a sample, not a secret
     for _ in range(count):
-        words = chosen.choice(texts).split()
-        length = min(len(words), chosen.randint(*SPAN_WORDS))
-        start = chosen.randint(0, len(words) - length)
+        words = generator.choice(texts).split()
+        length = min(len(words), generator.randint(*SPAN_WORDS))
+        start = generator.randint(0, len(words) - length)
         yield " ".join(words[start : start + length])

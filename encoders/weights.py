@@ -51,6 +51,7 @@ class LayerWeights:
 
     @property
     def neurons(self) -> int:
+        """FFN neurons."""
         return int(self.intermediate.weight.shape[1])
 
 
@@ -79,6 +80,7 @@ class EncoderWeights:
 
     @property
     def dim(self) -> int:
+        """Size of a token's vector between layers."""
         return int(self.layers[0].output.weight.shape[1])
 
     @property
@@ -106,12 +108,23 @@ class EncoderWeights:
         return flat
 
 
+class WeightsFacts(NamedTuple):
+    """What a weights file says of an encoder beside its arrays, and the rows of its positions."""
+
+    layers: int
+    head_dim: int
+    activation: str
+    layer_norm_eps: float
+    positions: int
+
+
 def named(name: str, pair: Linear | LayerNorm) -> dict[str, FloatArray]:
+    """The two arrays under the dotted names ``name.weight`` and ``name.bias``."""
     return {f"{name}.weight": pair.weight, f"{name}.bias": pair.bias}
 
 
 def save_weights(weights: EncoderWeights, path: Path) -> None:
-    """Write safetensors; scalars (head_dim, activation, epsilon) go into its metadata.
+    """Write a safetensors file, with the numbers beside the arrays in its metadata.
 
     StorageError if the disk is full.
     """
@@ -130,17 +143,33 @@ def save_weights(weights: EncoderWeights, path: Path) -> None:
 
 def load_weights(path: Path) -> EncoderWeights:
     """Read what ``save_weights`` wrote; EncoderError if the file is damaged or incomplete."""
+    facts = read_facts(path)
+    try:
+        return from_arrays(
+            load_file(path),
+            layers=facts.layers,
+            head_dim=facts.head_dim,
+            activation=facts.activation,
+            layer_norm_eps=facts.layer_norm_eps,
+        )
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise EncoderError(f"{path}: not an encoder's weights: {error}") from error
+
+
+def read_facts(path: Path) -> WeightsFacts:
+    """Read the header of a weights file alone; EncoderError if it is damaged."""
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata()
-        return from_arrays(
-            load_file(path),
+            positions, _ = file.get_slice("position_embeddings").get_shape()
+        return WeightsFacts(
             layers=int(metadata["layers"]),
             head_dim=int(metadata["head_dim"]),
             activation=metadata["activation"],
             layer_norm_eps=float(metadata["layer_norm_eps"]),
+            positions=int(positions),
         )
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise EncoderError(f"{path}: not an encoder's weights: {error}") from error
 
 
@@ -160,16 +189,16 @@ def from_arrays(
     def norm(name: str) -> LayerNorm:
         return LayerNorm(arrays[f"{name}.weight"], arrays[f"{name}.bias"])
 
-    def layer(at: str) -> LayerWeights:
+    def layer(name: str) -> LayerWeights:
         return LayerWeights(
-            query=linear(f"{at}.query"),
-            key=linear(f"{at}.key"),
-            value=linear(f"{at}.value"),
-            attention_output=linear(f"{at}.attention_output"),
-            attention_norm=norm(f"{at}.attention_norm"),
-            intermediate=linear(f"{at}.intermediate"),
-            output=linear(f"{at}.output"),
-            output_norm=norm(f"{at}.output_norm"),
+            query=linear(f"{name}.query"),
+            key=linear(f"{name}.key"),
+            value=linear(f"{name}.value"),
+            attention_output=linear(f"{name}.attention_output"),
+            attention_norm=norm(f"{name}.attention_norm"),
+            intermediate=linear(f"{name}.intermediate"),
+            output=linear(f"{name}.output"),
+            output_norm=norm(f"{name}.output_norm"),
         )
 
     projected = "embedding_projection.weight" in arrays

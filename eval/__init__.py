@@ -1,1 +1,1 @@
-"""Test collections, measures, latencies and reports."""
+"""Measuring: retrieval quality (``quality``), speed beside it (``bench``), published figures."""

@@ -1,9 +1,14 @@
 """Corpus to index on disk."""
 
-from indexer.corpus import open_corpus
-from indexer.documents import Corpus, Document, Fields
-from indexer.ingest import Ingest, IngestReport
-from indexer.summary import IndexSummary, summarize
+from typing import TYPE_CHECKING
+
+from trimseek.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from trimseek.indexer.corpus import open_corpus
+    from trimseek.indexer.documents import Corpus, Document, Fields
+    from trimseek.indexer.ingest import Ingest, IngestReport
+    from trimseek.indexer.summary import IndexSummary, summarize
 
 __all__ = [
     "Corpus",
@@ -15,3 +20,17 @@ __all__ = [
     "open_corpus",
     "summarize",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Corpus": "trimseek.indexer.documents",
+        "Document": "trimseek.indexer.documents",
+        "Fields": "trimseek.indexer.documents",
+        "IndexSummary": "trimseek.indexer.summary",
+        "Ingest": "trimseek.indexer.ingest",
+        "IngestReport": "trimseek.indexer.ingest",
+        "open_corpus": "trimseek.indexer.corpus",
+        "summarize": "trimseek.indexer.summary",
+    },
+)

@@ -5,11 +5,21 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from indexer.card import CARD, IndexCard, read_card, write_card
-from indexer.folder import refresh_snapshot
-from indexer.store import DATABASE, Store
+import numpy as np
+
 from trimseek.atomic import atomic_file, atomic_folder
 from trimseek.errors import IndexFolderError, StorageError
+from trimseek.indexer.card import (
+    IndexCard,
+    card_of,
+    folder_identity,
+    is_index,
+    with_new_id,
+    write_card,
+)
+from trimseek.indexer.database import DATABASE
+from trimseek.indexer.folder import OpenIndex, open_index, refresh_snapshot, replace_index
+from trimseek.indexer.store import Store
 
 CARD_SETTING = "card"
 
@@ -20,40 +30,39 @@ def write_backup(folder: Path, path: Path) -> None:
         raise IndexFolderError(f"{path}: exists already; name a file that does not")
     if not path.absolute().parent.is_dir():
         raise IndexFolderError(f"{path}: no such folder: {path.parent}")
-    card = read_card(folder)
-    store = Store(folder)
     with atomic_file(path) as temporary:
-        try:
+        with open_index(folder) as (card, store):
             store.copy_into(temporary)
-        finally:
-            store.close()
-        copy = Store(temporary.parent, writable=True, name=temporary.name)
-        try:
-            with copy.transaction():
-                copy.set_setting(CARD_SETTING, asdict(card))
-        finally:
-            copy.close()
+        with (
+            Store(temporary.parent, writable=True, name=temporary.name) as copy,
+            copy.transaction(),
+        ):
+            copy.set_setting(CARD_SETTING, asdict(card))
 
 
 def restore_backup(path: Path, folder: Path) -> None:
     """Make an index folder of a backup; what is there is replaced once the backup is sound.
 
-    IndexFolderError if the file is damaged or no backup.
+    IndexFolderError if the file is damaged or no backup; ReplacedError if what was there at the
+    beginning is not there at the end.
     """
-    if folder.exists() and not (folder / CARD).is_file():
+    if folder.exists() and not is_index(folder):
         raise IndexFolderError(f"{folder}: not an index; choose another folder")
-    card = read_backup(path)
-    with atomic_folder(folder) as temporary:
+    began = folder_identity(folder)
+    card = with_new_id(read_backup(path))
+
+    def move(temporary: Path, _: Path) -> None:
+        replace_index(temporary, folder, began)
+
+    with atomic_folder(folder, move) as temporary:
         copy_database(path, temporary / DATABASE)
-        write_card(card, temporary)
-        store = Store(temporary, writable=True)
-        try:
+        with Store(temporary, writable=True) as store:
             with store.transaction():
                 store.forget_snapshots()
-            refresh_snapshot(store, temporary, card)
+                store.set_id(card.id)
+            write_card(card, temporary)
+            refresh_snapshot(OpenIndex(card, store), temporary)
             store.checkpoint()
-        finally:
-            store.close()
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -75,14 +84,18 @@ def read_backup(path: Path) -> IndexCard:
     try:
         store = Store(path.parent, name=path.name)
     except (IndexFolderError, sqlite3.Error) as error:
-        raise IndexFolderError(f"{path}: not a snapshot of an index, or damaged: {error}") from None
-    try:
+        raise IndexFolderError(f"{path}: not a backup of an index, or damaged: {error}") from None
+    with store:
         damage = store.check(deep=True)
         fields = store.setting(CARD_SETTING, None) if not damage else None
-        if fields is None:
+        if not isinstance(fields, dict):
             raise IndexFolderError(f"{path}: damaged: {'; '.join(damage) or 'it has no card'}")
-        return IndexCard(**fields)
-    except TypeError as error:
-        raise IndexFolderError(f"{path}: damaged: {error}") from error
-    finally:
-        store.close()
+        card = card_of(fields, path)
+        refused = store.refused_document()
+        if not all(np.isfinite(vectors).all() for _, vectors in store.vectors(0, card.dim)):
+            raise IndexFolderError(f"{path}: damaged: a vector is not finite")
+    if refused is not None:
+        raise IndexFolderError(
+            f"{path}: a document cannot be stored: {refused}; change it in the index, back up again"
+        )
+    return card

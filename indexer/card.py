@@ -1,31 +1,59 @@
 """index.json: what an index folder is; written once."""
 
 import json
-from dataclasses import asdict, dataclass
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any
 
-from trimseek.atomic import atomic_file
+from pydantic import ConfigDict, Field
+
+from trimseek.atomic import write_text
 from trimseek.errors import IndexFolderError
-from trimseek.formats import read_versioned
+from trimseek.formats import checked, read_versioned
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # 1 has no id
 CARD = "index.json"
+ID_BYTES = 16
+MOST_DIMENSIONS = 65_536
+MOST_OVERLAP = 128  # tokens
 
 
 @dataclass(frozen=True)
 class IndexCard:
-    """``encoder`` is the name that the document encoder was given by; ``overlap`` in tokens."""
+    """index.json.
 
-    space: str
-    dim: int
-    encoder: str
-    overlap: int
+    ``encoder``: the name that the document encoder was given by. ``overlap`` in tokens. ``id``:
+    random, another one after every creation, restore and re-embedding; "" in what an earlier
+    trimseek made.
+    """
+
+    space: Annotated[str, Field(min_length=1, max_length=256)]
+    dim: Annotated[int, Field(ge=1, le=MOST_DIMENSIONS)]
+    encoder: Annotated[str, Field(min_length=1, max_length=4096)]
+    overlap: Annotated[int, Field(ge=0, le=MOST_OVERLAP)]
+    id: Annotated[str, Field(pattern=r"^(|[0-9a-f]{32})$")] = ""
     format_version: int = FORMAT_VERSION
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
+def with_new_id(card: IndexCard) -> IndexCard:
+    """The card of another index."""
+    return replace(card, id=secrets.token_hex(ID_BYTES), format_version=FORMAT_VERSION)
+
+
+def is_index(folder: Path) -> bool:
+    """Whether a folder is an index, whole or not."""
+    return (folder / CARD).is_file()
 
 
 def write_card(card: IndexCard, folder: Path) -> None:
-    with atomic_file(folder / CARD) as temporary:
-        temporary.write_text(json.dumps(asdict(card), indent=2) + "\n", "utf-8")
+    """Write index.json, wholly or not at all."""
+    write_text(folder / CARD, json.dumps(asdict(card), indent=2) + "\n")
 
 
 def read_card(folder: Path) -> IndexCard:
@@ -36,8 +64,30 @@ def read_card(folder: Path) -> IndexCard:
         raise IndexFolderError(
             f"{folder}: {reason}; make one with: trimseek index CORPUS --into DIR"
         )
-    fields = read_versioned(path, FORMAT_VERSION, IndexFolderError)
+    return card_of(read_versioned(path, READABLE_VERSIONS, IndexFolderError), path)
+
+
+def card_of(content: Mapping[str, Any], path: Path) -> IndexCard:
+    """A card from its JSON object; IndexFolderError names the field that is wrong."""
+    card = checked(IndexCard, content, path, IndexFolderError)
+    if not card.encoder.isprintable():
+        raise IndexFolderError(f"{path}: damaged: encoder cannot be {card.encoder!a:.80}")
+    return card
+
+
+def folder_identity(folder: Path) -> str | None:
+    """The id of the index in a folder; None while none is there, or its card cannot be read.
+
+    Of an index without an id, the file's number and the time of its last change stand for it.
+    """
+    path = folder / CARD
     try:
-        return IndexCard(**fields)
-    except TypeError as error:
-        raise IndexFolderError(f"{path}: damaged: {error}") from error
+        with path.open("rb") as file:
+            content = json.loads(file.read())
+            identity = content.get("id", "")
+            if identity:
+                return str(identity)
+            status = os.fstat(file.fileno())
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+    return f"{status.st_dev}-{status.st_ino}-{status.st_ctime_ns}"

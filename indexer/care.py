@@ -7,14 +7,15 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import DocumentEncoder, find_encoder
-from encoders.weights import FloatArray
-from indexer.card import IndexCard, read_card
-from indexer.chunks import Chunker
-from indexer.folder import WAIT, folder_bytes, open_index, write_lock
-from indexer.snapshot import build_snapshot, read_snapshot, stored_keys
-from indexer.store import Store
+from trimseek.encoders import DocumentEncoder
+from trimseek.encoders.catalog import find_index_encoder
+from trimseek.encoders.weights import FloatArray
 from trimseek.errors import IndexFolderError, TrimseekError
+from trimseek.indexer.card import IndexCard
+from trimseek.indexer.chunks import Chunker
+from trimseek.indexer.folder import folder_bytes, open_for_changes, open_index
+from trimseek.indexer.snapshot import build_snapshot, read_snapshot, stored_keys
+from trimseek.indexer.store import Store
 
 REEMBEDDED = 64  # documents that a deep check embeds once more
 ALIKE = 0.95  # cosine: int8 vectors depend on the CPU and on the batch (0.98 and more was seen)
@@ -31,8 +32,7 @@ def find_damage(folder: Path, *, deep: bool = False) -> list[str]:
     the snapshot's, and some documents embedded once more.
     IndexFolderError if it cannot be opened at all.
     """
-    card, store = open_index(folder)
-    try:
+    with open_index(folder) as (card, store):
         damage = store.check(deep=deep)
         if damage:
             return [f"{store.path}: {problem}" for problem in damage]
@@ -41,8 +41,6 @@ def find_damage(folder: Path, *, deep: bool = False) -> list[str]:
         if deep:
             damage += embedding_damage(store, card)
         return damage
-    finally:
-        store.close()
 
 
 def snapshot_damage(store: Store, folder: Path, card: IndexCard, *, deep: bool) -> list[str]:
@@ -58,6 +56,8 @@ def snapshot_damage(store: Store, folder: Path, card: IndexCard, *, deep: bool) 
         try:
             index = read_snapshot(record, folder, card.dim)
         except IndexFolderError as error:
+            if store.snapshot() != record:  # replaced, and its file removed, while this one looked
+                return snapshot_damage(store, folder, card, deep=deep)
             return [f"{error}; the next search makes it anew"]
         held = stored_keys(index)
         expected = expected[expected <= record.last_chunk]
@@ -84,14 +84,19 @@ def different_vectors(store: Store, index: Any, dim: int) -> int:
     for keys, vectors in store.vectors(0, dim):
         both = np.isin(keys, held, assume_unique=True)
         rows = order[np.searchsorted(held, keys[both], sorter=order)]
-        ours = vectors[both].astype(np.float32)
-        theirs = inner.reconstruct_batch(rows)
-        other = (theirs != ours).any(axis=1) if exact else cosines(theirs, ours) < ROUNDED
+        stored_vectors = vectors[both].astype(np.float32)
+        snapshot_vectors = inner.reconstruct_batch(rows)
+        other = (
+            (snapshot_vectors != stored_vectors).any(axis=1)
+            if exact
+            else cosines(snapshot_vectors, stored_vectors) < ROUNDED
+        )
         count += int(other.sum())
     return count
 
 
 def vector_damage(store: Store, dim: int) -> list[str]:
+    """Whether every vector is finite, and every document has one."""
     bad = 0
     for _, vectors in store.vectors(0, dim):
         bad += int((~np.isfinite(vectors.astype(np.float32)).all(axis=1)).sum())
@@ -104,27 +109,30 @@ def vector_damage(store: Store, dim: int) -> list[str]:
 def embedding_damage(store: Store, card: IndexCard) -> list[str]:
     """Whether vectors are those of their texts: of documents evenly from the whole index."""
     try:
-        encoder = DocumentEncoder(find_encoder(card.encoder))
+        encoder = DocumentEncoder(find_index_encoder(card.encoder, store.path.parent))
     except TrimseekError as error:
         return [f"{store.path}: its encoder cannot be opened: {error}"]
     if encoder.card.normalize and (odd := lengths_damage(store, card.dim)):
         return [odd]
     chunker = Chunker(encoder.tokenizer, card.overlap)
-    other = []
+    wrong = []
     for key, document in store.some_documents(REEMBEDDED):
         chunks = chunker.chunks(document)
         places = store.chunks_of([key]).get(key, [])
-        if [(each.start, each.end) for each in chunks] != [(p.start, p.end) for p in places]:
-            other.append(document.id)
+        if [(chunk.start, chunk.end) for chunk in chunks] != [
+            (place.start, place.end) for place in places
+        ]:
+            wrong.append(document.id)
             continue
-        ours = encoder.encode([each.embedded for each in chunks]).vectors
-        theirs = store.vectors_of([place.key for place in places], card.dim).vectors
-        if cosines(ours, theirs).min() < ALIKE:
-            other.append(document.id)
-    return [f"{store.path}: the vectors of document {id_!a} are not its text's" for id_ in other]
+        fresh = encoder.encode([chunk.embedded for chunk in chunks]).vectors
+        stored = store.vectors_of([place.key for place in places], card.dim).vectors
+        if cosines(fresh, stored).min() < ALIKE:
+            wrong.append(document.id)
+    return [f"{store.path}: the vectors of document {id_!a} are not its text's" for id_ in wrong]
 
 
 def lengths_damage(store: Store, dim: int) -> str | None:
+    """Whether vectors have unit length, as far as float16 lets them."""
     odd = 0
     for _, vectors in store.vectors(0, dim):
         lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
@@ -132,21 +140,12 @@ def lengths_damage(store: Store, dim: int) -> str | None:
     return f"{store.path}: {odd} vectors are not of unit length" if odd else None
 
 
-def cosines(ours: FloatArray, theirs: NDArray[np.floating]) -> FloatArray:
-    theirs = theirs.astype(np.float32)
-    products = (ours * theirs).sum(1)
-    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+def cosines(a: FloatArray, b: NDArray[np.floating]) -> FloatArray:
+    """Cosine of each row of ``a (n, dim)`` with the same row of ``b``, ``(n,) float32``."""
+    b = b.astype(np.float32)
+    products = (a * b).sum(1)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.asarray(products / np.maximum(lengths, 1e-9), np.float32)
-
-
-def rebuild_snapshot(folder: Path) -> None:
-    """A new snapshot of what is stored now."""
-    card = read_card(folder)
-    store = Store(folder, writable=True)
-    try:
-        build_snapshot(store, folder, card.dim)
-    finally:
-        store.close()
 
 
 def compact_index(folder: Path) -> tuple[int, int]:
@@ -154,14 +153,9 @@ def compact_index(folder: Path) -> tuple[int, int]:
 
     An index of an earlier format is brought up to date.
     """
-    card = read_card(folder)
     before = folder_bytes(folder)
-    with write_lock(folder, WAIT):
-        store = Store(folder, writable=True)
-        try:
-            store.compact()
-            build_snapshot(store, folder, card.dim)
-            store.checkpoint()
-        finally:
-            store.close()
+    with open_for_changes(folder) as (card, store):
+        store.compact()
+        build_snapshot(store, folder, card.dim)
+        store.checkpoint()
     return before, folder_bytes(folder)

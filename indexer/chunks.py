@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from encoders.tokens import TextTokenizer
-from indexer.documents import Document
+from trimseek.encoders.tokens import TextTokenizer
+from trimseek.indexer.documents import Document
 
 DEFAULT_OVERLAP = 32
 SENTENCE_ENDS = ".!?\n"
@@ -34,6 +34,7 @@ class Chunker:
         self._overlap = overlap
 
     def chunks(self, document: Document) -> list[Chunk]:
+        """The passages of a document, from first to last; at least one."""
         room = self._tokenizer.room
         title = self._cut(document.title, room // 2)
         room -= self._tokenizer.count(title)

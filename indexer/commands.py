@@ -1,4 +1,4 @@
-"""``trimseek index`` and ``trimseek info``."""
+"""``trimseek index``, ``trimseek list`` and ``trimseek info``."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,19 +6,19 @@ from typing import Annotated
 
 import typer
 
-from encoders import DEFAULT_ENCODER, DocumentEncoder, find_encoder
-from encoders.catalog import absolute_name
-from indexer.card import CARD, read_card
-from indexer.chunks import DEFAULT_OVERLAP
-from indexer.corpus import open_corpus
-from indexer.documents import Fields
-from indexer.filters import check_path, parse_field
-from indexer.folder import check_space
-from indexer.ingest import Ingest
-from indexer.snapshot import SnapshotKind
-from indexer.summary import summarize
 from trimseek.console import note, print_json
-from trimseek.options import AsJson, Folder, IdField, TextField, TitleField
+from trimseek.encoders import DEFAULT_ENCODER, DocumentEncoder, find_encoder
+from trimseek.encoders.catalog import absolute_name, find_index_encoder
+from trimseek.errors import ConfigError
+from trimseek.indexer.card import is_index, read_card
+from trimseek.indexer.chunks import DEFAULT_OVERLAP
+from trimseek.indexer.corpus import open_corpus
+from trimseek.indexer.documents import Fields
+from trimseek.indexer.folder import check_space
+from trimseek.indexer.ingest import Ingest
+from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.summary import summarize
+from trimseek.options import AsJson, IdField, TextField, TitleField
 
 app = typer.Typer()
 
@@ -32,7 +32,13 @@ def index(
             "files, hub:owner/name, sample:python, or - for JSON Lines from standard input."
         ),
     ],
-    into: Annotated[Path, typer.Option(help="The index folder; made if it is missing.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="The index folder, as --into.")
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option("-o", "--into", help="The index folder; made if it is missing."),
+    ] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -67,22 +73,28 @@ def index(
     as_json: AsJson = False,
 ) -> None:
     """Embed a corpus into an index folder; run it again to update."""
+    target = into or folder
+    if target is None or (into and folder):
+        raise ConfigError(f"where to? trimseek index {corpus or 'CORPUS'} --into DIR")
     source = open_corpus(corpus, Fields(id_field, title_field, text_field), split)
-    card = read_card(into) if (into / CARD).is_file() else None
-    default = card.encoder if card else DEFAULT_ENCODER
-    name = absolute_name(default if encoder is None else encoder)
-    document_encoder = DocumentEncoder(find_encoder(name))
+    card = read_card(target) if is_index(target) else None
+    if card is not None and encoder is None:
+        name, path = card.encoder, find_index_encoder(card.encoder, target)
+    else:
+        name = absolute_name(encoder or DEFAULT_ENCODER)
+        path = find_encoder(name)
+    document_encoder = DocumentEncoder(path)
     if card is not None:
-        check_space(card, document_encoder.card.space, into, name)
+        check_space(card, document_encoder.card.space, target, name)
     report = Ingest(
         source,
-        into,
+        target,
         document_encoder,
         encoder_name=name,
         sync=sync,
         skip_empty=skip_empty,
         overlap=overlap,
-        facets=checked_facets(facet or []),
+        facets=facet or [],
         kind=kind,
     ).run()
     if as_json:
@@ -91,24 +103,48 @@ def index(
     rate = (report.added + report.updated) / report.seconds
     skipped = f"{report.skipped} skipped, " if report.skipped else ""
     note(
-        f"{into}: {report.added} added, {report.updated} updated, {report.unchanged} unchanged, "
+        f"{target}: {report.added} added, {report.updated} updated, {report.unchanged} unchanged, "
         f"{skipped}{report.removed} removed in {report.seconds:.1f} s ({rate:.0f} documents/s)"
     )
 
 
-def checked_facets(names: list[str]) -> list[str]:
-    """QueryError for a name that no filter could have."""
-    for name in names:
-        check_path(parse_field(name))
-    return names
+@app.command("list")
+def list_indexes(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Where to look. Default: here.")
+    ] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """List the indexes in a folder."""
+    summaries = [summarize(path) for path in index_folders(folder)]
+    if as_json:
+        print_json([asdict(summary) for summary in summaries])
+        return
+    for summary in summaries:
+        typer.echo(
+            f"{summary.name:<24} {summary.documents:>10,} documents  {summary.bytes / 1e6:>8.1f} MB"
+            f"  {summary.encoder}"
+        )
+    if not summaries:
+        note(f"{folder}: no index here; make one with: trimseek index CORPUS --into DIR")
+
+
+def index_folders(folder: Path) -> list[Path]:
+    """The indexes directly below a folder, and the folder itself if it is one."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder")
+    return [path for path in (folder, *sorted(folder.iterdir())) if is_index(path)]
 
 
 @app.command()
 def info(
-    folder: Folder,
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="The index folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what an index holds and which encoder made it."""
+    if folder is None:
+        names = ", ".join(path.name for path in index_folders(Path())) or "none in this folder"
+        raise ConfigError(f"which index? trimseek info DIR; there are: {names}")
     summary = summarize(folder)
     if as_json:
         print_json(asdict(summary))

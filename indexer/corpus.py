@@ -1,18 +1,26 @@
 """Find the reader for what the user names as a corpus."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from indexer.documents import Corpus, Fields
-from indexer.readers.folders import TextFolder, text_files
-from indexer.readers.hub import HubDataset
-from indexer.readers.lines import JsonLines, StandardInput
-from indexer.readers.python_docs import PythonDocs
-from indexer.readers.tables import DelimitedTable, ParquetTable
 from trimseek.errors import CorpusError
+from trimseek.indexer.documents import Corpus, Fields
+from trimseek.indexer.readers.folders import TextFolder, text_files
+from trimseek.indexer.readers.hub import HubDataset
+from trimseek.indexer.readers.lines import JsonLines, StandardInput
+from trimseek.indexer.readers.python_docs import PythonDocs
+from trimseek.indexer.readers.tables import DelimitedTable, ParquetTable
 
 SAMPLE = "sample:python"
 HUB = "hub:"
-KINDS = ".jsonl, .ndjson, .csv, .tsv (each also .gz), .parquet"
+# What reads a file, by its ending; ``.gz`` behind an ending is unpacked by those that say so.
+READERS: dict[str, Callable[[Path, Fields], Corpus]] = {
+    ".jsonl": JsonLines,
+    ".ndjson": JsonLines,
+    ".csv": lambda path, fields: DelimitedTable(path, fields, ","),
+    ".tsv": lambda path, fields: DelimitedTable(path, fields, "\t"),
+    ".parquet": ParquetTable,
+}
 
 
 def open_corpus(name: str, fields: Fields | None = None, split: str = "train") -> Corpus:
@@ -39,6 +47,7 @@ def open_corpus(name: str, fields: Fields | None = None, split: str = "train") -
 
 
 def open_folder(path: Path, fields: Fields) -> Corpus:
+    """A BEIR folder, or a folder of texts; CorpusError if it is neither."""
     for beir in (path / "corpus.jsonl", path / "corpus.jsonl.gz"):
         if beir.is_file():
             return JsonLines(beir, fields)
@@ -48,14 +57,13 @@ def open_folder(path: Path, fields: Fields) -> Corpus:
 
 
 def open_file(path: Path, fields: Fields) -> Corpus:
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    match kind.lower():
-        case ".jsonl" | ".ndjson":
-            return JsonLines(path, fields)
-        case ".csv":
-            return DelimitedTable(path, fields, ",")
-        case ".tsv":
-            return DelimitedTable(path, fields, "\t")
-        case ".parquet":
-            return ParquetTable(path, fields)
-    raise CorpusError(f"{path}: unknown kind of corpus {kind or 'without ending'!r}; use {KINDS}")
+    """By the file's ending; CorpusError for one that no reader takes."""
+    ending = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    reader = READERS.get(ending.lower())
+    if reader is None:
+        known = ", ".join(READERS)
+        raise CorpusError(
+            f"{path}: unknown kind of corpus {ending or 'without ending'!r}; use {known} "
+            "(texts also .gz)"
+        )
+    return reader(path, fields)

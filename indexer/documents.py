@@ -1,13 +1,16 @@
 """A document, and how a row of a corpus becomes one."""
 
-import json
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from trimseek.errors import CorpusError
+from trimseek.indexer.metadata import check_text, metadata_json
 
 LONGEST_DOCUMENT = 64 * 2**20  # characters
+LONGEST_ID = 512  # characters
+CONTROLS = ("Cc", "Zl", "Zp")  # of Unicode: control characters, separators of lines and paragraphs
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,18 @@ class Corpus(Protocol):
     """Documents that can be gone through; again and again unless ``streamed``."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """For messages."""
+        ...
 
     @property
-    def streamed(self) -> bool: ...
+    def streamed(self) -> bool:
+        """Whether it can be gone through only once."""
+        ...
 
-    def documents(self) -> Iterator[Document]: ...
+    def documents(self) -> Iterator[Document]:
+        """Every document; CorpusError for one that cannot be read."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,7 @@ def pick(
     *,
     required: bool,
 ) -> str | None:
+    """The field of a row that has a role; None where it may be missing. CorpusError."""
     for name in usual if named is None else (named,):
         if name in row:
             return name
@@ -96,6 +106,7 @@ def pick(
 
 
 def string(value: object, name: str, where: str) -> str:
+    """A value as text: empty for None, numbers as they print. CorpusError for others."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -106,45 +117,53 @@ def string(value: object, name: str, where: str) -> str:
 
 
 def identifier(value: object, name: str, where: str) -> str:
+    """A value as an id; CorpusError if it is empty."""
     text = string(value, name, where)
     if not text.strip():
         raise CorpusError(f"{where}: field {name!r}, the id, is empty")
     return text
 
 
+def no_text(document: Document) -> CorpusError:
+    """The error of a document that nothing could find."""
+    if not document.where:
+        return CorpusError(f"document {document.id!a}: it has no text and no title")
+    return CorpusError(f"{document.where}: document {document.id!r} has no text and no title")
+
+
 def check(document: Document) -> None:
     """Refuse what cannot be stored; CorpusError."""
+    where = place_of(document)
     if len(document.text) > LONGEST_DOCUMENT:
         raise CorpusError(
-            f"{document.where}: {len(document.text):,} characters of text; the most is "
+            f"{where}: {len(document.text):,} characters of text; the most is "
             f"{LONGEST_DOCUMENT:,}: split the document"
         )
-    for name, value in (("id", document.id), ("title", document.title), ("text", document.text)):
-        check_characters(value, name, document.where)
-    check_characters(metadata_json(document), "metadata", document.where)
+    check_id(document.id, where)
+    check_text(document.title, "title", where)
+    check_text(document.text, "text", where)
+    document_metadata(document)
 
 
-def check_characters(value: str, name: str, where: str) -> None:
-    if "\0" in value:
-        raise CorpusError(f"{where}: the {name} holds a NUL character (U+0000); remove it")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise CorpusError(
-            f"{where}: the {name} holds a lone surrogate at character {error.start}, "
-            "which is not Unicode text"
-        ) from None
+def check_id(id_: str, where: str) -> None:
+    """CorpusError for an id that could not be named in a URL, in a line, or at all."""
+    if not id_.strip():
+        raise CorpusError(f"{where}: the id is empty")
+    if len(id_) > LONGEST_ID:
+        raise CorpusError(f"{where}: the id has {len(id_):,} characters; the most is {LONGEST_ID}")
+    check_text(id_, "id", where)
+    for character in id_:
+        if unicodedata.category(character) in CONTROLS:
+            raise CorpusError(
+                f"{where}: the id {id_!a} holds the control character {character!a}; remove it"
+            )
 
 
-def metadata_json(document: Document) -> str:
-    """Metadata as it is stored; dates and the like become text. CorpusError if it cannot be."""
-    try:
-        return json.dumps(
-            dict(document.metadata),
-            ensure_ascii=False,
-            allow_nan=False,
-            sort_keys=True,
-            default=str,
-        )
-    except (ValueError, TypeError, RecursionError) as error:
-        raise CorpusError(f"{document.where}: metadata cannot be stored as JSON: {error}") from None
+def place_of(document: Document) -> str:
+    """Where a document comes from, for messages."""
+    return document.where or f"document {document.id!a}"
+
+
+def document_metadata(document: Document) -> str:
+    """Metadata as it is stored; CorpusError for what breaks the rule (``indexer.metadata``)."""
+    return metadata_json(document.metadata, place_of(document))

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from indexer.folder import open_index
-from indexer.store import Store
 from trimseek.atomic import atomic_file
 from trimseek.console import progress
 from trimseek.errors import ConfigError, MissingExtraError
+from trimseek.indexer.folder import open_index
+from trimseek.indexer.store import Store
 
 AT_A_TIME = 1024
 RESERVED = ("_id", "title", "text", "passages")
@@ -25,17 +25,18 @@ def export_index(folder: Path, path: Path, *, vectors: bool = False) -> int:
         raise ConfigError(f"{path}: exists already; name a file that does not")
     if path.suffix not in (".jsonl", ".parquet"):
         raise ConfigError(f"{path}: name a .jsonl or a .parquet file")
-    card, store = open_index(folder)
-    try:
-        with store.reading() as frozen, atomic_file(path) as temporary:
-            rows = export_rows(frozen, card.dim, vectors=vectors)
-            write = write_jsonl if path.suffix == ".jsonl" else write_parquet
-            return write(rows, temporary, frozen.counts().documents)
-    finally:
-        store.close()
+    write = write_jsonl if path.suffix == ".jsonl" else write_parquet
+    with (
+        open_index(folder) as (card, store),
+        store.reading() as frozen,
+        atomic_file(path) as temporary,
+    ):
+        rows = export_rows(frozen, card.dim, vectors=vectors)
+        return write(rows, temporary, frozen.counts().documents)
 
 
 def export_rows(store: Store, dim: int, *, vectors: bool) -> Iterator[dict[str, Any]]:
+    """A row for each document, as ``trimseek index`` reads it."""
     for part in store.all_documents(AT_A_TIME):
         places = store.chunks_of([key for key, _ in part]) if vectors else {}
         for key, document in part:
@@ -46,16 +47,17 @@ def export_rows(store: Store, dim: int, *, vectors: bool) -> Iterator[dict[str, 
                 "metadata": document.metadata,
             }
             if vectors:
-                own = places.get(key, [])
-                found = store.vectors_of([place.key for place in own], dim).vectors
+                chunks = places.get(key, [])
+                stored = store.vectors_of([place.key for place in chunks], dim).vectors
                 row["passages"] = [
                     {"start": place.start, "end": place.end, "vector": vector.tolist()}
-                    for place, vector in zip(own, found, strict=True)
+                    for place, vector in zip(chunks, stored, strict=True)
                 ]
             yield row
 
 
 def write_jsonl(rows: Iterator[dict[str, Any]], path: Path, total: int) -> int:
+    """Write rows as JSON Lines; how many."""
     count = 0
     with path.open("w", encoding="utf-8") as file, progress("exporting", total) as ticker:
         for row in rows:
@@ -69,11 +71,12 @@ def write_jsonl(rows: Iterator[dict[str, Any]], path: Path, total: int) -> int:
 
 
 def write_parquet(rows: Iterator[dict[str, Any]], path: Path, total: int) -> int:
+    """Write rows as Parquet; how many. MissingExtraError without pyarrow."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise MissingExtraError("a Parquet file", "datasets") from None
+        raise MissingExtraError("a Parquet file", "parquet") from None
     count, writer = 0, None
     try:
         with progress("exporting", total) as ticker:

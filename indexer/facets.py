@@ -1,9 +1,10 @@
 """Values of metadata fields among some documents."""
 
+import math
 from collections.abc import Sequence
 
-from indexer.filters import Field, Scalar, Sql, json_path
-from indexer.store import Store, marks
+from trimseek.indexer.filters import Field, Scalar, Sql, json_path
+from trimseek.indexer.store import Store, marks
 
 MOST_VALUES = 100
 VALUES = (
@@ -36,7 +37,11 @@ def facet_totals(
         " GROUP BY each.type, each.value ORDER BY 3 DESC, 2 LIMIT ?",
         (path, path, *(condition.parameters if condition else ()), MOST_VALUES),
     )
-    return [(as_python(kind, value), count) for kind, value, count in rows]
+    return [
+        (as_python(kind, value), count)
+        for kind, value, count in rows
+        if value not in (math.inf, -math.inf)  # numbers that an earlier trimseek let in
+    ]
 
 
 def field_values(store: Store, field: Field, documents: Sequence[int]) -> dict[int, Scalar]:
@@ -47,10 +52,10 @@ def field_values(store: Store, field: Field, documents: Sequence[int]) -> dict[i
         f" WHERE documents.key IN ({marks(documents)})",
         (path, path, *documents),
     )
-    found: dict[int, Scalar] = {}
+    values: dict[int, Scalar] = {}
     for document, kind, value in rows:
-        found.setdefault(document, as_python(kind, value))
-    return found
+        values.setdefault(document, as_python(kind, value))
+    return values
 
 
 def as_python(kind: str, value: str | int | float) -> str | int | float | bool:

@@ -7,12 +7,13 @@ is never smaller than a text. ``!=`` holds where no value is equal, also where t
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from trimseek.errors import QueryError
+from trimseek.indexer.metadata import LARGEST_INTEGER, LEAST_INTEGER
 
 Scalar = str | int | float | bool | None
 Field = tuple[str, ...]
@@ -21,25 +22,55 @@ MOST_DEPTH = 32
 MOST_CONDITIONS = 256
 MOST_VALUES = 10_000  # of all conditions together
 COLUMNS = {"_id": "id", "_title": "title"}
-LARGEST_INTEGER = 2**63 - 1  # SQLite's
 SURROGATES = range(0xD800, 0xE000)
 
 
-class Operator(str, Enum):
-    """What a condition asks of a field."""
+class Takes(Enum):
+    """How many values an operator takes."""
 
-    EQUAL = "="
-    UNEQUAL = "!="
-    LESS = "<"
-    AT_MOST = "<="
-    MORE = ">"
-    AT_LEAST = ">="
-    IN = "in"
-    EXISTS = "exists"
-    PREFIX = "prefix"
+    NOTHING = "no value"
+    ONE = "one value"
+    LIST = "a list of values"
 
 
-ORDERED = (Operator.LESS, Operator.AT_MOST, Operator.MORE, Operator.AT_LEAST)
+class Sql(NamedTuple):
+    """An expression over a row of ``documents``, and what its question marks stand for."""
+
+    text: str
+    parameters: tuple[Scalar, ...] = ()
+
+
+class Operator(Enum):
+    """What a condition asks of a field: the one table of operators.
+
+    ``sign``: as ``--where`` and HTTP write it. ``check``: refuses a value that cannot be compared.
+    ``test``: whether a row (type, value), as SQLite's json_each gives it, passes. ``negated``: the
+    condition holds where no value passes.
+    """
+
+    EQUAL = ("=", Takes.ONE, lambda *_: None, lambda values: equality_test(values))
+    UNEQUAL = ("!=", Takes.ONE, lambda *_: None, lambda values: equality_test(values), True)
+    LESS = ("<", Takes.ONE, lambda *at: check_ordered(*at), lambda v: order_test("<", v))
+    AT_MOST = ("<=", Takes.ONE, lambda *at: check_ordered(*at), lambda v: order_test("<=", v))
+    MORE = (">", Takes.ONE, lambda *at: check_ordered(*at), lambda v: order_test(">", v))
+    AT_LEAST = (">=", Takes.ONE, lambda *at: check_ordered(*at), lambda v: order_test(">=", v))
+    IN = ("in", Takes.LIST, lambda *_: None, lambda values: equality_test(values))
+    EXISTS = ("exists", Takes.NOTHING, lambda *_: None, lambda _: Sql("type != 'null'"))
+    PREFIX = ("prefix", Takes.ONE, lambda *at: check_prefix(*at), lambda v: prefix_test(str(v[0])))
+
+    def __init__(
+        self,
+        sign: str,
+        takes: Takes,
+        check: Callable[[Scalar, str, str], None],
+        test: Callable[[Sequence[Scalar]], Sql],
+        negated: bool = False,
+    ) -> None:
+        self.sign, self.takes, self.check, self.test = sign, takes, check, test
+        self.negated = negated
+
+
+OPERATORS = {operator.sign: operator for operator in Operator}
 
 
 @dataclass(frozen=True)
@@ -53,27 +84,26 @@ class Condition:
 
 @dataclass(frozen=True)
 class And:
+    """Lets through what every part does; everything where there is none."""
+
     parts: tuple["Filter", ...]
 
 
 @dataclass(frozen=True)
 class Or:
+    """Lets through what some part does; nothing where there is none."""
+
     parts: tuple["Filter", ...]
 
 
 @dataclass(frozen=True)
 class Not:
+    """Lets through what the part does not."""
+
     part: "Filter"
 
 
 Filter = Condition | And | Or | Not
-
-
-class Sql(NamedTuple):
-    """An expression over a row of ``documents``, and what its question marks stand for."""
-
-    text: str
-    parameters: tuple[Scalar, ...] = ()
 
 
 def field_name(field: Field) -> str:
@@ -93,11 +123,11 @@ def check_filter(condition: Filter) -> None:
         raise QueryError(
             f"the filter has {len(conditions)} conditions; the most is {MOST_CONDITIONS}"
         )
-    values = sum(len(each.values) for each in conditions)
+    values = sum(len(part.values) for part in conditions)
     if values > MOST_VALUES:
         raise QueryError(f"the filter has {values:,} values; the most is {MOST_VALUES:,}")
-    for each in conditions:
-        check_condition(each)
+    for part in conditions:
+        check_condition(part)
 
 
 def depth_of(condition: Filter) -> int:
@@ -110,6 +140,7 @@ def depth_of(condition: Filter) -> int:
 
 
 def conditions_of(condition: Filter, depth: int = 0) -> Iterator[Condition]:
+    """Every condition of a filter; QueryError where it is too deep."""
     if depth > MOST_DEPTH:
         raise QueryError(f"the filter is more than {MOST_DEPTH} levels deep")
     if isinstance(condition, Condition):
@@ -121,17 +152,19 @@ def conditions_of(condition: Filter, depth: int = 0) -> Iterator[Condition]:
 
 
 def check_condition(condition: Condition) -> None:
+    """QueryError for a field or values that the operator cannot take."""
     name, operator, values = field_name(condition.field), condition.operator, condition.values
     check_path(condition.field)
-    if operator is Operator.EXISTS and values:
-        raise QueryError(f"{name} exists: takes no value")
-    if operator not in (Operator.EXISTS, Operator.IN) and len(values) != 1:
-        raise QueryError(f"{name} {operator.value}: takes one value, not {len(values)}")
+    if operator.takes is Takes.NOTHING and values:
+        raise QueryError(f"{name} {operator.sign}: takes no value")
+    if operator.takes is Takes.ONE and len(values) != 1:
+        raise QueryError(f"{name} {operator.sign}: takes one value, not {len(values)}")
     for value in values:
         check_value(value, name, operator)
 
 
 def check_path(field: Field) -> None:
+    """QueryError for a field that no document can have."""
     for part in field:
         if not part or not part.isprintable() or '"' in part or "\\" in part:
             raise QueryError(f"cannot filter by a field called {part!a}")
@@ -142,19 +175,29 @@ def check_path(field: Field) -> None:
 
 
 def check_value(value: Scalar, name: str, operator: Operator) -> None:
+    """QueryError for a value that SQLite cannot compare, or that makes no sense here."""
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError:
             raise QueryError(f"{name}: a value is not Unicode text") from None
-    elif operator is Operator.PREFIX:
-        raise QueryError(f"{name} prefix: takes a text, not {value!r}")
-    elif operator in ORDERED and (value is None or isinstance(value, bool)):
-        raise QueryError(f"{name} {operator.value}: takes a number or a text, not {value!r}")
-    elif isinstance(value, float) and not abs(value) <= sys.float_info.max:
+    else:
+        operator.check(value, name, operator.sign)
+    if isinstance(value, float) and not abs(value) <= sys.float_info.max:
         raise QueryError(f"{name}: {value} is not a number to compare with")
-    elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-        raise QueryError(f"{name}: {value:.3e} is beyond 64 bits")
+    if isinstance(value, int) and not LEAST_INTEGER <= value <= LARGEST_INTEGER:
+        raise QueryError(f"{name}: a whole number beyond 64 bits")
+
+
+def check_ordered(value: Scalar, name: str, sign: str) -> None:
+    """Numbers and texts have an order; null and booleans have none."""
+    if value is None or isinstance(value, bool):
+        raise QueryError(f"{name} {sign}: takes a number or a text, not {value!r}")
+
+
+def check_prefix(value: Scalar, name: str, sign: str) -> None:
+    """Only a text has a beginning."""
+    raise QueryError(f"{name} {sign}: takes a text, not {value!r}")
 
 
 def to_sql(condition: Filter, faceted: frozenset[str] = frozenset()) -> Sql:
@@ -167,6 +210,7 @@ def to_sql(condition: Filter, faceted: frozenset[str] = frozenset()) -> Sql:
 
 
 def compiled(condition: Filter, faceted: frozenset[str]) -> Sql:
+    """The SQL of a filter that was checked."""
     if isinstance(condition, Condition):
         return condition_sql(condition, faceted)
     if isinstance(condition, Not):
@@ -177,6 +221,7 @@ def compiled(condition: Filter, faceted: frozenset[str]) -> Sql:
 
 
 def joined(parts: Sequence[Sql], word: str, neutral: str) -> Sql:
+    """Expressions joined by a word; ``neutral`` where there is none."""
     if not parts:
         return Sql(neutral)
     text = word.join(f"({part.text})" for part in parts)
@@ -184,16 +229,22 @@ def joined(parts: Sequence[Sql], word: str, neutral: str) -> Sql:
 
 
 def condition_sql(condition: Condition, faceted: frozenset[str]) -> Sql:
+    """The SQL of one condition."""
+    if condition.operator.negated:
+        passing = passing_sql(condition, faceted)
+        return Sql(f"NOT ({passing.text})", passing.parameters)
+    return passing_sql(condition, faceted)
+
+
+def passing_sql(condition: Condition, faceted: frozenset[str]) -> Sql:
+    """Whether a value of the field passes the operator's test."""
     field, operator = condition.field, condition.operator
-    if operator is Operator.UNEQUAL:
-        equal = condition_sql(Condition(field, Operator.EQUAL, condition.values), faceted)
-        return Sql(f"NOT ({equal.text})", equal.parameters)
     if field[0] in COLUMNS:
         return column_sql(COLUMNS[field[0]], condition)
     path = json_path(field)
-    if operator is Operator.EXISTS:
+    if operator is Operator.EXISTS:  # an object and an empty list exist, though they have no value
         return Sql("coalesce(json_type(documents.metadata, ?), 'null') != 'null'", (path,))
-    test = value_test(operator, condition.values)
+    test = operator.test(condition.values)
     if field_name(field) in faceted:
         return Sql(
             f"documents.key IN (SELECT document FROM facets WHERE field = ? AND ({test.text}))",
@@ -210,7 +261,7 @@ def column_sql(column: str, condition: Condition) -> Sql:
     """``_id`` and ``_title``, which are texts: a value of another kind is never theirs."""
     if condition.operator is Operator.EXISTS:
         return Sql(f"documents.{column} != ''")
-    test = value_test(condition.operator, condition.values)
+    test = condition.operator.test(condition.values)
     text = f"SELECT documents.{column} AS value, 'text' AS type"
     return Sql(f"EXISTS (SELECT 1 FROM ({text}) WHERE {test.text})", test.parameters)
 
@@ -220,28 +271,30 @@ def json_path(field: Field) -> str:
     return "$" + "".join(f'."{part}"' for part in field)
 
 
-def value_test(operator: Operator, values: Sequence[Scalar]) -> Sql:
-    """Whether a row (type, value), as SQLite's json_each gives it, is one of the values."""
-    if operator is Operator.PREFIX:
-        return prefix_test(str(values[0]))
-    if operator in ORDERED:
-        return Sql(f"{kind_test(values[0])} AND value {operator.value} ?", (values[0],))
-    texts = [each for each in values if isinstance(each, str)]
+def order_test(sign: str, values: Sequence[Scalar]) -> Sql:
+    """Values of the same kind that stand on that side of the only value."""
+    return Sql(f"{kind_test(values[0])} AND value {sign} ?", (values[0],))
+
+
+def equality_test(values: Sequence[Scalar]) -> Sql:
+    """Values of the same kind that are one of the values."""
+    texts = [value for value in values if isinstance(value, str)]
     numbers = [
-        each for each in values if isinstance(each, int | float) and not isinstance(each, bool)
+        value for value in values if isinstance(value, int | float) and not isinstance(value, bool)
     ]
     parts = [
         Sql(f"{kind_test(kind[0])} AND value IN ({', '.join('?' * len(kind))})", tuple(kind))
         for kind in (texts, numbers)
         if kind
     ]
-    for value, word in ((True, "true"), (False, "false"), (None, "null")):
-        if any(each is value for each in values):
+    for constant, word in ((True, "true"), (False, "false"), (None, "null")):
+        if any(value is constant for value in values):
             parts.append(Sql(f"type = '{word}'"))
     return joined(parts, " OR ", "0")
 
 
 def kind_test(value: Scalar) -> str:
+    """Whether a row's value is of the same kind as this one."""
     return "type = 'text'" if isinstance(value, str) else "type IN ('integer', 'real')"
 
 
@@ -281,11 +334,12 @@ def from_json(content: object, depth: int = 0) -> Filter:
         return Not(from_json(inner, depth + 1))
     if not isinstance(inner, Sequence) or isinstance(inner, str):
         raise QueryError(f'"{word}" takes a list of filters')
-    parts = tuple(from_json(each, depth + 1) for each in inner)
+    parts = tuple(from_json(item, depth + 1) for item in inner)
     return And(parts) if word == "and" else Or(parts)
 
 
 def condition_from_json(content: Mapping[str, object]) -> Condition:
+    """One condition as HTTP has it; QueryError."""
     if unknown := set(content) - {"field", "op", "value"}:
         raise QueryError(f"a condition has no {sorted(map(str, unknown))[0]!a}")
     name = content["field"]
@@ -295,22 +349,21 @@ def condition_from_json(content: Mapping[str, object]) -> Condition:
         field = tuple(map(str, name))
     else:
         raise QueryError('"field" must be a text or a list of texts')
-    try:
-        operator = Operator(content.get("op", "="))
-    except ValueError:
-        known = ", ".join(each.value for each in Operator)
-        raise QueryError(f'"op" must be one of {known}') from None
-    if operator is Operator.EXISTS:
+    sign = content.get("op", "=")
+    operator = OPERATORS.get(sign) if isinstance(sign, str) else None
+    if operator is None:
+        raise QueryError(f'"op" must be one of {", ".join(OPERATORS)}')
+    if operator.takes is Takes.NOTHING:
         if "value" in content:
-            raise QueryError(f"{field_name(field)} exists: takes no value")
+            raise QueryError(f"{field_name(field)} {operator.sign}: takes no value")
         return Condition(field, operator)
     if "value" not in content:
-        raise QueryError(f'{field_name(field)} {operator.value}: needs a "value"')
+        raise QueryError(f'{field_name(field)} {operator.sign}: needs a "value"')
     value = content["value"]
-    values = value if operator is Operator.IN else [value]
+    values = value if operator.takes is Takes.LIST else [value]
     if not isinstance(values, Sequence) or isinstance(values, str):
-        raise QueryError(f"{field_name(field)} in: takes a list of values")
-    for each in values:
-        if not isinstance(each, str | int | float | bool | None):
+        raise QueryError(f"{field_name(field)} {operator.sign}: takes a list of values")
+    for item in values:
+        if not isinstance(item, str | int | float | bool | None):
             raise QueryError(f"{field_name(field)}: a value must be a text, a number or a boolean")
     return Condition(field, operator, tuple(values))

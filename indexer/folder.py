@@ -1,53 +1,62 @@
 """An index folder: index.json, documents.db, snapshot-<n>.faiss."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple, Self
 
-from filelock import FileLock, Timeout
-
-from indexer.card import CARD, IndexCard, read_card, write_card
-from indexer.snapshot import build_snapshot, is_stale, read_snapshot
-from indexer.store import DATABASE, Store
-from trimseek.atomic import make_folder
-from trimseek.errors import IndexFolderError, StorageError
+from trimseek.atomic import atomic_folder, make_folder, rename_new, replace_folder
+from trimseek.errors import IndexExistsError, IndexFolderError, ReplacedError, StorageError
+from trimseek.file_lock import file_lock
+from trimseek.indexer.card import (
+    CARD,
+    IndexCard,
+    folder_identity,
+    read_card,
+    with_new_id,
+    write_card,
+)
+from trimseek.indexer.database import DATABASE
+from trimseek.indexer.filters import check_path, parse_field
+from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.snapshot import (
+    KIND,
+    build_snapshot,
+    built_snapshot,
+    is_stale,
+    read_snapshot,
+    use_snapshot,
+)
+from trimseek.indexer.store import Store
 
 LOCK = "write.lock"
-POLL = 0.005  # seconds
 WAIT = 10.0  # seconds that a short write waits for another writer to finish
 
 
 @contextmanager
 def write_lock(folder: Path, wait: float = 0.0) -> Iterator[None]:
-    """One writer at a time; StorageError if there is another, after so many seconds."""
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=wait, poll_interval=POLL)
-    except Timeout:
-        raise StorageError(
-            f"{folder}: another program is writing to this index; try again"
-        ) from None
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written: {error.strerror}") from error
-    try:
+    """One writer at a time; StorageError if there is another, after so many seconds.
+
+    While it is held, no other index takes the folder's place: what replaces it takes the lock, too.
+    """
+    busy = f"{folder}: another program is writing to this index; try again"
+    with file_lock(folder / LOCK, busy, wait):
         yield
-    finally:
-        lock.release()
 
 
 def folder_bytes(folder: Path) -> int:
-    """Of the files in it."""
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-
-
-def folder_identity(folder: Path) -> tuple[int, int] | None:
-    """Another value when another index has taken the folder's place; None while none is there."""
+    """Of the files in it; of those that are there still, while others write."""
     try:
-        found = (folder / CARD).stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+        paths = list(folder.iterdir())
+    except FileNotFoundError:
+        return 0
+    total = 0
+    for path in paths:
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def check_space(card: IndexCard, space: str, folder: Path, encoder: str) -> None:
@@ -59,12 +68,146 @@ def check_space(card: IndexCard, space: str, folder: Path, encoder: str) -> None
         )
 
 
-@contextmanager
-def open_for_writing(folder: Path, card: IndexCard) -> Iterator[Store]:
-    """The store of an index, created if the folder is new or empty; holds the write lock.
+class OpenIndex(NamedTuple):
+    """Card and store of an index, opened for reading; closed at the end of a ``with`` block."""
 
-    A folder that was created here and got no document is taken away again, so that a failed
-    first run leaves nothing behind.
+    card: IndexCard
+    store: Store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
+
+
+def open_index(folder: Path) -> OpenIndex:
+    """Open an index for reading; IndexFolderError if there is none, or it is damaged or newer."""
+    while True:
+        identity = folder_identity(folder)
+        try:
+            card = read_card(folder)
+            store = Store(folder)
+        except (IndexFolderError, StorageError):
+            if folder_identity(folder) == identity:
+                raise
+            continue  # another index has come between the two looks
+        if folder_identity(folder) == identity:
+            check_same(card, store)
+            return OpenIndex(card, store)
+        store.close()
+
+
+def check_same(card: IndexCard, store: Store) -> None:
+    """IndexFolderError, and the store is closed, where card and database are of two indexes."""
+    if card.id and store.id not in ("", card.id):
+        store.close()
+        raise IndexFolderError(
+            f"{store.path}: of another index than {CARD} beside it; restore it from a backup"
+        )
+
+
+@contextmanager
+def open_for_changes(
+    folder: Path, wait: float = WAIT, *, began: str | None = None
+) -> Iterator[OpenIndex]:
+    """Card and store of an index that exists, under its write lock.
+
+    ``began``: the id of the index that the work began with; ReplacedError if it is not there now.
+    """
+    with write_lock(folder, wait):
+        if began is not None and folder_identity(folder) != began:
+            raise replaced_error(folder)
+        with open_writable(folder) as opened:
+            yield opened
+
+
+def replaced_error(folder: Path) -> ReplacedError:
+    """What to say where another index has come meanwhile."""
+    return ReplacedError(f"{folder}: another index has taken its place meanwhile; run it again")
+
+
+def open_writable(folder: Path, *, durable: bool = False) -> OpenIndex:
+    """Card and store, to be written to while the write lock is held.
+
+    An index of an earlier trimseek gets an id: first in the database, so that a crash in between
+    leaves no card with an id that its database lacks.
+    """
+    card = read_card(folder)
+    store = Store(folder, writable=True, durable=durable)
+    if not card.id:
+        card = replace(with_new_id(card), id=store.id or with_new_id(card).id)
+        with store.transaction():
+            store.set_id(card.id)
+        write_card(card, folder)
+    check_same(card, store)
+    return OpenIndex(card, store)
+
+
+def create_index(
+    folder: Path,
+    card: IndexCard,
+    *,
+    facets: Sequence[str] = (),
+    kind: SnapshotKind | None = None,
+) -> None:
+    """Make an empty index of a new folder, wholly or not at all.
+
+    ``facets``: metadata fields to index. ``kind``: of its snapshots, by size where it is None.
+    IndexExistsError if something is there already.
+    """
+    exists = IndexExistsError(f"{folder}: exists already; open it, or choose another folder")
+    if folder.exists():
+        raise exists
+    try:
+        with (
+            atomic_folder(folder, rename_new) as temporary,
+            create_files(temporary, card).store as store,
+        ):
+            configure(store, facets, kind)
+            store.checkpoint()
+    except FileExistsError:  # made by another process meanwhile
+        raise exists from None
+
+
+def replace_index(source: Path, folder: Path, began: str | None) -> None:
+    """Rename an index folder to ``folder``, in place of the index that the work began with.
+
+    ``began``: its identity; None where there was none. ReplacedError if something else is there
+    now; StorageError while somebody writes to it.
+    """
+    if began is None:
+        try:
+            rename_new(source, folder)
+        except FileExistsError:
+            raise replaced_error(folder) from None
+        return
+    with write_lock(folder, WAIT):
+        if folder_identity(folder) != began:
+            raise replaced_error(folder)
+        replace_folder(source, folder.resolve())
+
+
+def configure(store: Store, facets: Sequence[str], kind: SnapshotKind | None) -> None:
+    """Index these metadata fields too, and make the next snapshots of that kind, if one is given.
+
+    QueryError for a field that no filter could name.
+    """
+    for field in facets:
+        check_path(parse_field(field))
+    with store.transaction():
+        for field in facets:
+            store.add_facet(field)
+        if kind is not None:
+            store.set_setting(KIND, kind.value)
+
+
+@contextmanager
+def open_or_create(folder: Path, card: IndexCard) -> Iterator[OpenIndex]:
+    """An index under its write lock, created with that card if the folder is new or empty.
+
+    A folder that was created here and got no document is removed again, so that a failed first
+    run leaves nothing behind.
     """
     existed = folder.exists()
     if existed and not folder.is_dir():
@@ -74,14 +217,14 @@ def open_for_writing(folder: Path, card: IndexCard) -> Iterator[Store]:
     make_folder(folder)
     with write_lock(folder):
         created = not (folder / CARD).is_file()
-        store = None
+        opened = None
         try:
-            store = create_files(folder, card) if created else Store(folder, writable=True)
-            yield store
+            opened = create_files(folder, card) if created else open_writable(folder)
+            yield opened
         finally:
-            empty = store is None or (created and store.counts().documents == 0)
-            if store is not None:
-                store.close()
+            empty = opened is None or (created and opened.store.counts().documents == 0)
+            if opened is not None:
+                opened.store.close()
             if created and empty:
                 remove_files(folder, whole=not existed)
 
@@ -92,15 +235,22 @@ def has_other_files(folder: Path) -> bool:
     return any(not path.name.startswith(beginnings) for path in folder.iterdir())
 
 
-def create_files(folder: Path, card: IndexCard) -> Store:
-    """An empty index; its card comes last, so that a folder with a card is complete."""
+def create_files(folder: Path, card: IndexCard) -> OpenIndex:
+    """An empty index with an id of its own.
+
+    Its card comes last, so that a folder with a card is complete.
+    """
     remove_files(folder, whole=False)
+    card = with_new_id(card)
     store = Store(folder, writable=True, create=True)
+    with store.transaction():
+        store.set_id(card.id)
     write_card(card, folder)
-    return store
+    return OpenIndex(card, store)
 
 
 def remove_files(folder: Path, *, whole: bool) -> None:
+    """Empty a folder that an index was created in; ``whole``: remove it too."""
     if whole:
         shutil.rmtree(folder, ignore_errors=True)
         return
@@ -109,24 +259,40 @@ def remove_files(folder: Path, *, whole: bool) -> None:
             path.unlink(missing_ok=True)
 
 
-def refresh_snapshot(store: Store, folder: Path, card: IndexCard) -> bool:
-    """Write a new snapshot if there is none that is whole, or too much changed since.
-
-    Whether it did.
-    """
+def needs_snapshot(opened: OpenIndex, folder: Path) -> bool:
+    """Whether there is no snapshot that is whole, or too much changed since."""
+    card, store = opened
     record = store.snapshot()
-    if record is not None and not is_stale(store, card.dim):
-        try:
-            read_snapshot(record, folder, card.dim)
-        except IndexFolderError:
-            pass
-        else:
-            return False
-    build_snapshot(store, folder, card.dim)
+    if record is None or is_stale(store, card.dim):
+        return True
+    try:
+        read_snapshot(record, folder, card.dim)
+    except IndexFolderError:
+        return True
+    return False
+
+
+def refresh_snapshot(opened: OpenIndex, folder: Path) -> bool:
+    """Write a new snapshot if one is needed, under the write lock; whether it did."""
+    if not needs_snapshot(opened, folder):
+        return False
+    build_snapshot(opened.store, folder, opened.card.dim)
     return True
 
 
-def open_index(folder: Path) -> tuple[IndexCard, Store]:
-    """Card and store of an index, for reading."""
-    card = read_card(folder)
-    return card, Store(folder)
+def renew_snapshot(folder: Path, *, always: bool = True) -> bool:
+    """Write a new snapshot while others may write; whether it is in use now.
+
+    ``always``: even if none is needed. What was overtaken is dropped: by another snapshot, or by
+    another index in the folder's place.
+    """
+    with open_index(folder) as opened:
+        if not always and not needs_snapshot(opened, folder):
+            return False
+        card, store = opened
+        with built_snapshot(store, folder, card.dim) as built:
+            try:
+                with open_for_changes(folder, began=card.id or folder_identity(folder)) as current:
+                    return use_snapshot(built, current.store, folder) is not None
+            except ReplacedError:
+                return False

@@ -6,29 +6,38 @@ the run is interrupted, what was stored is searchable, and the next run goes on 
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from encoders.encoder import DocumentEncoder
-from indexer.card import CARD, IndexCard, read_card
-from indexer.chunks import DEFAULT_OVERLAP, Chunker
-from indexer.documents import Corpus, Document
-from indexer.folder import check_space, open_for_writing, refresh_snapshot
-from indexer.seen import SeenIds
-from indexer.snapshot import KIND, SnapshotKind
-from indexer.store import Store, is_new, is_relabelled
 from trimseek.console import progress
+from trimseek.encoders.encoder import DocumentEncoder
 from trimseek.errors import CorpusError
+from trimseek.indexer.card import CARD, IndexCard, read_card
+from trimseek.indexer.chunks import DEFAULT_OVERLAP
+from trimseek.indexer.documents import Corpus, Document, no_text
+from trimseek.indexer.embedding import (
+    ADDED,
+    UNCHANGED,
+    UPDATED,
+    DocumentEmbedder,
+    find_changes,
+    write_changes,
+)
+from trimseek.indexer.folder import check_space, configure, open_or_create, refresh_snapshot
+from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.seen import SeenIds
+from trimseek.indexer.store import Store
 
 # A batch ends at whichever comes first: enough work for good batches, bounded memory.
 BATCH_DOCUMENTS = 1024
 BATCH_CHARACTERS = 2**20
 
 
-def nothing(_: int) -> None:
-    """Tells nobody."""
+def ignore_progress(_: int) -> None:
+    """The default of ``Ingest.advance``."""
 
 
 @dataclass
@@ -55,7 +64,8 @@ class Ingest:
     ``encoder_name``: what the index records, so that a search finds the encoder again.
     ``facets``: metadata fields to index; ``kind``: of the snapshot, as it is by default.
     ``sync``: documents of the index that the corpus lacks are removed. ``skip_empty``: documents
-    without any text are left out; otherwise they are a CorpusError.
+    without any text are left out; otherwise they are a CorpusError. ``advance``: called after
+    each batch with how many documents were stored.
     """
 
     corpus: Corpus
@@ -68,21 +78,23 @@ class Ingest:
     facets: Sequence[str] = ()
     kind: SnapshotKind | None = None
     report: IngestReport = field(default_factory=IngestReport)
-    advance: Callable[[int], None] = nothing  # is told how many documents were stored
+    advance: Callable[[int], None] = ignore_progress
 
     def run(self) -> IngestReport:
         """Do it; CorpusError, IndexFolderError or StorageError leave the index consistent."""
-        card = self._card()
+        self._check_encoder()
         total = None if self.corpus.streamed else self._check_corpus()
         started = time.perf_counter()
-        with open_for_writing(self.folder, card) as store, closing(SeenIds()) as seen:
-            self._set_up(store)
-            chunker = Chunker(self.encoder.tokenizer, card.overlap)
+        with open_or_create(self.folder, self._new_card()) as opened, closing(SeenIds()) as seen:
+            card, store = opened
+            check_space(card, self.encoder.card.space, self.folder, self.encoder_name)
+            configure(store, self.facets, self.kind)
+            embedder = DocumentEmbedder(self.encoder, card.overlap)
             with progress("indexing", total) as ticker:
                 for batch in batches(self._documents()):
                     for document in batch:
                         seen.add(document)
-                    self._store_batch(store, chunker, batch)
+                    self._store_batch(store, embedder, batch)
                     ticker.advance(len(batch))
                     self.advance(len(batch))
             if self.report.added + self.report.updated + self.report.unchanged == 0:
@@ -90,26 +102,20 @@ class Ingest:
             if self.sync:
                 with store.transaction():
                     self.report.removed = store.delete(seen.missing(store.ids()))
-            refresh_snapshot(store, self.folder, card)
+            refresh_snapshot(opened, self.folder)
             store.checkpoint()
         self.report.seconds = time.perf_counter() - started
         return self.report
 
-    def _card(self) -> IndexCard:
-        encoder = self.encoder.card
+    def _check_encoder(self) -> None:
+        """IndexFolderError, before the corpus is read, for an index of another space."""
         if (self.folder / CARD).is_file():
-            card = read_card(self.folder)
-            check_space(card, encoder.space, self.folder, self.encoder_name)
-            return card
-        return IndexCard(encoder.space, encoder.dim, self.encoder_name, self.overlap)
+            space = self.encoder.card.space
+            check_space(read_card(self.folder), space, self.folder, self.encoder_name)
 
-    def _set_up(self, store: Store) -> None:
-        """What is asked for beside the documents."""
-        with store.transaction():
-            for field_ in self.facets:
-                store.add_facet(field_)
-            if self.kind is not None:
-                store.set_setting(KIND, self.kind.value)
+    def _new_card(self) -> IndexCard:
+        encoder = self.encoder.card
+        return IndexCard(encoder.space, encoder.dim, self.encoder_name, self.overlap)
 
     def _documents(self) -> Iterator[Document]:
         """The corpus's documents that have a text."""
@@ -119,10 +125,7 @@ class Ingest:
             elif self.skip_empty:
                 self.report.skipped += 1
             else:
-                raise CorpusError(
-                    f"{document.where}: document {document.id!r} has no text and no title; "
-                    "--skip-empty leaves such documents out"
-                )
+                raise CorpusError(f"{no_text(document)}; --skip-empty leaves such documents out")
 
     def _check_corpus(self) -> int:
         """Read every document once; how many there are. CorpusError."""
@@ -132,30 +135,24 @@ class Ingest:
                 seen.add(document)
                 count += 1
                 ticker.advance(1)
-        self.report.skipped = 0  # they are met again
+        self.report.skipped = 0  # the second reading counts them again
         if count == 0:
             raise CorpusError(f"{self.corpus.name}: no documents")
         return count
 
-    def _store_batch(self, store: Store, chunker: Chunker, batch: Sequence[Document]) -> None:
-        known = store.known([document.id for document in batch])
-        changed = [document for document in batch if is_new(document, known)]
-        relabelled = [document for document in batch if is_relabelled(document, known)]
-        chunks = [chunker.chunks(document) for document in changed]
-        encoded = self.encoder.encode([chunk.embedded for part in chunks for chunk in part])
+    def _store_batch(
+        self, store: Store, embedder: DocumentEmbedder, batch: Sequence[Document]
+    ) -> None:
+        changes = find_changes(store, batch)
+        embedded = embedder.embed(changes.new)
         with store.transaction():
-            start = 0
-            for document, part in zip(changed, chunks, strict=True):
-                store.upsert(document, part, encoded.vectors[start : start + len(part)])
-                start += len(part)
-            for document in relabelled:
-                store.set_metadata(document)
-        added = sum(document.id not in known for document in changed)
-        self.report.added += added
-        self.report.updated += len(changed) - added + len(relabelled)
-        self.report.unchanged += len(batch) - len(changed) - len(relabelled)
-        self.report.chunks += len(encoded.vectors)
-        self.report.tokens += encoded.tokens
+            write_changes(store, changes, embedded.by_id)
+        counts = Counter(changes.statuses.values())
+        self.report.added += counts[ADDED]
+        self.report.updated += counts[UPDATED]
+        self.report.unchanged += counts[UNCHANGED]
+        self.report.chunks += sum(len(document.chunks) for document in embedded.by_id.values())
+        self.report.tokens += embedded.tokens
 
 
 def batches(documents: Iterator[Document]) -> Iterator[list[Document]]:

@@ -9,18 +9,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoders.encoder import DocumentEncoder
-from indexer.card import CARD, read_card
-from indexer.documents import Document
-from indexer.folder import open_index, write_lock
-from indexer.ingest import Ingest, IngestReport
-from indexer.snapshot import KIND, SnapshotKind
-from indexer.store import Store
 from trimseek.atomic import replace_folder
+from trimseek.encoders.encoder import DocumentEncoder
 from trimseek.errors import IndexFolderError
+from trimseek.file_lock import file_lock
+from trimseek.indexer.card import CARD, folder_identity, read_card
+from trimseek.indexer.documents import Document
+from trimseek.indexer.folder import open_index, replaced_error, write_lock
+from trimseek.indexer.ingest import Ingest, IngestReport
+from trimseek.indexer.snapshot import chosen_kind
+from trimseek.indexer.store import Store
 
 AT_A_TIME = 256
 WAIT = 60.0  # seconds for another writer to finish
+LOCK = "reembed.lock"
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,12 @@ class StoredCorpus:
     streamed: bool = True  # it was checked when it was stored
 
     def documents(self) -> Iterator[Document]:
+        """As ``Corpus.documents``."""
         for part in self.store.all_documents(AT_A_TIME):
             yield from (document for _, document in part)
 
 
-def tell_nobody(_done: int, _total: int) -> None:
+def ignore_progress(_done: int, _total: int) -> None:
     """The default of ``advance``."""
 
 
@@ -44,24 +47,23 @@ def reembed(
     folder: Path,
     encoder: DocumentEncoder,
     encoder_name: str,
-    advance: Callable[[int, int], None] = tell_nobody,
+    advance: Callable[[int, int], None] = ignore_progress,
 ) -> IngestReport:
-    """Embed every document with another encoder; what the longer of two passes did.
+    """Embed every document with another encoder; the report of the first of two passes.
 
-    ``advance`` is told how many documents of how many are done.
-
-    Readers and writers go on meanwhile; the second pass, which takes over what they changed,
-    keeps writers waiting. IndexFolderError if the index has no document.
+    Readers and writers go on meanwhile; the second pass, which embeds what they changed, keeps
+    writers waiting. ``advance(done, total)``: called after each batch, in documents.
+    IndexFolderError if the index has no document; ReplacedError if another index took its place.
     """
-    card = read_card(folder)
     target = folder.absolute().with_name(f".{folder.resolve().name}.reembedded")
-    if (target / CARD).is_file() and read_card(target).encoder != encoder_name:
-        shutil.rmtree(target)  # begun for another encoder
-    _, store = open_index(folder)
-    try:
+    began = folder_identity(folder)
+    busy = f"{folder}: another program embeds it anew; wait for its end"
+    with open_index(folder) as (card, store), file_lock(folder / LOCK, busy):
+        if (target / CARD).is_file() and read_card(target).encoder != encoder_name:
+            shutil.rmtree(target)  # begun for another encoder
         if not store.counts().documents:
             raise IndexFolderError(f"{folder}: no documents to embed")
-        kind = SnapshotKind(store.setting(KIND, SnapshotKind.AUTO.value))
+        kind = chosen_kind(store)
 
         def copy(source: Store) -> IngestReport:
             total, done = source.counts().documents, 0
@@ -86,9 +88,10 @@ def reembed(
         with store.reading() as frozen:
             report = copy(frozen)
         with write_lock(folder, WAIT):
+            if folder_identity(folder) != began:
+                shutil.rmtree(target, ignore_errors=True)
+                raise replaced_error(folder)
             with store.reading() as frozen:
                 copy(frozen)
             replace_folder(target, folder.resolve())
         return report
-    finally:
-        store.close()

@@ -1,5 +1,9 @@
 """The tables of documents.db, in the order in which formats brought them."""
 
+import re
+import sqlite3
+from functools import cache
+
 SCHEMA = """
 CREATE TABLE documents (
     key INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -7,7 +11,7 @@ CREATE TABLE documents (
     title TEXT NOT NULL,
     text TEXT NOT NULL,
     metadata TEXT NOT NULL,  -- a JSON object
-    hash BLOB NOT NULL       -- of what is embedded: title and text
+    hash BLOB NOT NULL       -- 16 bytes of title and text, then 8 of the metadata
 );
 CREATE TABLE chunks (
     key INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -83,3 +87,40 @@ INSERT INTO facets SELECT ?2, each.type, each.value, documents.key
 FROM documents JOIN json_each(documents.metadata, ?1) AS each
 WHERE each.type NOT IN ('object', 'array') AND json_type(documents.metadata, ?1) != 'object'
 """
+
+
+COMMENT = re.compile(r"--[^\n]*")
+# Of SQLite itself, and the tables that FTS5 keeps for the words.
+OWN_NAMES = re.compile(r"sqlite_\w+|words_(data|idx|content|docsize|config)")
+
+
+def strange_part(db: sqlite3.Connection, version: int) -> str | None:
+    """The first table, index, view or trigger that is not of a format version; None if none is.
+
+    A trigger or a view of somebody else's would run with what we write and read.
+    """
+    parts, expected = parts_of(db), expected_parts(version)
+    for name, sql in parts.items():
+        if expected.get(name) != sql:
+            return name
+    return next((name for name in expected if name not in parts), None)
+
+
+def parts_of(db: sqlite3.Connection) -> dict[str, str]:
+    """What a database consists of: its SQL without comments and blanks, by kind and name."""
+    parts = {}
+    for kind, name, sql in db.execute("SELECT type, name, sql FROM sqlite_schema"):
+        if not (kind in ("table", "index") and OWN_NAMES.fullmatch(str(name))):
+            parts[f"{kind} {name!a:.80}"] = " ".join(COMMENT.sub("", str(sql)).split())
+    return parts
+
+
+@cache
+def expected_parts(version: int) -> dict[str, str]:
+    """As ``parts_of``, of an empty database of a format version."""
+    db = sqlite3.connect(":memory:")
+    try:
+        db.executescript(SCHEMA if version == 1 else SCHEMA + ADDED_SCHEMA)
+        return parts_of(db)
+    finally:
+        db.close()

@@ -3,8 +3,8 @@
 import sqlite3
 from collections.abc import Iterable, Iterator
 
-from indexer.documents import Document
 from trimseek.errors import CorpusError
+from trimseek.indexer.documents import Document
 
 
 class SeenIds:
@@ -15,6 +15,7 @@ class SeenIds:
         self._db.execute("CREATE TABLE seen (id TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")
 
     def close(self) -> None:
+        """Drop the file."""
         self._db.close()
 
     def add(self, document: Document) -> None:

@@ -17,8 +17,8 @@ ivf (how many lists are read).
 for one query (0.27 against 1.22 ms, 10 against 46 ms).
 """
 
-from collections.abc import Iterable
-from enum import Enum
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,10 +26,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.rows import SnapshotRecord, Vectors
-from indexer.store import Store
-from trimseek.atomic import atomic_file, sha256_of
+from trimseek.atomic import sha256_of, sync_file, sync_folder, temporary_file
 from trimseek.errors import IndexFolderError, StorageError
+from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.rows import SnapshotRecord, Vectors
+from trimseek.indexer.snapshot_check import check_index, list_keys
+from trimseek.indexer.store import Store
 from trimseek.settings import load_settings
 
 # A reader searches this many rows, or this share, beside the snapshot before it is worth a new one.
@@ -38,6 +40,7 @@ STALE_SHARE = 0.05
 LOOP_LIMIT = 2**20
 TABLES = 2**28  # bytes that FAISS may count beside what is in a file: ivf's tables
 KIND = "kind"  # the setting
+INNER_PRODUCT, EIGHT_BITS = faiss.METRIC_INNER_PRODUCT, faiss.ScalarQuantizer.QT_8bit
 LINKS = 32  # of a node of the graph
 CONSTRUCTION_EFFORT = 200
 TRAINED_ON = 100_000  # vectors
@@ -49,37 +52,84 @@ HNSW_FROM = 30_000
 IVF_FROM = 2_000_000
 
 
-class SnapshotKind(str, Enum):
-    """FAISS structures that a snapshot can be, and ``auto``, which picks one by size."""
-
-    AUTO = "auto"
-    EXACT = "exact"
-    SQ8 = "sq8"
-    HNSW = "hnsw"
-    IVF = "ivf"
+Sample = NDArray[np.float32]  # vectors (n, dim) to train on
 
 
-class Tuning(NamedTuple):
-    """How a kind is searched by default.
+def exact_index(dim: int, _sample: Sample, _chunks: int) -> Any:
+    """Every vector is compared, in float16."""
+    return new_index(dim)
 
-    ``effort``: None where there is none. ``refine``: candidates scored again for each hit wanted,
-    and ``least`` of them.
+
+def sq8_index(dim: int, sample: Sample, _chunks: int) -> Any:
+    """Every vector is compared, in 8 bits a dimension."""
+    index = faiss.IndexScalarQuantizer(dim, EIGHT_BITS, INNER_PRODUCT)
+    index.train(sample)
+    return faiss.IndexIDMap(index)
+
+
+def hnsw_index(dim: int, sample: Sample, _chunks: int) -> Any:
+    """A graph of neighbours over 8-bit vectors."""
+    index = faiss.IndexHNSWSQ(dim, EIGHT_BITS, LINKS, INNER_PRODUCT)  # type: ignore[arg-type]
+    index.hnsw.efConstruction = CONSTRUCTION_EFFORT
+    index.train(sample)
+    return faiss.IndexIDMap(index)
+
+
+def ivf_index(dim: int, sample: Sample, chunks: int) -> Any:
+    """Inverted lists of 4-bit product codes, for so many chunks."""
+    lists = max(1, min(int(LISTS * chunks**0.5), len(sample) // VECTORS_PER_LIST))
+    index: Any = faiss.index_factory(dim, f"IVF{lists},PQ{codes_for(dim)}x4fs", INNER_PRODUCT)
+    index.train(sample)
+    return index
+
+
+# faiss itself adds the keyword arguments of its parameters, in Python
+def plain_parameters(_effort: int | None, selector: Any) -> Any:
+    """Of what has no effort."""
+    return faiss.SearchParameters(sel=selector) if selector else None  # type: ignore[call-arg]
+
+
+def hnsw_parameters(effort: int | None, selector: Any) -> Any:
+    """``effort`` is efSearch."""
+    return faiss.SearchParametersHNSW(sel=selector, efSearch=effort)  # type: ignore[attr-defined]
+
+
+def ivf_parameters(effort: int | None, selector: Any) -> Any:
+    """``effort`` is nprobe."""
+    return faiss.SearchParametersIVF(sel=selector, nprobe=effort)  # type: ignore[call-arg]
+
+
+class Kind(NamedTuple):
+    """How an index of a kind is made and searched.
+
+    ``make(dim, sample, chunks)``: an empty index for so many chunks. ``parameters(effort,
+    selector)``: what FAISS takes beside the query. ``effort``: the default, None where there is
+    none. ``refine``: candidates scored again for each hit wanted, and ``least`` of them;
+    ``per_effort`` more for each unit of effort.
     """
 
+    make: Callable[[int, Sample, int], Any]
+    parameters: Callable[[int | None, Any], Any]
     effort: int | None
     refine: int
     least: int
+    per_effort: float = 0.0
+
+    def candidates(self, k: int, effort: int | None) -> int:
+        """How many are retrieved, to be scored again, where k are wanted."""
+        return max(k * self.refine, self.least, int(self.per_effort * (effort or 0)))
 
 
 # Recall@10 of 300,000 sentences of MiniLM's space: hnsw 0.966, 0.982, 0.988, 0.990 at an effort of
 # 64, 96, 128, 160 (built with half the construction effort 0.982 at 128); ivf 0.961, 0.975 at 128,
-# 192 of 821 lists, 100 candidates compared (codes of 4 dimensions need 256 candidates for as much;
-# RaBitQ finds as much and is ten times slower).
-TUNING = {
-    SnapshotKind.EXACT: Tuning(None, 1, 0),
-    SnapshotKind.SQ8: Tuning(None, 2, 20),
-    SnapshotKind.HNSW: Tuning(160, 2, 20),
-    SnapshotKind.IVF: Tuning(192, 10, 100),
+# 192 of 821 lists, 100 candidates scored again (codes of 4 dimensions need 256 candidates for as
+# much; RaBitQ finds as much and is ten times slower). ivf's codes are coarse: half as many
+# candidates are scored again as lists are read.
+KINDS = {
+    SnapshotKind.EXACT: Kind(exact_index, plain_parameters, None, 1, 0),
+    SnapshotKind.SQ8: Kind(sq8_index, plain_parameters, None, 2, 20),
+    SnapshotKind.HNSW: Kind(hnsw_index, hnsw_parameters, 160, 2, 20),
+    SnapshotKind.IVF: Kind(ivf_index, ivf_parameters, 192, 10, 100, per_effort=0.5),
 }
 
 
@@ -101,7 +151,7 @@ def can_be_ivf(chunks: int, dim: int) -> bool:
 
 def codes_for(dim: int) -> int:
     """How many 4-bit codes a vector has; 0 where none divide it."""
-    return next((dim // each for each in CODE_DIMENSIONS if dim % each == 0), 0)
+    return next((dim // size for size in CODE_DIMENSIONS if dim % size == 0), 0)
 
 
 def new_index(dim: int) -> Any:
@@ -112,76 +162,95 @@ def new_index(dim: int) -> Any:
     return faiss.IndexIDMap(storage)
 
 
-def trained_index(kind: SnapshotKind, dim: int, sample: NDArray[np.float32], chunks: int) -> Any:
-    """An empty index of a kind for so many chunks, trained on a sample ``(n, dim)``."""
-    index: Any
-    inner, eight_bits = faiss.METRIC_INNER_PRODUCT, faiss.ScalarQuantizer.QT_8bit
-    if kind is SnapshotKind.SQ8:
-        index = faiss.IndexScalarQuantizer(dim, eight_bits, inner)
-    elif kind is SnapshotKind.HNSW:
-        index = faiss.IndexHNSWSQ(dim, eight_bits, LINKS, inner)  # type: ignore[arg-type]
-        index.hnsw.efConstruction = CONSTRUCTION_EFFORT
-    elif kind is SnapshotKind.IVF:
-        lists = max(1, min(int(LISTS * chunks**0.5), len(sample) // VECTORS_PER_LIST))
-        index = faiss.index_factory(dim, f"IVF{lists},PQ{codes_for(dim)}x4fs", inner)
-    else:
-        return new_index(dim)
-    index.train(sample)
-    return index if kind is SnapshotKind.IVF else faiss.IndexIDMap(index)
-
-
 def fill(index: Any, batches: Iterable[Vectors]) -> int:
-    """Add vectors under their chunk keys; the last key, or 0."""
+    """Add vectors under their chunk keys; the last key, or 0.
+
+    IndexFolderError for a vector that is not finite: it would be near to everything or to nothing.
+    """
     last = 0
-    for keys, vectors in batches:
-        index.add_with_ids(vectors.astype(np.float32), keys)
+    for keys, stored in batches:
+        vectors = stored.astype(np.float32)
+        if not np.isfinite(vectors).all():
+            raise IndexFolderError("damaged: a stored vector is not finite (trimseek verify)")
+        index.add_with_ids(vectors, keys)
         last = int(keys[-1])
     return last
 
 
-def search_parameters(kind: SnapshotKind, effort: int | None, selector: Any) -> Any:
-    """What FAISS is told besides the query."""
-    # faiss itself adds the keyword arguments, in Python
-    if kind is SnapshotKind.HNSW:
-        return faiss.SearchParametersHNSW(sel=selector, efSearch=effort)  # type: ignore[attr-defined]
-    if kind is SnapshotKind.IVF:
-        return faiss.SearchParametersIVF(sel=selector, nprobe=effort)  # type: ignore[call-arg]
-    return faiss.SearchParameters(sel=selector) if selector else None  # type: ignore[call-arg]
-
-
 def snapshot_path(folder: Path, number: int) -> Path:
+    """Where the snapshot of a number lies."""
     return folder / f"snapshot-{number}.faiss"
 
 
-def build_snapshot(store: Store, folder: Path, dim: int) -> SnapshotRecord:
-    """Write a snapshot of every stored chunk and make it the one in use.
+class BuiltSnapshot(NamedTuple):
+    """A snapshot file that is not in use yet.
+
+    ``masked``: tombstones of before it was begun, whose chunks it does not hold. ``began_from``:
+    number of the snapshot that it is to replace, 0 where there was none.
+    """
+
+    path: Path
+    kind: SnapshotKind
+    sha256: str
+    last_chunk: int
+    chunks: int
+    masked: NDArray[np.int64]
+    began_from: int
+
+
+@contextmanager
+def built_snapshot(store: Store, folder: Path, dim: int) -> Iterator[BuiltSnapshot]:
+    """A snapshot of every stored chunk in a temporary file, which is removed unless it is used.
 
     Others may write meanwhile: what they add is not in it, what they delete stays masked.
+    StorageError if the disk is full.
     """
     with store.reading() as frozen:
-        masked, count = frozen.tombstones(), frozen.counts().chunks
+        masked, count, record = frozen.tombstones(), frozen.counts().chunks, frozen.snapshot()
         kind = wanted_kind(frozen, count, dim)
         faiss.omp_set_num_threads(load_settings().threads)
-        index = trained_index(kind, dim, frozen.sample(TRAINED_ON, dim), count)
+        index = KINDS[kind].make(dim, frozen.sample(TRAINED_ON, dim), count)
         last = fill(index, frozen.vectors(0, dim))
+    with temporary_file(folder / "snapshot.faiss") as path:
+        try:
+            faiss.write_index(index, str(path))
+        except RuntimeError as error:  # FAISS's word for a failed write
+            reason = str(error).rpartition("Error: ")[2]
+            raise StorageError(
+                f"{path}: cannot write ({reason}); the documents are stored, run it again"
+            ) from error
+        sync_file(path)
+        began_from = record.number if record else 0
+        yield BuiltSnapshot(path, kind, sha256_of(path), last, index.ntotal, masked, began_from)
+
+
+def use_snapshot(built: BuiltSnapshot, store: Store, folder: Path) -> SnapshotRecord | None:
+    """Make it the index's snapshot, under the write lock; None if another was quicker.
+
+    The tombstones of the other are not those of this one: it would show what was deleted.
+    """
     with store.transaction():
         old = store.snapshot()
-        number = old.number + 1 if old else 1
+        if (old.number if old else 0) != built.began_from:
+            return None
+        number = built.began_from + 1
         path = snapshot_path(folder, number)
-        with atomic_file(path) as temporary:
-            try:
-                faiss.write_index(index, str(temporary))
-            except RuntimeError as error:  # FAISS's word for a failed write
-                reason = str(error).rpartition("Error: ")[2]
-                raise StorageError(
-                    f"{path}: cannot write ({reason}); the documents are stored, run it again"
-                ) from error
-        record = SnapshotRecord(number, kind.value, sha256_of(path), last, index.ntotal)
-        store.set_snapshot(record, masked)
+        built.path.replace(path)
+        sync_folder(folder)
+        record = SnapshotRecord(
+            number, built.kind.value, built.sha256, built.last_chunk, built.chunks
+        )
+        store.set_snapshot(record, built.masked)
     for other in folder.glob("snapshot-*.faiss"):
         if other != path and other.is_file():
             other.unlink(missing_ok=True)
     return record
+
+
+def build_snapshot(store: Store, folder: Path, dim: int) -> SnapshotRecord | None:
+    """Write a snapshot of what is stored and use it, under the write lock."""
+    with built_snapshot(store, folder, dim) as built:
+        return use_snapshot(built, store, folder)
 
 
 def read_snapshot(record: SnapshotRecord, folder: Path, dim: int) -> Any:
@@ -197,8 +266,10 @@ def read_snapshot(record: SnapshotRecord, folder: Path, dim: int) -> Any:
         index = faiss.read_index(str(path))
     except RuntimeError as error:
         raise IndexFolderError(f"{path}: FAISS cannot read it: {error}") from error
-    if index.ntotal != record.chunks or index.d != dim:
-        raise IndexFolderError(f"{path}: {index.ntotal} vectors, {record.chunks} are recorded")
+    try:
+        check_index(index, record, dim)
+    except IndexFolderError as error:
+        raise IndexFolderError(f"{path}: damaged: {error}") from error
     return index
 
 
@@ -206,18 +277,21 @@ def stored_keys(index: Any) -> NDArray[np.int64]:
     """The chunk keys that a snapshot holds."""
     if isinstance(index, faiss.IndexIDMap):
         return np.asarray(faiss.vector_to_array(index.id_map), np.int64)
-    inverted = index.invlists
-    parts = [
-        faiss.rev_swig_ptr(inverted.get_ids(i), inverted.list_size(i)).copy()
-        for i in range(inverted.nlist)
-        if inverted.list_size(i)
-    ]
-    return np.concatenate([np.empty(0, np.int64), *parts])
+    return list_keys(index.invlists)
 
 
 def wanted_kind(store: Store, chunks: int, dim: int) -> SnapshotKind:
     """The kind that the index's next snapshot is."""
-    return kind_for(SnapshotKind(store.setting(KIND, SnapshotKind.AUTO.value)), chunks, dim)
+    return kind_for(chosen_kind(store), chunks, dim)
+
+
+def chosen_kind(store: Store) -> SnapshotKind:
+    """The kind that the index was made to have; IndexFolderError if there is no such kind."""
+    name = store.setting(KIND, SnapshotKind.AUTO.value)
+    try:
+        return SnapshotKind(name)
+    except ValueError:
+        raise IndexFolderError(f"{store.path}: damaged: no kind {name!a:.40}") from None
 
 
 def is_stale(store: Store, dim: int) -> bool:

@@ -6,28 +6,33 @@ Everything here changes in transactions; whatever FAISS holds can be rebuilt fro
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.chunks import Chunk
-from indexer.documents import Document, metadata_json
-from indexer.filters import Sql, json_path, parse_field
-from indexer.rows import ChunkPlace, Counts, SnapshotRecord, StoredChunk, Vectors
-from indexer.schema import ADDED_SCHEMA, FILL_FACET, SCHEMA, UPGRADE
-from trimseek.errors import IndexFolderError, StorageError
+from trimseek.errors import CorpusError, ReplacedError
+from trimseek.indexer.chunks import Chunk
+from trimseek.indexer.database import Database
+from trimseek.indexer.documents import Document, check, document_metadata
+from trimseek.indexer.filters import Sql, json_path, parse_field
+from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.metadata import stored_metadata
+from trimseek.indexer.rows import ChunkPlace, Counts, SnapshotRecord, StoredChunk, Vectors
+from trimseek.indexer.schema import FILL_FACET
 
-DATABASE = "documents.db"
-FORMAT_VERSION = 2
-UPGRADABLE = 1  # a database of this version becomes one of FORMAT_VERSION when it is written to
-REMEDY = "restore it from a copy, or delete the folder and index the corpus again"
-BUSY_TIMEOUT = 30.0  # seconds
 ROWS_AT_A_TIME = 8192
+SNAPSHOT_KINDS = {kind.value for kind in SnapshotKind if kind is not SnapshotKind.AUTO}
+# Rows whose columns are of another type than they should be, by table.
+WRONG_TYPES = {
+    "documents": "typeof(id) || typeof(title) || typeof(text) || typeof(metadata) || typeof(hash)"
+    " != 'texttexttexttextblob'",
+    "chunks": "typeof(document) || typeof(start) || typeof(end) || typeof(vector)"
+    " != 'integerintegerintegerblob'",
+}
 CONTENT_HASH, METADATA_HASH = 16, 8  # bytes
 
 
@@ -39,115 +44,16 @@ def content_hash(document: Document) -> bytes:
 
 def stored_hash(document: Document) -> bytes:
     """The content hash, and 8 bytes more for the metadata: a flipped bit is found."""
-    return content_hash(document) + metadata_hash(metadata_json(document))
+    return content_hash(document) + metadata_hash(document_metadata(document))
 
 
 def metadata_hash(metadata: str) -> bytes:
+    """8 bytes that change when the metadata does."""
     return hashlib.blake2b(metadata.encode(), digest_size=METADATA_HASH).digest()
 
 
-Known = Mapping[str, tuple[bytes, str]]  # content hash and metadata of stored ids
-
-
-def is_new(document: Document, known: Known) -> bool:
-    """Whether a document must be embedded: it is not stored, or with another title or text."""
-    return known.get(document.id, (b"", ""))[0] != content_hash(document)
-
-
-def is_relabelled(document: Document, known: Known) -> bool:
-    """Whether only its metadata is another than what is stored."""
-    return not is_new(document, known) and known[document.id][1] != metadata_json(document)
-
-
-class Store:
-    """One connection to documents.db; calls from several threads wait for each other.
-
-    ``durable``: what was committed survives a power loss, at the cost of waiting for the disk;
-    otherwise the last transactions may be lost by one, and nothing is ever half there.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        writable: bool = False,
-        create: bool = False,
-        durable: bool = False,
-        name: str = DATABASE,
-    ) -> None:
-        self.path = folder / name
-        self._lock = RLock()
-        with self._errors():
-            self._db = self._connect(writable=writable, create=create)
-            if durable:
-                self._db.execute("PRAGMA synchronous = FULL")
-            if create:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._run_script(SCHEMA + ADDED_SCHEMA)
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == UPGRADABLE and writable:
-                self._run_script(UPGRADE)
-                version = FORMAT_VERSION
-        if version == 0:
-            raise IndexFolderError(f"{self.path}: damaged (it is empty); {REMEDY}")
-        self._version = version
-        if version not in (UPGRADABLE, FORMAT_VERSION):
-            raise IndexFolderError(
-                f"{self.path}: format version {version}, this trimseek reads {FORMAT_VERSION}"
-            )
-
-    def _run_script(self, script: str) -> None:
-        """Make tables in one transaction, after which the database is of FORMAT_VERSION."""
-        self._db.executescript(
-            f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
-        )
-
-    @property
-    def is_current(self) -> bool:
-        """Whether words and facets are there: an older database gets them when it is written to."""
-        return bool(self._version == FORMAT_VERSION)
-
-    def _connect(self, *, writable: bool, create: bool) -> sqlite3.Connection:
-        if not create and not self.path.is_file():
-            raise IndexFolderError(f"{self.path}: missing; {REMEDY}")
-        mode = "rwc" if create else "rw" if writable else "ro"
-        db = self._open(f"mode={mode}")
-        try:
-            db.execute("PRAGMA user_version").fetchone()
-        except sqlite3.OperationalError:
-            if mode != "ro" or self.path.with_name(f"{self.path.name}-wal").exists():
-                raise
-            db.close()  # a folder that cannot be written: nobody else can write to it either
-            db = self._open("mode=ro&immutable=1")
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute("PRAGMA synchronous = NORMAL")
-        return db
-
-    def _open(self, parameters: str) -> sqlite3.Connection:
-        return sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?{parameters}",
-            uri=True,
-            timeout=BUSY_TIMEOUT,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of what is written inside, or nothing of it."""
-        with self._lock, self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+class Store(Database):
+    """What is in documents.db."""
 
     def upsert(
         self, document: Document, chunks: Sequence[Chunk], vectors: NDArray[np.floating]
@@ -164,7 +70,7 @@ class Store:
                 document.id,
                 document.title,
                 document.text,
-                metadata_json(document),
+                document_metadata(document),
                 stored_hash(document),
             ),
         ).fetchone()
@@ -181,7 +87,7 @@ class Store:
         """New metadata for a stored document; inside a transaction."""
         self._db.execute(
             "UPDATE documents SET metadata = ?, hash = ? WHERE id = ?",
-            (metadata_json(document), stored_hash(document), document.id),
+            (document_metadata(document), stored_hash(document), document.id),
         )
 
     def delete(self, ids: Iterable[str]) -> int:
@@ -206,21 +112,6 @@ class Store:
             path = json_path(parse_field(field))
             self._db.execute("INSERT INTO facet_fields VALUES (?, ?)", (field, path))
             self._db.execute(FILL_FACET, (path, field))
-
-    def setting(self, name: str, default: Any) -> Any:
-        """What is set for the whole index, a JSON value; the default where nothing is."""
-        if not self.is_current:
-            return default
-        rows = self.rows("SELECT value FROM settings WHERE name = ?", [name])
-        return json.loads(rows[0][0]) if rows else default
-
-    def set_setting(self, name: str, value: Any) -> None:
-        """Inside a transaction."""
-        self._db.execute(
-            "INSERT INTO settings VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            (name, json.dumps(value)),
-        )
 
     def matching(self, condition: Sql) -> NDArray[np.int64]:
         """Keys of the chunks whose document a filter lets through, ascending."""
@@ -249,8 +140,8 @@ class Store:
         try:
             vectors = np.frombuffer(b"".join(row[1] for row in rows), "<f2")
             return Vectors(keys, vectors.reshape(len(rows), dim))
-        except ValueError as error:
-            raise IndexFolderError(f"{self.path}: damaged vectors: {error}") from error
+        except (ValueError, TypeError) as error:
+            raise self._damaged(f"vectors: {error}") from error
 
     def chunks_of(self, documents: Sequence[int]) -> dict[int, list[ChunkPlace]]:
         """Where the chunks of those documents lie, by document key."""
@@ -261,6 +152,8 @@ class Store:
         )
         places: dict[int, list[ChunkPlace]] = {}
         for document, *place in rows:
+            if not all(map(is_number, place)):
+                raise self._damaged(f"the row of chunk {place[0]}")
             places.setdefault(document, []).append(ChunkPlace(*place))
         return places
 
@@ -295,16 +188,17 @@ class Store:
             last = rows[-1][0]
 
     def document(self, id_: str) -> Document | None:
+        """The document of an id; None if there is none."""
         rows = self.rows("SELECT id, title, text, metadata FROM documents WHERE id = ?", [id_])
         return self._document(*rows[0]) if rows else None
 
     def _document(self, id_: str, title: str, text: str, metadata: str) -> Document:
+        if not all(map(is_text, (id_, title, text))):
+            raise self._damaged(f"the row of document {id_!a:.80}")
         try:
-            return Document(id_, title, text, json.loads(metadata))
-        except ValueError as error:
-            raise IndexFolderError(
-                f"{self.path}: damaged (the metadata of document {id_!a}: {error}); {REMEDY}"
-            ) from error
+            return Document(id_, title, text, stored_metadata(metadata))
+        except (ValueError, TypeError) as error:
+            raise self._damaged(f"the metadata of document {id_!a}: {error}") from error
 
     def documents_of(self, chunks: Sequence[int]) -> dict[int, int]:
         """Document key of each chunk key that is still there."""
@@ -323,7 +217,13 @@ class Store:
             f" WHERE chunks.key IN ({marks(keys)})",
             list(keys),
         )
-        return {row[0]: StoredChunk(*row) for row in rows}
+        chunks = {row[0]: StoredChunk(*row) for row in rows}
+        for chunk in chunks.values():
+            places = (chunk.document, chunk.start, chunk.end)
+            texts = (chunk.id, chunk.title, chunk.metadata, chunk.passage)
+            if not (all(map(is_number, places)) and all(map(is_text, texts))):
+                raise self._damaged(f"the row of chunk {chunk.key}")
+        return chunks
 
     def vectors(self, after: int, dim: int) -> Iterator[Vectors]:
         """Vectors of the chunks whose key is larger than ``after``, some thousands at a time."""
@@ -340,12 +240,14 @@ class Store:
         return np.array([row[0] for row in rows], np.int64)
 
     def counts(self) -> Counts:
+        """How many documents and chunks there are."""
         row = self.rows(
             "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)", []
         )[0]
         return Counts(*row)
 
     def documents_without_chunks(self) -> int:
+        """How many documents no search could find."""
         return int(
             self.rows(
                 "SELECT count(*) FROM documents WHERE key NOT IN (SELECT document FROM chunks)", []
@@ -353,12 +255,20 @@ class Store:
         )
 
     def snapshot(self) -> SnapshotRecord | None:
+        """The snapshot in use; None if there is none."""
         rows = self.rows(
             "SELECT number, kind, sha256, last_chunk, chunks FROM snapshots"
             " ORDER BY number DESC LIMIT 1",
             [],
         )
-        return SnapshotRecord(*rows[0]) if rows else None
+        return self._snapshot_record(rows[0]) if rows else None
+
+    def _snapshot_record(self, row: tuple[Any, ...]) -> SnapshotRecord:
+        number, kind, sha256, *counts = row
+        sound = kind in SNAPSHOT_KINDS and isinstance(sha256, str)
+        if not sound or not all(isinstance(n, int) and n >= 0 for n in (number, *counts)):
+            raise self._damaged("the record of its snapshot")
+        return SnapshotRecord(*row)
 
     def set_snapshot(self, record: SnapshotRecord, masked: NDArray[np.int64]) -> None:
         """Make it the only snapshot; inside a transaction.
@@ -373,15 +283,16 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator["Store"]:
-        """The store as it is at this moment, whatever is written meanwhile."""
-        frozen = Store(self.path.parent)
-        try:
-            with frozen._errors():
-                frozen._db.execute("BEGIN")
-            frozen.counts()  # the first look is the moment
+        """The store as it is at this moment, whatever is written meanwhile.
+
+        ReplacedError if another index has taken its place.
+        """
+        with Store(self.path.parent, name=self.path.name) as frozen:
+            frozen.begin()
+            frozen.counts()  # the first read fixes the moment
+            if frozen.id != self.id:
+                raise ReplacedError(f"{self.path}: of another index now; run it again")
             yield frozen
-        finally:
-            frozen.close()
 
     def sample(self, count: int, dim: int) -> NDArray[np.float32]:
         """At most so many vectors, evenly from all chunks, ``(n, dim)``."""
@@ -393,19 +304,18 @@ class Store:
         ]
         return np.concatenate([np.empty((0, dim), np.float16), *parts]).astype(np.float32)
 
-    def version(self) -> int:
-        """A number that changes when another connection has committed."""
-        return int(self.rows("PRAGMA data_version", [])[0][0])
-
     def check(self, *, deep: bool = False) -> list[str]:
         """What SQLite finds wrong with the file; empty when all is well.
 
         ``deep``: rows against their indexes as well, and words against the texts.
         """
-        found = [
+        messages = [
             row[0] for row in self.rows(f"PRAGMA {'integrity' if deep else 'quick'}_check(10)")
         ]
-        damage = [] if found == ["ok"] else found
+        damage = [] if messages == ["ok"] else messages
+        for table, wrong in WRONG_TYPES.items() if deep and not damage else ():
+            count = self.rows(f"SELECT count(*) FROM {table} WHERE {wrong}")[0][0]
+            damage += [f"{count} rows of {table} hold values of another type"] if count else []
         if deep and not damage:
             damage += self._content_damage()
             if self.is_current:
@@ -427,6 +337,16 @@ class Store:
             " WHERE start < 0 OR start > end OR end > length(text)"
         )
         return [f"document {id_!a} is damaged" for id_ in [*damaged, *(row[0] for row in outside)]]
+
+    def refused_document(self) -> str | None:
+        """Why the first document that breaks the rules of what may be stored does; None if none."""
+        for part in self._raw_documents(ROWS_AT_A_TIME // 8):
+            for _, id_, title, text, metadata, _ in part:
+                try:
+                    check(Document(id_, title, text, json.loads(metadata), where=f"{id_!a}"))
+                except (CorpusError, ValueError, TypeError, AttributeError) as error:
+                    return str(error)
+        return None
 
     def _words_damage(self) -> list[str]:
         """Whether the words are those of the texts.
@@ -494,36 +414,15 @@ class Store:
         )
         return [(row[0], self._document(*row[1:])) for row in rows]
 
-    def checkpoint(self) -> None:
-        """Move the write-ahead log into the database file."""
-        self.rows("PRAGMA wal_checkpoint(TRUNCATE)", [])
 
-    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
-        """All rows of a query; SQL stays in this package."""
-        with self._lock, self._errors():
-            return self._db.execute(sql, parameters).fetchall()
+def is_text(value: object) -> bool:
+    """Whether a column holds a text, as it should."""
+    return isinstance(value, str)
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._translated(error) from error
 
-    def _translated(self, error: sqlite3.Error) -> Exception:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
-        spoilt = any(words in str(error) for words in ("no such", "malformed", "decode to UTF-8"))
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or spoilt:
-            return IndexFolderError(f"{self.path}: damaged ({error}); {REMEDY}")
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
-            return StorageError(
-                f"{self.path}: cannot write ({error}); what was committed before is intact"
-            )
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return StorageError(f"{self.path}: another program keeps it locked; try again")
-        if code == sqlite3.SQLITE_CANTOPEN:
-            return IndexFolderError(f"{self.path}: cannot be opened: {error}")
-        return error
+def is_number(value: object) -> bool:
+    """Whether a column holds a whole number, as it should."""
+    return isinstance(value, int)
 
 
 def marks(values: Sequence[object]) -> str:

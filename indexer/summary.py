@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.folder import folder_bytes, open_index
+from trimseek.indexer.folder import folder_bytes, open_index
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,9 @@ class IndexSummary:
 
 def summarize(folder: Path) -> IndexSummary:
     """Read an index's numbers; IndexFolderError."""
-    card, store = open_index(folder)
-    counts, snapshot = store.counts(), store.snapshot()
-    facets = tuple(sorted(store.facets()))
-    store.close()
+    with open_index(folder) as (card, store):
+        counts, snapshot = store.counts(), store.snapshot()
+        facets = tuple(sorted(store.facets()))
     return IndexSummary(
         name=folder.resolve().name,
         documents=counts.documents,

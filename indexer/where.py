@@ -11,20 +11,21 @@ or a backslash. ``and`` binds before ``or``, ``not`` before ``and``.
 import re
 from typing import NamedTuple
 
-from indexer.filters import (
+from trimseek.errors import QueryError
+from trimseek.indexer.filters import (
     MOST_DEPTH,
+    OPERATORS,
     And,
     Condition,
     Field,
     Filter,
     Not,
-    Operator,
     Or,
     Scalar,
+    Takes,
     check_filter,
     parse_field,
 )
-from trimseek.errors import QueryError
 
 LONGEST = 20_000  # characters
 LONGEST_SHOWN = 40  # characters of what is wrong
@@ -37,7 +38,7 @@ TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-COMPARISONS = {"==": "=", "<>": "!="} | {sign: sign for sign in ("=", "!=", "<", "<=", ">", ">=")}
+SIGNS = {"==": "=", "<>": "!="}  # other ways to write an operator
 CONSTANTS: dict[str, Scalar] = {"true": True, "false": False, "null": None}
 CLOSING = {"(": ")", "[": "]"}
 
@@ -58,21 +59,22 @@ class Token(NamedTuple):
 def parse_where(text: str) -> Filter:
     """The filter; QueryError says at which character it went wrong."""
     if len(text) > LONGEST:
-        raise QueryError(f"--where has {len(text):,} characters; the most is {LONGEST:,}")
+        raise QueryError(f"the filter has {len(text):,} characters; the most is {LONGEST:,}")
     return Parser(text).parse()
 
 
 def tokens_of(text: str) -> list[Token]:
-    found, at = [], 0
+    """The tokens of a filter, and one for its end; QueryError."""
+    tokens, at = [], 0
     while text[at:].strip():
         match = TOKEN.match(text, at)
         if match is None:
             start = at + len(text[at:]) - len(text[at:].lstrip())
-            raise QueryError(f"--where, character {start + 1}: cannot read {text[start]!a}")
+            raise QueryError(f"filter, character {start + 1}: cannot read {text[start]!a}")
         kind = str(match.lastgroup)
-        found.append(Token(kind, match[kind], match.start(kind)))
+        tokens.append(Token(kind, match[kind], match.start(kind)))
         at = match.end()
-    return [*found, Token("end", "the end", len(text))]
+    return [*tokens, Token("end", "the end", len(text))]
 
 
 class Parser:
@@ -82,17 +84,20 @@ class Parser:
         self.tokens, self.position, self.depth = tokens_of(text), 0, 0
 
     def parse(self) -> Filter:
-        found = self.alternatives()
+        """The whole filter; QueryError."""
+        condition = self.alternatives()
         if self.next.kind != "end":
             raise self.mistake("and, or, or the end")
-        check_filter(found)
-        return found
+        check_filter(condition)
+        return condition
 
     @property
     def next(self) -> Token:
+        """The token that comes next."""
         return self.tokens[self.position]
 
     def take(self) -> Token:
+        """The next token, which is then behind."""
         token = self.next
         self.position += 1
         return token
@@ -105,28 +110,32 @@ class Parser:
         return True
 
     def mistake(self, expected: str) -> QueryError:
+        """The error of a token that should be something else."""
         token = self.next
-        where = f"--where, character {token.at + 1}: expected {expected}"
+        where = f"filter, character {token.at + 1}: expected {expected}"
         if token.kind == "end":
             return QueryError(f"{where}, but it ends there")
         return QueryError(f"{where}, found {token.text[:LONGEST_SHOWN]!a}")
 
     def alternatives(self) -> Filter:
+        """Conjunctions, with ``or`` between them."""
         parts = [self.conjunction()]
         while self.took("or"):
             parts.append(self.conjunction())
         return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
     def conjunction(self) -> Filter:
+        """Negations, with ``and`` between them."""
         parts = [self.negation()]
         while self.took("and"):
             parts.append(self.negation())
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def negation(self) -> Filter:
+        """A condition, one in parentheses, or ``not`` before one."""
         self.depth += 1
         if self.depth > MOST_DEPTH:
-            raise QueryError(f"--where is more than {MOST_DEPTH} levels deep")
+            raise QueryError(f"the filter is more than {MOST_DEPTH} levels deep")
         try:
             if self.took("not"):
                 return Not(self.negation())
@@ -140,20 +149,19 @@ class Parser:
             self.depth -= 1
 
     def condition(self) -> Condition:
+        """A field, an operator, and its values."""
         field = self.field()
         word = self.next.word
-        if word in COMPARISONS:
-            self.take()
-            return Condition(field, Operator(COMPARISONS[word]), (self.value(),))
-        if self.took("exists"):
-            return Condition(field, Operator.EXISTS)
-        if self.took("prefix"):
-            return Condition(field, Operator.PREFIX, (self.value(),))
-        if self.took("in"):
-            return Condition(field, Operator.IN, self.values())
-        raise self.mistake("a comparison (=, !=, <, <=, >, >=, in, exists, prefix)")
+        operator = OPERATORS.get(SIGNS.get(word, word))
+        if operator is None:
+            raise self.mistake(f"a comparison ({', '.join(OPERATORS)})")
+        self.take()
+        if operator.takes is Takes.LIST:
+            return Condition(field, operator, self.values())
+        return Condition(field, operator, (self.value(),) if operator.takes is Takes.ONE else ())
 
     def field(self) -> Field:
+        """The name of a field, or a quoted one."""
         token = self.next
         if token.kind == "quoted":
             self.take()
@@ -164,6 +172,7 @@ class Parser:
         return parse_field(token.text)
 
     def values(self) -> tuple[Scalar, ...]:
+        """A list of values in parentheses."""
         closing = CLOSING.get(self.next.word)
         if closing is None:
             raise self.mistake("a list in ( )")
@@ -176,6 +185,7 @@ class Parser:
         return tuple(values)
 
     def value(self) -> Scalar:
+        """A number, a quoted text, true, false or null."""
         token = self.next
         if token.kind == "quoted":
             self.take()
@@ -191,4 +201,5 @@ class Parser:
 
 
 def unquoted(text: str) -> str:
+    """A quoted text without its quotes and escapes."""
     return ESCAPED.sub(r"\1", text[1:-1])

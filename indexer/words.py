@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from indexer.filters import Sql
-from indexer.store import Store, marks
 from trimseek.errors import IndexFolderError
+from trimseek.indexer.filters import Sql
+from trimseek.indexer.store import Store, marks
 
 WORD = re.compile(r"\w+")
 MOST_WORDS = 64

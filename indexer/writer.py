@@ -4,37 +4,52 @@ A call returns when what it did is on the disk: it survives a kill and a power l
 this process and in others, see it with their next search.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from encoders.encoder import DocumentEncoder
-from encoders.weights import FloatArray
-from indexer.card import read_card
-from indexer.chunks import Chunk, Chunker
-from indexer.documents import Document, check
-from indexer.filters import Filter, to_sql
-from indexer.folder import WAIT, check_space, folder_identity, refresh_snapshot, write_lock
-from indexer.snapshot import is_stale
-from indexer.store import Store, is_new, is_relabelled
-from trimseek.errors import CorpusError, UnknownDocumentError
+from trimseek.encoders.encoder import DocumentEncoder
+from trimseek.errors import CorpusError, IndexFolderError, StorageError, UnknownDocumentError
+from trimseek.indexer.card import folder_identity
+from trimseek.indexer.documents import Document, check, no_text
+from trimseek.indexer.embedding import (
+    ADDED,
+    UNCHANGED,
+    UPDATED,
+    DocumentEmbedder,
+    Embedded,
+    find_changes,
+    write_changes,
+)
+from trimseek.indexer.filters import Filter, to_sql
+from trimseek.indexer.folder import (
+    WAIT,
+    check_space,
+    open_index,
+    open_writable,
+    renew_snapshot,
+    write_lock,
+)
+from trimseek.indexer.snapshot import is_stale
 
 
-class Put(NamedTuple):
-    """What became of documents, by number; ``updated`` counts new metadata alone too."""
+class PutCounts(NamedTuple):
+    """How many documents were added, updated (new metadata alone included) and unchanged."""
 
     added: int
     updated: int
     unchanged: int
 
 
-class Embedded(NamedTuple):
-    """A document's chunks and their vectors ``(chunks, dim) float32``."""
+class Written(NamedTuple):
+    """What became of one document: "added", "updated", "unchanged", or "failed" and why."""
 
-    chunks: list[Chunk]
-    vectors: FloatArray
+    id: str | None
+    status: str
+    error: str | None = None
 
 
 class IndexWriter:
@@ -48,76 +63,93 @@ class IndexWriter:
         with write_lock(folder, WAIT):
             self._open()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        self._store.close()
+        """Close the store."""
+        try:
+            with write_lock(self.folder):
+                if folder_identity(self.folder) == self.card.id:
+                    self._store.close()
+                    return
+        except StorageError:  # somebody else writes, or the folder is gone
+            pass
+        self._store.abandon()
 
     def _open(self) -> None:
-        self._identity = folder_identity(self.folder)
-        self.card = read_card(self.folder)
+        card, store = open_writable(self.folder, durable=True)
+        embedder = None
         if self.encoder is not None:
-            check_space(self.card, self.encoder.card.space, self.folder, self.encoder.card.name)
-        self._store = Store(self.folder, writable=True, durable=True)
+            try:
+                check_space(card, self.encoder.card.space, self.folder, self.encoder.card.name)
+            except IndexFolderError:
+                store.close()
+                raise
+            embedder = DocumentEmbedder(self.encoder, card.overlap)
+        self.card, self._store, self._embedder = card, store, embedder
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """A transaction on the index that is in the folder now, under its lock."""
         while True:
             with write_lock(self.folder, WAIT):
-                if folder_identity(self.folder) == self._identity:
+                if folder_identity(self.folder) == self.card.id:
                     with self._store.transaction():
                         yield
                     return
-                # another index has taken its place; the lock that is held is the old one's
-                self._store.close()
+                # another index has taken the place of the one that was opened
+                self._store.abandon()
                 self._open()
 
-    def put(self, documents: Sequence[Document]) -> Put:
+    def put(self, documents: Sequence[Document]) -> PutCounts:
         """Add documents, or replace those of their ids; all of them or none.
 
         What is unchanged is not embedded anew. CorpusError for a document without text, one that
         cannot be stored, or an id given twice.
         """
-        statuses = self.put_each(documents)
-        return Put(*(statuses.count(each) for each in Put._fields))
-
-    def put_each(self, documents: Sequence[Document]) -> list[str]:
-        """As ``put``: of each document, whether it was added, updated or unchanged."""
-        if self.encoder is None:
-            raise ValueError("this writer was opened without an encoder")
         check_documents(documents)
-        ids = [each.id for each in documents]
-        embedded: dict[str, Embedded] = {}
-        while True:
-            # the encoder works while others may write; what is stored at the end decides
-            known = self._store.known(ids)
-            self._embed([each for each in documents if is_new(each, known)], embedded)
-            with self._writing():
-                known = self._store.known(ids)
-                changed = [each for each in documents if is_new(each, known)]
-                if all(each.id in embedded for each in changed):
-                    for document in changed:
-                        self._store.upsert(document, *embedded[document.id])
-                    relabelled = [each for each in documents if is_relabelled(each, known)]
-                    for document in relabelled:
-                        self._store.set_metadata(document)
-                    break
-        written = {each.id for each in (*changed, *relabelled)}
+        statuses = Counter(self._put(documents).values())
+        return PutCounts(statuses[ADDED], statuses[UPDATED], statuses[UNCHANGED])
+
+    def put_each(self, entries: Sequence[Document | Written]) -> list[Written]:
+        """As ``put``, but a document that cannot be stored fails alone; one result for each entry.
+
+        An entry may be a failure already: it stays as it is, in its place.
+        """
+        ids: set[str] = set()
+        results = [
+            checked(entry, ids) if isinstance(entry, Document) else entry for entry in entries
+        ]
+        statuses = self._put([entry for entry in results if isinstance(entry, Document)])
         return [
-            "added" if id_ not in known else "updated" if id_ in written else "unchanged"
-            for id_ in ids
+            Written(entry.id, statuses[entry.id]) if isinstance(entry, Document) else entry
+            for entry in results
         ]
 
-    def _embed(self, documents: Sequence[Document], embedded: dict[str, "Embedded"]) -> None:
-        """Chunk and encode those that are not embedded yet."""
-        assert self.encoder is not None  # noqa: S101 - put has looked
-        chunker = Chunker(self.encoder.tokenizer, self.card.overlap)
-        missing = [each for each in documents if each.id not in embedded]
-        chunks = [chunker.chunks(each) for each in missing]
-        vectors = self.encoder.encode([part.embedded for each in chunks for part in each]).vectors
-        start = 0
-        for document, part in zip(missing, chunks, strict=True):
-            embedded[document.id] = Embedded(part, vectors[start : start + len(part)])
-            start += len(part)
+    def _put(self, documents: Sequence[Document]) -> dict[str, str]:
+        """Store documents that were checked; the status of each by its id."""
+        if self._embedder is None:
+            raise ValueError("this writer was opened without an encoder")
+        if not documents:
+            return {}
+        embedder, embedded = self._embedder, dict[str, Embedded]()
+        while True:
+            # the encoder works while others may write; what is stored at the end decides
+            new = find_changes(self._store, documents).new
+            missing = [document for document in new if document.id not in embedded]
+            embedded |= embedder.embed(missing).by_id
+            with self._writing():
+                if self._embedder is not embedder:  # of the index that is in the folder now
+                    embedder, embedded = self._embedder, {}
+                    continue
+                changes = find_changes(self._store, documents)
+                if all(document.id in embedded for document in changes.new):
+                    write_changes(self._store, changes, embedded)
+                    return changes.statuses
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents; how many there were."""
@@ -127,8 +159,8 @@ class IndexWriter:
     def delete_where(self, condition: Filter) -> int:
         """Delete the documents that a filter lets through; how many there were."""
         with self._writing():
-            found = self._store.ids_where(to_sql(condition, self._store.facets()))
-            return self._store.delete(found)
+            ids = self._store.ids_where(to_sql(condition, self._store.facets()))
+            return self._store.delete(ids)
 
     def patch(self, id_: str, changes: Mapping[str, Any]) -> Document:
         """Change metadata without embedding anything: new values, None takes a field away.
@@ -148,24 +180,39 @@ class IndexWriter:
 
     def is_stale(self) -> bool:
         """Whether enough has changed for a new snapshot."""
-        return is_stale(self._store, self.card.dim)
+        with open_index(self.folder) as (card, store):
+            return is_stale(store, card.dim)
 
     def refresh(self) -> bool:
         """Build a new snapshot if enough has changed; whether it did.
 
         Others may write meanwhile.
         """
-        return refresh_snapshot(self._store, self.folder, self.card)
+        return renew_snapshot(self.folder, always=False)
 
 
 def check_documents(documents: Sequence[Document]) -> None:
     """CorpusError for what cannot be stored, and for an id given twice."""
-    seen: set[str] = set()
+    ids: set[str] = set()
     for document in documents:
-        where = document.where or f"document {document.id!a}"
-        if document.id in seen:
-            raise CorpusError(f"{where}: the id {document.id!a} is given twice")
-        if document.is_empty:
-            raise CorpusError(f"{where}: it has no text and no title")
-        check(replace(document, where=where))
-        seen.add(document.id)
+        check_new(document, ids)
+
+
+def checked(document: Document, ids: set[str]) -> Document | Written:
+    """The document, or its failure; ``ids`` as in ``check_new``."""
+    try:
+        check_new(document, ids)
+    except CorpusError as error:
+        return Written(document.id, "failed", str(error))
+    return document
+
+
+def check_new(document: Document, ids: set[str]) -> None:
+    """Refuse a document that cannot be stored (CorpusError); add its id to those seen."""
+    where = document.where or f"document {document.id!a}"
+    if document.id in ids:
+        raise CorpusError(f"{where}: the id {document.id!a} is given twice")
+    if document.is_empty:
+        raise no_text(document)
+    check(replace(document, where=where))
+    ids.add(document.id)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from search.hits import Source
+from trimseek.search.hits import Source
 
 RRF_CONSTANT = 60  # of Cormack, Clarke & Büttcher 2009
 
@@ -39,18 +39,18 @@ def fuse(lists: dict[str, Sequence[Candidate]]) -> list[Candidate]:
     fused = [
         Candidate(
             document,
-            sum(1 / (RRF_CONSTANT + source.rank) for source in found.values()),
+            sum(1 / (RRF_CONSTANT + source.rank) for source in of_document.values()),
             chunks.get(document),
-            found,
+            of_document,
         )
-        for document, found in sources.items()
+        for document, of_document in sources.items()
     ]
     return sorted(
         fused,
-        key=lambda each: (
-            -each.score,
-            min(source.rank for source in each.sources.values()),
-            each.document,
+        key=lambda candidate: (
+            -candidate.score,
+            min(source.rank for source in candidate.sources.values()),
+            candidate.document,
         ),
     )
 

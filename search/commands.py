@@ -3,23 +3,24 @@
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.text import Text
 
-from encoders.unlabelled import read_unlabelled
-from indexer.filters import parse_field
-from indexer.where import parse_where
-from search.hits import Hit, Results
-from search.options import Mode, Options
-from search.recommend import Examples, history_weights
-from search.recommend import recommend as find_alike
-from search.searcher import Searcher
-from search.tune import tune as find_effort
 from trimseek.console import note, print_json, stdout
-from trimseek.options import AsJson, Folder
+from trimseek.encoders.unlabelled import read_unlabelled
+from trimseek.errors import ConfigError
+from trimseek.indexer.card import is_index
+from trimseek.options import AsJson, Folder, Where
+from trimseek.search.content import hit_content, search_content
+from trimseek.search.hits import Hit
+from trimseek.search.index import Index
+from trimseek.search.options import Mode
+from trimseek.search.recommend import history_weights
+from trimseek.search.searcher import Searcher
+from trimseek.search.tune import tune as find_effort
 
 app = typer.Typer()
 PASSAGE_SHOWN = 300  # characters
@@ -31,10 +32,6 @@ Count = Annotated[int, typer.Option("-k", help="How many hits.")]
 QueryEncoderName = Annotated[
     str | None,
     typer.Option(help="Encoder of the query, of the index's space. Default: the index's own."),
-]
-Where = Annotated[
-    str | None,
-    typer.Option(help="""Only documents with such metadata: 'year >= 2020 and lang = "en"'."""),
 ]
 Offset = Annotated[int, typer.Option(help="Hits to leave out: those of the pages before.")]
 Effort = Annotated[
@@ -51,7 +48,7 @@ Diversity = Annotated[
 @app.command()
 def search(
     folder: Folder,
-    query: Annotated[str, typer.Argument(help="What to look for.")],
+    query: Annotated[list[str], typer.Argument(help="What to look for.")],
     k: Count = 10,
     query_encoder: QueryEncoderName = None,
     mode: Annotated[
@@ -70,31 +67,35 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Search an index and print the passages that match."""
-    options = Options(
-        mode=mode,
-        offset=offset,
-        where=None if where is None else parse_where(where),
-        effort=effort,
-        min_score=min_score,
-        group_by=parse_field(group_by) if group_by else None,
-        diversity=diversity,
-        highlight=True,
-        facets=tuple(map(parse_field, facet or ())),
-    )
-    searcher = Searcher(folder, query_encoder)
-    results = searcher.search(query, k, options)
-    searcher.close()
+    if not folder.exists() and is_index(Path(query[-1])):
+        raise ConfigError(f"the folder comes first: trimseek search {query[-1]} {str(folder)!r}")
+    with Index(folder, query_encoder=query_encoder) as index:
+        results = index.search(
+            " ".join(query),
+            k,
+            mode=mode,
+            where=where,
+            offset=offset,
+            group_by=group_by,
+            diversity=diversity,
+            min_score=min_score,
+            highlight=True,
+            facets=facet or (),
+            effort=effort,
+        )
+        limit = index.searcher.encoder.card.max_tokens
     if results.truncated:
-        limit = searcher.encoder.card.max_tokens
         note(f"the query is longer than {limit} tokens; what comes after was left out")
     if as_json:
-        print_json(as_dict(results))
+        print_json(search_content(results))
         return
     for hit in results.hits:
         print_hit(hit)
+    if not results.hits:
+        note("no hits")
     for field, values in results.facets.items():
-        shown = ", ".join(f"{printable(str(each.value))} {each.documents}" for each in values)
-        stdout.print(Text(f"{field}: {shown or '-'}"))
+        counted = ", ".join(f"{printable(str(value.value))} {value.documents}" for value in values)
+        stdout.print(Text(f"{field}: {counted or '-'}"))
     timing = results.timing_ms
     note(f"{timing.total:.1f} ms (encode {timing.encode:.1f}, search {timing.search:.1f})")
 
@@ -121,22 +122,26 @@ def recommend(
     as_json: AsJson = False,
 ) -> None:
     """Find documents like some of the index and unlike others."""
-    options = Options(
-        offset=offset,
-        where=None if where is None else parse_where(where),
-        effort=effort,
-        group_by=parse_field(group_by) if group_by else None,
-        diversity=diversity,
-    )
     weights = None if half_life is None else history_weights(len(like), half_life)
-    searcher = Searcher(folder)
-    hits = find_alike(searcher, Examples(tuple(like), tuple(unlike or ()), weights), k, options)
-    searcher.close()
+    with Index(folder) as index:
+        hits = index.recommend(
+            like,
+            k,
+            unlike=unlike or (),
+            weights=weights,
+            where=where,
+            offset=offset,
+            group_by=group_by,
+            diversity=diversity,
+            effort=effort,
+        )
     if as_json:
-        print_json([hit_dict(hit) for hit in hits])
+        print_json([hit_content(hit) for hit in hits])
         return
     for hit in hits:
         print_hit(hit)
+    if not hits:
+        note("no hits")
 
 
 @app.command()
@@ -152,42 +157,22 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Find and keep the least effort of an hnsw or ivf index that finds enough."""
-    texts = [each.text for each in read_unlabelled(queries)] if queries else []
-    searcher = Searcher(folder, query_encoder)
-    try:
-        found = find_effort(searcher, recall, texts)
-    finally:
-        searcher.close()
+    texts = [line.text for line in read_unlabelled(queries)] if queries else []
+    with Searcher(folder, query_encoder) as searcher:
+        tuned = find_effort(searcher, recall, texts)
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(tuned))
         return
-    for each in found.tried:
-        typer.echo(f"effort {each.effort:<5} recall@10 {each.recall:.4f}  {each.p50_ms:.2f} ms")
+    for trial in tuned.tried:
+        typer.echo(f"effort {trial.effort:<5} recall@10 {trial.recall:.4f}  {trial.p50_ms:.2f} ms")
     note(
-        f"{folder}: effort {found.chosen.effort} for {found.encoder} ({found.kind}, "
-        f"{found.queries} queries)"
+        f"{folder}: effort {tuned.chosen.effort} for {tuned.encoder} ({tuned.kind}, "
+        f"{tuned.queries} queries)"
     )
 
 
-def as_dict(results: Results) -> dict[str, Any]:
-    return results._asdict() | {
-        "hits": [hit_dict(hit) for hit in results.hits],
-        "timing_ms": results.timing_ms._asdict(),
-        "facets": {
-            field: [each._asdict() for each in values] for field, values in results.facets.items()
-        },
-    }
-
-
-def hit_dict(hit: Hit) -> dict[str, Any]:
-    return hit._asdict() | {
-        "passage": hit.passage._asdict(),
-        "sources": {name: source._asdict() for name, source in hit.sources.items()},
-        "highlights": [each._asdict() for each in hit.highlights],
-    }
-
-
 def print_hit(hit: Hit) -> None:
+    """Score, id and title, and the passage with the query's words marked."""
     title = f"  {escape(printable(hit.title))}" if hit.title else ""
     name = escape(printable(hit.id))
     stdout.print(f"[green]{hit.score:.3f}[/green]  [bold]{name}[/bold]{title}")

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from indexer.filters import Field, Filter, check_filter, check_path, field_name
 from trimseek.errors import QueryError
+from trimseek.indexer.filters import Field, Filter, check_filter, check_path, field_name
 
 MOST_HITS = 1000
 MOST_OFFSET = 9000
@@ -26,7 +26,7 @@ class Mode(str, Enum):
 class Options:
     """``offset``: hits to leave out, for the next page. ``where``: which documents count.
 
-    ``effort``: of an approximate index, see ``indexer.snapshot``; None is what was tuned.
+    ``effort``: of an approximate index, see ``trimseek.indexer.snapshot``; None is what was tuned.
     ``min_score``: the least score of a hit, in the scores of the mode. ``group_by``: a metadata
     field; only the best hit of each of its values is given. ``diversity``: 0 is none, up to 1,
     as in maximal marginal relevance. ``highlight``: say where the query's words are.
@@ -83,5 +83,6 @@ def check_query(query: str, k: int) -> None:
 
 
 def check_count(k: int) -> None:
+    """QueryError for a k beyond 1 to 1000."""
     if not 1 <= k <= MOST_HITS:
         raise QueryError(f"k is {k}; it must be from 1 to {MOST_HITS}")

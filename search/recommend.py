@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from indexer.filters import And, Condition, Filter, Not, Operator
-from search.hits import Hit
-from search.options import DEFAULT, Options
-from search.searcher import Searcher
-from trimseek.errors import QueryError
+from trimseek.errors import QueryError, UnknownDocumentError
+from trimseek.indexer.filters import And, Condition, Filter, Not, Operator
+from trimseek.search.hits import Hit
+from trimseek.search.opened import Moment
+from trimseek.search.options import DEFAULT, Mode, Options, check_count, check_options
+from trimseek.search.searcher import Searcher
 
 UNLIKE_WEIGHT = 0.5
 MOST_EXAMPLES = 1000
@@ -45,19 +47,50 @@ def recommend(
     UnknownDocumentError for an id that is not there.
     """
     check_examples(examples)
+    check_count(k)
+    where = without((*examples.like, *examples.unlike), options.where)
+    options = replace(options, where=where, mode=Mode.DENSE)
+    check_options(options)
+
+    def work(now: Moment) -> list[Hit]:
+        return searcher.find(now, "", query_vector(now, examples), k, options)[0]
+
+    return searcher.read(work)
+
+
+def query_vector(now: Moment, examples: Examples) -> NDArray[np.float32]:
+    """The vector that is searched for, ``(dim,)``, of unit length; QueryError if it is zero."""
     weights = np.array(examples.weights or [1.0] * len(examples.like), np.float32)
-    vector = weights @ searcher.vectors(examples.like) / weights.sum()
+    vector = weights @ document_vectors(now, examples.like) / weights.sum()
     if examples.unlike:
-        vector = vector - UNLIKE_WEIGHT * searcher.vectors(examples.unlike).mean(axis=0)
+        vector = vector - UNLIKE_WEIGHT * document_vectors(now, examples.unlike).mean(axis=0)
     length = float(np.linalg.norm(vector))
     if not length > 0:
         raise QueryError("what is liked and what is not are the same")
-    where = without((*examples.like, *examples.unlike), options.where)
-    query = (vector / length).astype(np.float32)
-    return searcher.nearest(query, k, replace(options, where=where))
+    return np.asarray(vector / length, np.float32)
+
+
+def document_vectors(now: Moment, ids: Sequence[str]) -> NDArray[np.float32]:
+    """The mean of each document's passages' vectors, of unit length, ``(n, dim)``.
+
+    UnknownDocumentError if one is not there.
+    """
+    store, dim = now.store, now.card.dim
+    keys = store.keys_of(ids)
+    for id_ in ids:
+        if id_ not in keys:
+            raise UnknownDocumentError(f"{store.path.parent.name}: no document {id_!r}")
+    places = store.chunks_of([keys[id_] for id_ in ids])
+    means = np.zeros((len(ids), dim), np.float32)
+    for i, id_ in enumerate(ids):
+        chunks = [place.key for place in places.get(keys[id_], [])]
+        means[i] = store.vectors_of(chunks, dim).vectors.astype(np.float32).sum(axis=0)
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    return (means / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
 def check_examples(examples: Examples) -> None:
+    """QueryError as ``recommend``."""
     if not examples.like:
         raise QueryError("give at least one document that is liked")
     if len(examples.like) + len(examples.unlike) > MOST_EXAMPLES:

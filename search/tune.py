@@ -3,20 +3,20 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.efforts import set_effort
-from indexer.folder import WAIT, write_lock
-from indexer.snapshot import SnapshotKind
-from indexer.store import Store
-from indexer.words import STOP_WORDS
-from search.searcher import Searcher
-from search.view import View
 from trimseek.errors import ConfigError
+from trimseek.indexer.efforts import set_effort
+from trimseek.indexer.folder import open_for_changes
+from trimseek.indexer.snapshot import KINDS
+from trimseek.indexer.store import Store
+from trimseek.indexer.words import STOP_WORDS
+from trimseek.search.opened import Moment
+from trimseek.search.searcher import Searcher
+from trimseek.search.view import View
 
 SAMPLED = 200  # queries
 QUERY_WORDS = 8
@@ -56,13 +56,18 @@ def tune(searcher: Searcher, recall: float, queries: Sequence[str] = ()) -> Tune
     """
     if not 0 < recall <= 1:
         raise ConfigError(f"--recall {recall:g}: must be more than 0 and at most 1")
-    view = searcher.view
-    if view.kind in (SnapshotKind.EXACT, SnapshotKind.SQ8):
+    return searcher.read(lambda now: tuned(searcher, now, recall, queries))
+
+
+def tuned(searcher: Searcher, now: Moment, recall: float, queries: Sequence[str]) -> Tuned:
+    """As ``tune``, of an index at a moment."""
+    view = now.view
+    if KINDS[view.kind].effort is None:
         raise ConfigError(
             f"{searcher.folder}: its index is {view.kind.value}: every vector is compared, there "
             "is nothing to tune (trimseek index ... --kind hnsw makes another)"
         )
-    texts = list(queries)[:SAMPLED] or sampled_queries(searcher)
+    texts = list(queries)[:SAMPLED] or sampled_queries(now.store)
     vectors = searcher.encoder.encode(texts).vectors
     exact = [set(keys.tolist()) for keys in view.exact_top(vectors, TOP)]
     tried = least_effort(view, vectors, exact, recall)
@@ -73,9 +78,13 @@ def tune(searcher: Searcher, recall: float, queries: Sequence[str] = ()) -> Tune
             f"gives {best.recall:.4f}; an exact index gives 1"
         )
     assert best.effort is not None  # noqa: S101 - one of EFFORTS
-    keep(searcher.folder, view.kind, searcher, best.effort)
-    name = searcher.encoder.card.name
-    return Tuned(view.kind.value, name, len(texts), best, tuple(tried))
+    card = searcher.encoder.card
+    with (
+        open_for_changes(searcher.folder, began=now.card.id or None) as (_, store),
+        store.transaction(),
+    ):
+        set_effort(store, view.kind, card, best.effort)
+    return Tuned(view.kind.value, card.name, len(texts), best, tuple(tried))
 
 
 def least_effort(
@@ -90,33 +99,24 @@ def least_effort(
     return tried
 
 
-def sampled_queries(searcher: Searcher) -> list[str]:
+def sampled_queries(store: Store) -> list[str]:
     """The first telling words of documents evenly from the index."""
-    found = []
-    for document in searcher.some_documents(SAMPLED):
+    queries = []
+    for _, document in store.some_documents(SAMPLED):
         words = (document.title or document.text).split()
         telling = [word for word in words if word.lower() not in STOP_WORDS] or words
-        found.append(" ".join(telling[:QUERY_WORDS]))
-    return [each for each in found if each]
+        queries.append(" ".join(telling[:QUERY_WORDS]))
+    return [query for query in queries if query]
 
 
 def measure(
     view: View, vectors: NDArray[np.float32], exact: Sequence[set[int]], effort: int | None
 ) -> Trial:
-    seconds, found = [], []
+    """Recall and latency at one effort. ``exact``: what should be found, by query."""
+    seconds, recalls = [], []
     for vector, wanted in zip(vectors, exact, strict=True):
         began = time.perf_counter()
         keys = view.search(vector, TOP, effort=effort).keys
         seconds.append(time.perf_counter() - began)
-        found.append(len(wanted & set(keys.tolist())) / max(1, len(wanted)))
-    return Trial(effort, float(np.mean(found)), 1e3 * median(seconds))
-
-
-def keep(folder: Path, kind: SnapshotKind, searcher: Searcher, effort: int) -> None:
-    with write_lock(folder, WAIT):
-        store = Store(folder, writable=True)
-        try:
-            with store.transaction():
-                set_effort(store, kind, searcher.encoder.card, effort)
-        finally:
-            store.close()
+        recalls.append(len(wanted & set(keys.tolist())) / max(1, len(wanted)))
+    return Trial(effort, float(np.mean(recalls)), 1e3 * median(seconds))

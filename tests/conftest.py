@@ -1,22 +1,27 @@
 """Fixtures: the real MiniLM, a tiny random encoder for what does not depend on meaning."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
-from encoders import DocumentEncoder, find_encoder, write_encoder
-from encoders.catalog import find_checkpoint
-from encoders.checkpoint import Checkpoint
-from encoders.quantize import Precision, Quantization
-from indexer import Ingest, IngestReport, open_corpus
 from tests.tiny import tiny_checkpoint, write_tiny
+from trimseek.child import module_command
+from trimseek.cli import main
+from trimseek.encoders import DocumentEncoder, find_encoder, write_encoder
+from trimseek.encoders.catalog import find_checkpoint
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.quantize import Precision, Quantization
+from trimseek.indexer import Ingest, IngestReport, open_corpus
 
-SHARED = Path(__file__).parent.parent.parent / "shared"
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -56,12 +61,38 @@ def other_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command line in this process, in a temporary folder.
+
+    What a command costs is then its work, not a second of imports; ``run_process`` starts one.
+    """
+
+    def call(*words: object, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        shown, said = io.StringIO(), io.StringIO()
+        environment = dict(os.environ)
+        with monkeypatch.context() as patch, redirect_stdout(shown), redirect_stderr(said):
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            try:
+                os.environ.update(env | {"COLUMNS": "80"})
+                status = main([str(word) for word in words])
+            finally:  # --config, too, sets a variable for the rest of the process
+                os.environ.clear()
+                os.environ.update(environment)
+        return subprocess.CompletedProcess(
+            [str(word) for word in words], status, shown.getvalue(), said.getvalue()
+        )
+
+    return call
+
+
+@pytest.fixture
+def run_process(tmp_path: Path) -> Run:
     """Run the command line in a process of its own, in a temporary folder."""
 
     def call(*words: object, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "trimseek", *map(str, words)],
+            [*module_command("trimseek"), *map(str, words)],
             input=stdin,
             capture_output=True,
             text=True,

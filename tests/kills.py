@@ -16,19 +16,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from encoders import DocumentEncoder, find_encoder
-from indexer.backup import read_backup, restore_backup, write_backup
-from indexer.card import read_card
-from indexer.care import compact_index, find_damage
-from indexer.documents import Document
-from indexer.folder import WAIT, write_lock
-from indexer.ingest import Ingest
-from indexer.reembed import reembed
-from indexer.snapshot import build_snapshot
-from indexer.store import Store
-from indexer.writer import IndexWriter
-from search import Searcher
 from tests.tiny import write_tiny
+from trimseek.encoders import DocumentEncoder, find_encoder
+from trimseek.indexer.backup import read_backup, restore_backup, write_backup
+from trimseek.indexer.card import read_card
+from trimseek.indexer.care import compact_index, find_damage
+from trimseek.indexer.documents import Document
+from trimseek.indexer.folder import renew_snapshot
+from trimseek.indexer.ingest import Ingest
+from trimseek.indexer.reembed import reembed
+from trimseek.indexer.store import Store
+from trimseek.indexer.writer import IndexWriter
+from trimseek.search import Searcher
 
 FIRST = 300  # documents that are there from the beginning
 INGESTED = 400  # at a time
@@ -83,10 +82,8 @@ class Job:
             say("ingest", start)
 
     def snapshot(self) -> None:
-        store = Store(self.folder, writable=True)
         while True:
-            with write_lock(self.folder, WAIT):
-                build_snapshot(store, self.folder, read_card(self.folder).dim)
+            renew_snapshot(self.folder)
             say("snapshot", 0)
 
     def compact(self) -> None:

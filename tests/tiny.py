@@ -12,11 +12,11 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from encoders import write_encoder
-from encoders.checkpoint import Checkpoint
-from encoders.pooling import Pooling
-from encoders.quantize import Precision, Quantization
-from encoders.weights import EncoderWeights, FloatArray, LayerNorm, LayerWeights, Linear
+from trimseek.encoders import write_encoder
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.quantize import Precision, Quantization
+from trimseek.encoders.weights import EncoderWeights, FloatArray, LayerNorm, LayerWeights, Linear
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 WORDS = "the of and to in is for on with shell command split words text file number list".split()

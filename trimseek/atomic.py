@@ -5,10 +5,11 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from trimseek.errors import StorageError
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 LEFT_OVER = 3600.0  # seconds after which what a killed process had begun is taken away
-# Of Linux's renameat2: two names change places at once.
-AT_FDCWD, RENAME_EXCHANGE = -100, 2
+# Of Linux's renameat2: fail where something is; two names change places at once.
+AT_FDCWD, RENAME_NOREPLACE, RENAME_EXCHANGE = -100, 1, 2
 
 
 def sha256_of(path: Path) -> str:
+    """Of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -35,8 +37,25 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
+    """Make a file's content survive a power loss."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+@contextmanager
+def temporary_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``, whose file is removed at the end if it is still there.
+
+    StorageError if the disk is full.
+    """
+    remove_leftovers(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -46,24 +65,25 @@ def atomic_file(path: Path) -> Iterator[Path]:
     On any error the temporary file is removed and ``path`` is as it was. StorageError if the
     disk is full.
     """
-    remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with temporary_file(path) as temporary:
         yield temporary
         sync_file(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
-        raise storage_error(error, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, wholly or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, "utf-8")
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, move: Callable[[Path, Path], None] | None = None) -> Iterator[Path]:
     """Give a temporary folder beside ``path``; on success it becomes ``path`` durably.
 
-    An existing ``path`` is replaced. On any error nothing changes.
+    ``move(temporary, path)``: ``replace_folder`` by default, or ``rename_new`` where nothing may
+    be replaced. On any error nothing changes.
     """
     make_folder(path.parent)
     remove_leftovers(path)
@@ -77,7 +97,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         for file in temporary.rglob("*"):
             if file.is_file():
                 sync_file(file)
-        replace_folder(temporary, path)
+        (move or replace_folder)(temporary, path)
     except OSError as error:
         raise storage_error(error, path) from error
     finally:
@@ -90,8 +110,8 @@ def replace_folder(source: Path, path: Path) -> None:
     There is one or the other at ``path`` at any moment, where the system can do that (Linux).
     """
     if not path.exists():
-        source.rename(path)
-    elif exchange(source, path):
+        rename_new(source, path)
+    elif renamed(source, path, RENAME_EXCHANGE):
         shutil.rmtree(source, ignore_errors=True)
     else:
         old = temporary_folder(path)
@@ -101,13 +121,22 @@ def replace_folder(source: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
-def exchange(one: Path, other: Path) -> bool:
-    """Let two names change places at once; false where that cannot be done."""
+def rename_new(source: Path, path: Path) -> None:
+    """Rename a folder; FileExistsError where something is at ``path`` already."""
+    if not renamed(source, path, RENAME_NOREPLACE):
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, "exists already", str(path))
+        source.rename(path)  # refuses a folder with anything in it
+    sync_folder(path.parent)
+
+
+def renamed(source: Path, path: Path, flag: int) -> bool:
+    """Whether renameat2 (Linux) did it; false where it cannot be done at all."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False
-    names = os.fsencode(one), os.fsencode(other)
-    return bool(rename(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0)
+    names = os.fsencode(source), os.fsencode(path)
+    return bool(rename(AT_FDCWD, names[0], AT_FDCWD, names[1], flag) == 0)
 
 
 def temporary_folder(path: Path) -> Path:
@@ -131,6 +160,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def is_running(process: int) -> bool:
+    """Whether there is a process of that number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

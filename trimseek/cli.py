@@ -1,13 +1,13 @@
-"""The command line: finds the package that has a command, and turns errors into one line.
+"""The command line: imports the module of the command that is called; an error is one line.
 
-A command's module is imported when the command is called, so that ``trimseek --help`` does not
-wait for onnxruntime and FAISS. DESIGN: data on stdout, everything else on stderr; exit 2 for a
-user's mistake, 1 for a failure, 130 when interrupted.
+Data go to stdout, everything else to stderr. The exit status is 2 for a user's mistake, 1 for a
+failure, and 130 for an interrupted command.
 """
 
 import importlib
 import os
 import sys
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -15,113 +15,77 @@ import typer.core
 import typer.main
 
 from trimseek import __version__
-from trimseek.errors import TrimseekError
+from trimseek.command_table import COMMAND_SYNONYMS, COMMANDS, OPTION_SYNONYMS
+from trimseek.errors import TrimseekError, print_error
 
 INTERRUPTED = 130
 
-# command (of one word or two) -> (module whose ``app`` has it, the first line of its help)
-COMMANDS = {
-    "pull": (
-        "encoders.commands",
-        "Fetch a base model and quantize it, so that it is ready to run.",
-    ),
-    "compress": (
-        "eval.compress_commands",
-        "Make an encoder as small and fast as a stated loss allows, and prove it.",
-    ),
-    "encoder info": ("encoders.commands", "Say what an encoder is and what was measured of it."),
-    "encoder compare": (
-        "eval.commands",
-        "Compare two encoders of one space: size, speed, and how far they agree.",
-    ),
-    "encoder storage": (
-        "eval.compress_commands",
-        "Compare the ways to store an encoder: size, speed, and agreement with float32.",
-    ),
-    "index": ("indexer.commands", "Embed a corpus into an index folder; run it again to update."),
-    "add": (
-        "indexer.care_commands",
-        "Add documents to an index, or replace them, while it is searched and served.",
-    ),
-    "delete": ("indexer.care_commands", "Delete documents by their ids or by a filter."),
-    "patch": (
-        "indexer.care_commands",
-        "Change a document's metadata without embedding it again.",
-    ),
-    "verify": (
-        "indexer.care_commands",
-        "Check that an index is whole: checksums, counts, vectors, words and snapshot in step.",
-    ),
-    "compact": (
-        "indexer.care_commands",
-        "Give back the room of what was deleted, and build the snapshot anew.",
-    ),
-    "reembed": (
-        "indexer.care_commands",
-        "Embed an index anew with another encoder, while the old one goes on serving.",
-    ),
-    "export": (
-        "indexer.care_commands",
-        "Write every document to a JSON Lines or Parquet file, as trimseek index reads it.",
-    ),
-    "snapshot": (
-        "indexer.care_commands",
-        "Copy an index into one file, while it may be written to.",
-    ),
-    "restore": (
-        "indexer.care_commands",
-        "Make an index folder from a snapshot file, which is verified first.",
-    ),
-    "info": ("indexer.commands", "Say what an index holds and which encoder made it."),
-    "search": ("search.commands", "Search an index and print the passages that match."),
-    "recommend": ("search.commands", "Find documents like some of the index and unlike others."),
-    "tune": (
-        "search.commands",
-        "Find and keep the least effort of an hnsw or ivf index that finds enough.",
-    ),
-    "serve": ("api.commands", "Serve indexes over HTTP."),
-    "config": ("api.commands", "Print the settings that are in force, and where each is from."),
-    "key": (
-        "api.commands",
-        "Make an API key, and the line to put into the file of `serve --keys-file`.",
-    ),
-    "bench": ("eval.commands", "Measure retrieval quality and latency, encoder beside encoder."),
-    "bench compare": (
-        "eval.commands",
-        "Say what changed between two benchmarks, and whether it is more than noise.",
-    ),
-    "doctor": ("trimseek.commands", "Check this machine, the model and, when given, an index."),
-}
-
 
 def load_command(name: str) -> Any:
-    """The command itself, from its package's ``commands.py``."""
-    module, _ = COMMANDS[name]
-    return typer.main.get_group(importlib.import_module(module).app).commands[name]
+    """The command itself; its module is imported now."""
+    app = importlib.import_module(COMMANDS[name].module).app
+    return typer.main.get_group(app).commands[name]
 
 
 class LazyGroup(typer.core.TyperGroup):
-    """Lists the commands without importing them."""
+    """Lists commands without importing them. ``prefix``: the first word of theirs, with a space."""
+
+    prefix = ""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
+        """Names below the prefix."""
+        names = [name.removeprefix(self.prefix) for name in COMMANDS if self.has(name)]
+        if ctx.resilient_parsing:  # for the shell's completion: one word at a time
+            names = list(dict.fromkeys(name.split()[0] for name in names))
+        return names
+
+    def has(self, name: str) -> bool:
+        """Whether a command is of this group."""
+        return name.startswith(self.prefix)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
-            return None
-        return typer.core.TyperCommand(cmd_name, help=COMMANDS[cmd_name][1])
+        """A stand-in with the first line of the help, or a group; None."""
+        name = self.prefix + cmd_name
+        if name in COMMANDS:
+            return typer.core.TyperCommand(cmd_name, help=COMMANDS[name].help)
+        if has_subcommands(name):
+            return group_of(cmd_name)
+        return None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if (two_words := " ".join(args[:2])) in COMMANDS:
-            args = [two_words, *args[2:]]
-        name, command, rest = super().resolve_command(ctx, args)
-        return name, command and load_command(str(name)), rest
+        """The command of one word or two; UnknownCommandError."""
+        for words in (2, 1):
+            name = self.prefix + " ".join(args[:words])
+            if name in COMMANDS:
+                return name, load_command(name), args[words:]
+        if (command := self.get_command(ctx, args[0])) is not None:
+            return args[0], command, args[1:]
+        raise UnknownCommandError(self.prefix, args[0])
 
 
-app = typer.Typer(cls=LazyGroup, add_completion=False)
+def group_of(word: str) -> Any:
+    """The commands of two words that begin with this one."""
+    group = LazyGroup(name=word, help=f"Commands of {word}.")
+    group.prefix = f"{word} "
+    return group
+
+
+class UnknownCommandError(TrimseekError):
+    """No command is called so; the message names those that are called nearly so."""
+
+    def __init__(self, prefix: str, word: str) -> None:
+        names = {name.removeprefix(prefix) for name in COMMANDS if name.startswith(prefix)}
+        known = COMMAND_SYNONYMS.get(word, "")
+        near = [known] if known in names else get_close_matches(word, names)
+        hint = f"did you mean {' or '.join(near)}?" if near else "trimseek --help lists them"
+        super().__init__(f"No such command {prefix + word!r}; {hint}")
+
+
+app = typer.Typer(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 def print_version(wanted: bool) -> None:
+    """The eager option's callback."""
     if wanted:
         typer.echo(__version__)
         raise typer.Exit
@@ -133,7 +97,8 @@ def trimseek(
         bool, typer.Option("--debug", help="Show a traceback on errors; give it first.")
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print it.")
+        bool,
+        typer.Option("-V", "--version", callback=print_version, is_eager=True, help="Print it."),
     ] = False,
 ) -> None:
     """Semantic search on a CPU budget: index, search, serve and measure."""
@@ -141,15 +106,14 @@ def trimseek(
 
 def main(args: list[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    args = (sys.argv[1:] if args is None else args) or ["--help"]
+    args = as_options(sys.argv[1:] if args is None else args)
     debug = args[0] == "--debug"
     try:
-        status = app(args, standalone_mode=False)
+        status = app(args, prog_name="trimseek", standalone_mode=False)
     except (TrimseekError, typer.TyperException) as error:
         if debug:
             raise
-        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
-        return report(message, error.exit_code)
+        return report(message_of(error), error.exit_code)
     except BrokenPipeError:  # the reader of our output has left: nothing to say, nobody to hear
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -169,6 +133,45 @@ def main(args: list[str] | None = None) -> int:
     return status if isinstance(status, int) else 0
 
 
+def as_options(args: list[str]) -> list[str]:
+    """What many type, as the options that it is here: help, version, the first of two words."""
+    if not args:
+        return ["--help"]
+    if args[0] == "help":
+        return [*args[1:], "--help"]
+    if len(args) == 1 and args[0] not in COMMANDS and has_subcommands(args[0]):
+        return [*args, "--help"]
+    return ["--version"] if args == ["version"] else args
+
+
+def has_subcommands(word: str) -> bool:
+    """Whether commands of two words begin with this one."""
+    return any(name.startswith(f"{word} ") for name in COMMANDS)
+
+
+def message_of(error: TrimseekError | typer.TyperException) -> str:
+    """What an error says, with what was probably meant by an option that there is not."""
+    if isinstance(error, TrimseekError):
+        return str(error)
+    option, ctx = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    if ctx is None:
+        return error.format_message()
+    if option is None:
+        return (
+            f"{error.format_message().rstrip('.')}; {ctx.command_path} --help shows what it takes"
+        )
+    known: set[str] = {
+        name for parameter in ctx.command.params for name in getattr(parameter, "opts", ())
+    }
+    known.update(ctx.help_option_names)
+    synonym = OPTION_SYNONYMS.get(option, "")
+    near: list[str] = [synonym] if synonym in known else get_close_matches(option, known)
+    if not near:
+        return f"{error.message}; {ctx.command_path} --help lists them"
+    return f"{error.message}; did you mean {' or '.join(near)}?"
+
+
 def report(message: str, status: int) -> int:
-    sys.stderr.write("trimseek: " + " ".join(message.split()) + "\n")
+    """Print an error's line; the status."""
+    print_error(message)
     return status

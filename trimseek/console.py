@@ -2,9 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -19,12 +19,14 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+T = TypeVar("T")
 WIDE = 240
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 stdout = Console(highlight=False, soft_wrap=True)
 
 
 def note(message: str) -> None:
+    """One line on stderr, as it is."""
     stderr.print(message, markup=False)
 
 
@@ -34,6 +36,7 @@ def print_table(table: Table) -> None:
 
 
 def print_json(value: Any) -> None:
+    """One line of JSON on stdout."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
@@ -41,6 +44,7 @@ class RateColumn(ProgressColumn):
     """Items per second."""
 
     def render(self, task: Task) -> Text:
+        """As rich draws it."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.0f}/s")
 
@@ -53,7 +57,14 @@ class Ticker:
         self._task = progress.add_task(label, total=total)
 
     def advance(self, n: int) -> None:
+        """Count ``n`` items more."""
         self._progress.advance(self._task, n)
+
+    def counted(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, each counted once it has been worked on."""
+        for item in items:
+            yield item
+            self.advance(1)
 
 
 @contextmanager

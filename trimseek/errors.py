@@ -1,8 +1,15 @@
 """Every error that trimseek raises on purpose.
 
 A message is one line: what is wrong, where, and what to do about it. The command line prints it
-and exits with ``exit_code``; the HTTP service maps each class to a status in ``api.errors``.
+and exits with ``exit_code``; ``trimseek.api.errors`` maps each class to an HTTP status.
 """
+
+import sys
+
+
+def print_error(message: str) -> None:
+    """Write an error's one line to stderr, as every command does."""
+    sys.stderr.write("trimseek: " + " ".join(message.split()) + "\n")
 
 
 class TrimseekError(Exception):
@@ -58,6 +65,14 @@ class ServiceError(TrimseekError):
 
 class IndexFolderError(TrimseekError):
     """An index folder that is missing, damaged, newer than this version, or of another space."""
+
+
+class IndexExistsError(IndexFolderError):
+    """An index is to be made where something is already."""
+
+
+class ReplacedError(IndexFolderError):
+    """Another index has taken the place of the one that the work had begun with."""
 
 
 class UnknownIndexError(TrimseekError):

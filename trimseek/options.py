@@ -5,7 +5,12 @@ from typing import Annotated
 
 import typer
 
+Where = Annotated[
+    str | None,
+    typer.Option(help="""Only documents with such metadata: 'year >= 2020 and lang = "en"'."""),
+]
 Folder = Annotated[Path, typer.Argument(help="The index folder.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it nothing is changed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 IdField = Annotated[str | None, typer.Option(help="Field of the id. Default: _id, id.")]
 TitleField = Annotated[str | None, typer.Option(help="Field of the title. Default: title.")]

@@ -63,6 +63,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments before the environment before the file."""
         return init_settings, env_settings, InitSettingsSource(settings_cls, read_config())
 
 

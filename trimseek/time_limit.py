@@ -3,7 +3,7 @@
     with time_limit(time.monotonic() + 60):
         ...  # calls check_time(), however deep
 
-Steps in progress are never broken off: what is written is written whole.
+Steps in progress are never broken off but for SQL, whose transactions are whole or not at all.
 """
 
 import time
@@ -31,7 +31,12 @@ def time_left() -> float:
     return _ends.get() - time.monotonic()
 
 
+def is_out_of_time() -> bool:
+    """Whether the time limit around, if any, is past."""
+    return time_left() < 0
+
+
 def check_time() -> None:
     """OutOfTimeError when the time limit around, if any, is past."""
-    if time_left() < 0:
+    if is_out_of_time():
         raise OutOfTimeError("the time that was given is over")

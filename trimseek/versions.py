@@ -8,10 +8,10 @@ PACKAGES = ("trimseek", "onnxruntime", "faiss-cpu", "numpy", "tokenizers", "torc
 
 def installed_versions() -> dict[str, str]:
     """Package -> version, without those that are not installed."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from fastapi import Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from api.errors import TooLargeError, first_mistake, is_text
-from api.keys import Role
-from api.routes.register import Endpoints, as_json
-from api.schemas import (
+from trimseek.api.endpoints import Endpoint, as_json
+from trimseek.api.errors import TooLargeError, first_mistake, is_text
+from trimseek.api.keys import Role
+from trimseek.api.schemas import (
     DeleteAnswer,
     DeleteRequest,
     DocumentAnswer,
@@ -16,121 +17,120 @@ from api.schemas import (
     PatchRequest,
     PutAnswer,
     PutRequest,
+    TaskKind,
 )
-from api.service import Content, Service
-from api.tasks import TaskKind
-from api.writing import Written
-from indexer.documents import Document
-from indexer.filters import from_json
-from trimseek.errors import CorpusError, QueryError, UnknownDocumentError
+from trimseek.api.service import Service, service_of
+from trimseek.errors import QueryError, UnknownDocumentError
+from trimseek.indexer.documents import Document
+from trimseek.indexer.filters import from_json
+from trimseek.indexer.writer import Written
+from trimseek.search.content import Content
 
 
-def add_documents(endpoints: Endpoints, service: Service) -> None:
+async def put(index: str, body: PutRequest, request: Request) -> Response:
+    """Add documents, or replace those of their ids; durable when it is answered.
+
+    Doing it again changes nothing. What is unchanged is not embedded anew.
+    """
+    service = service_of(request)
     settings, writing = service.settings, service.writing
-
-    def parse(content: Any, place: str) -> Document:
-        """CorpusError says what is wrong with one document."""
-        try:
-            new = NewDocument.model_validate(content)
-        except ValidationError as error:
-            raise CorpusError(first_mistake(error.errors(), place)) from None
-        if len(new.text) + len(new.title) > settings.max_document:
-            raise CorpusError(f"{place}: more than {settings.max_document:,} characters")
-        return Document(new.id, new.title, new.text, new.metadata, where=place)
-
-    async def put(index: str, body: PutRequest) -> Response:
-        """Add documents, or replace those of their ids; durable when it is answered.
-
-        Doing it again changes nothing. What is unchanged is not embedded anew.
-        """
-        if len(body.documents) > settings.max_documents:
-            raise TooLargeError(
-                f"{len(body.documents)} documents at once; the most is {settings.max_documents}"
-            )
-        folder = service.indexes.get(index).folder
-        documents: list[Document] = []
-        results: list[Written | None] = []
-        for i, content in enumerate(body.documents):
-            try:
-                documents.append(parse(content, f"documents[{i}]"))
-                results.append(None)
-            except CorpusError as error:
-                results.append(Written(id_of(content), "failed", str(error)))
-        written = iter(
-            await writing.run(
-                writing.put, folder, index, documents,
-                count=len(documents), seconds=settings.deadline,
-            )
-            if documents
-            else []
-        )  # fmt: skip
-        done = [each or next(written) for each in results]
-        if documents:
-            await refresh(index)
-        return as_json({"index": index, "results": [each._asdict() for each in done]})
-
-    async def refresh(index: str) -> None:
-        """A new snapshot in the background, when enough was written."""
-        folder = service.indexes.get(index).folder
-        if await writing.run(writing.is_stale, folder, seconds=settings.deadline):
-            service.tasks.start(index, folder, TaskKind.SNAPSHOT)
-
-    async def get(index: str, id: str) -> Response:  # noqa: A002 - the URL's name for it
-        """A document as it was indexed."""
-        searcher = service.indexes.get(index)
-        document = await service.engine.run(searcher.document, id, seconds=settings.deadline)
-        return as_json(content_of(index, document))
-
-    async def patch(index: str, id: str, body: PatchRequest) -> Response:  # noqa: A002
-        """Change metadata, without embedding anything; durable when it is answered."""
-        searcher = service.indexes.get(index)
-        try:
-            document = await writing.run(
-                writing.patch, searcher.folder, id, body.metadata, seconds=settings.deadline
-            )
-        except UnknownDocumentError:
-            raise UnknownDocumentError(f"index {index!r} has no document {id!a}") from None
-        return as_json(content_of(index, document))
-
-    async def delete(index: str, id: str) -> Response:  # noqa: A002
-        """Delete a document; 0 are deleted if it is gone already."""
-        searcher = service.indexes.get(index)
-        deleted = await writing.run(
-            writing.delete, searcher.folder, [id], seconds=settings.deadline
+    if len(body.documents) > settings.max_documents:
+        raise TooLargeError(
+            f"{len(body.documents)} documents at once; the most is {settings.max_documents}"
         )
-        return as_json({"index": index, "deleted": deleted})
+    folder = service.indexes.folder(index)
+    entries = [
+        parse_document(content, f"documents[{i}]", settings.max_document)
+        for i, content in enumerate(body.documents)
+    ]
+    results = await writing.run(
+        writing.put, folder, index, entries, count=len(entries), seconds=settings.deadline
+    )
+    await refresh(service, index)
+    return as_json({"index": index, "results": [result._asdict() for result in results]})
 
-    async def delete_some(index: str, body: DeleteRequest) -> Response:
-        """Delete documents by their ids, or all that a filter lets through."""
-        if (body.ids is None) == (body.filter is None):
-            raise QueryError('say which documents: "ids" or "filter", one of the two')
-        folder = service.indexes.get(index).folder
-        if body.ids is not None:
-            if len(body.ids) > settings.max_documents:
-                raise TooLargeError(f"{len(body.ids)} ids; the most is {settings.max_documents}")
-            work = writing.run(
-                writing.delete, folder, body.ids, count=len(body.ids), seconds=settings.deadline
-            )
-        else:
-            where = from_json(body.filter)
-            work = writing.run(writing.delete_where, folder, where, seconds=settings.deadline)
-        return as_json({"index": index, "deleted": await work})
 
-    base = "/v1/indexes/{index}/documents"
-    endpoints.add("POST", base, Role.WRITE, put, answer=PutAnswer)
-    endpoints.add("POST", f"{base}/delete", Role.WRITE, delete_some, answer=DeleteAnswer)
-    endpoints.add("GET", f"{base}/{{id:path}}", Role.READ, get, answer=DocumentAnswer)
-    endpoints.add("PATCH", f"{base}/{{id:path}}", Role.WRITE, patch, answer=DocumentAnswer)
-    endpoints.add("DELETE", f"{base}/{{id:path}}", Role.WRITE, delete, answer=DeleteAnswer)
+def parse_document(content: Any, place: str, max_characters: int) -> Document | Written:
+    """A document of a request, or why it is none."""
+    try:
+        new = NewDocument.model_validate(content)
+    except ValidationError as error:
+        return Written(id_of(content), "failed", first_mistake(error.errors(), place))
+    if len(new.text) + len(new.title) > max_characters:
+        reason = f"{place}: more than {max_characters:,} characters"
+        return Written(id_of(content), "failed", reason)
+    return Document(new.id, new.title, new.text, new.metadata, where=place)
 
 
 def id_of(content: Any) -> str | None:
-    """What a document that failed is called, as far as that can be told."""
-    found = content.get("id") if isinstance(content, dict) else None
-    return found if isinstance(found, str) and is_text(found) else None
+    """The id of a document that cannot be read, as far as it has one."""
+    id_ = content.get("id") if isinstance(content, dict) else None
+    return id_ if isinstance(id_, str) and is_text(id_) else None
 
 
-def content_of(index: str, document: Document) -> Content:
+async def refresh(service: Service, index: str) -> None:
+    """Begin a new snapshot in the background, if enough was written for one."""
+    folder, deadline = service.indexes.folder(index), service.settings.deadline
+    if await service.writing.run(service.writing.is_stale, folder, seconds=deadline):
+        service.tasks.start(index, folder, TaskKind.SNAPSHOT)
+
+
+async def get(index: str, id: str, request: Request) -> Response:  # noqa: A002 - the URL's name
+    """A document as it was indexed."""
+    service = service_of(request)
+    searcher = await service.indexes.opened(index)
+    deadline = service.settings.deadline
+    document = await service.engine.run(searcher.document, id, seconds=deadline, searcher=searcher)
+    return as_json(document_content(index, document))
+
+
+async def patch(
+    index: str,
+    id: str,  # noqa: A002
+    body: PatchRequest,
+    request: Request,
+) -> Response:
+    """Change metadata, without embedding anything; durable when it is answered."""
+    service = service_of(request)
+    folder, writing = service.indexes.folder(index), service.writing
+    deadline = service.settings.deadline
+    try:
+        document = await writing.run(writing.patch, folder, id, body.metadata, seconds=deadline)
+    except UnknownDocumentError:
+        raise UnknownDocumentError(f"index {index!r} has no document {id!a}") from None
+    return as_json(document_content(index, document))
+
+
+async def delete(index: str, id: str, request: Request) -> Response:  # noqa: A002
+    """Delete a document; 0 are deleted if it is gone already."""
+    service = service_of(request)
+    folder, writing = service.indexes.folder(index), service.writing
+    deadline = service.settings.deadline
+    deleted = await writing.run(writing.delete, folder, [id], seconds=deadline)
+    return as_json({"index": index, "deleted": deleted})
+
+
+async def delete_several(index: str, body: DeleteRequest, request: Request) -> Response:
+    """Delete documents by their ids, or all that a filter lets through."""
+    service = service_of(request)
+    settings, writing = service.settings, service.writing
+    if (body.ids is None) == (body.filter is None):
+        raise QueryError('say which documents: "ids" or "filter", one of the two')
+    folder = service.indexes.folder(index)
+    if body.ids is None:
+        where = from_json(body.filter)
+        work = writing.run(writing.delete_where, folder, where, seconds=settings.deadline)
+    elif len(body.ids) > settings.max_documents:
+        raise TooLargeError(f"{len(body.ids)} ids; the most is {settings.max_documents}")
+    else:
+        work = writing.run(
+            writing.delete, folder, body.ids, count=len(body.ids), seconds=settings.deadline
+        )
+    return as_json({"index": index, "deleted": await work})
+
+
+def document_content(index: str, document: Document) -> Content:
+    """``DocumentAnswer`` of a document."""
     return {
         "index": index,
         "id": document.id,
@@ -138,3 +138,13 @@ def content_of(index: str, document: Document) -> Content:
         "text": document.text,
         "metadata": dict(document.metadata),
     }
+
+
+BASE = "/v1/indexes/{index}/documents"
+ENDPOINTS = (
+    Endpoint("POST", BASE, Role.WRITE, put, answer=PutAnswer),
+    Endpoint("POST", f"{BASE}/delete", Role.WRITE, delete_several, answer=DeleteAnswer),
+    Endpoint("GET", f"{BASE}/{{id:path}}", Role.READ, get, answer=DocumentAnswer),
+    Endpoint("PATCH", f"{BASE}/{{id:path}}", Role.WRITE, patch, answer=DocumentAnswer),
+    Endpoint("DELETE", f"{BASE}/{{id:path}}", Role.WRITE, delete, answer=DeleteAnswer),
+)

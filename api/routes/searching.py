@@ -9,12 +9,12 @@ from fastapi import Query, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from api import metrics
-from api.errors import TooLargeError, described, first_mistake
-from api.indexes import own_encoder, query_encoders
-from api.keys import Role
-from api.routes.register import Endpoints, as_json
-from api.schemas import (
+from trimseek.api import metrics
+from trimseek.api.endpoints import Endpoint, as_json
+from trimseek.api.errors import TooLargeError, describe_error, first_mistake
+from trimseek.api.indexes import own_encoder, query_encoders
+from trimseek.api.keys import Role
+from trimseek.api.schemas import (
     BatchAnswer,
     BatchRequest,
     CompareAnswer,
@@ -26,217 +26,238 @@ from api.schemas import (
     SearchAnswer,
     SearchRequest,
 )
-from api.service import (
+from trimseek.api.service import Service, service_of
+from trimseek.api.settings import ServiceSettings
+from trimseek.encoders import QueryEncoder
+from trimseek.errors import QueryError, TrimseekError
+from trimseek.indexer.filters import Filter, depth_of, field_name, from_json, parse_field
+from trimseek.search.content import (
     Content,
-    Fields,
-    Service,
+    MetadataFields,
     facet_content,
     hit_content,
     search_content,
 )
-from encoders import QueryEncoder
-from indexer.filters import Filter, depth_of, field_name, from_json, parse_field
-from search import Searcher
-from search.hits import FacetValue, Results, Timing
-from search.options import MOST_HITS
-from search.recommend import Examples
-from search.recommend import recommend as find_alike
-from trimseek.errors import QueryError, TrimseekError
+from trimseek.search.hits import FacetValue, Results, Timing
+from trimseek.search.options import MOST_HITS
+from trimseek.search.recommend import Examples
+from trimseek.search.recommend import recommend as find_alike
+from trimseek.search.searcher import Searcher
 
-PATIENCE = 0.02  # seconds, after which it is worth looking whether the client is still there
-CLIENT_CLOSED = 499  # nginx's word for it
+WATCH_AFTER = 0.02  # seconds, after which it is worth watching whether the client is still there
+CLIENT_CLOSED = 499  # nginx's status for a client that has left
 
 
-def add_searching(endpoints: Endpoints, service: Service) -> None:
-    settings, engine = service.settings, service.engine
+async def search(index: str, body: SearchRequest, request: Request) -> Response:
+    """The documents that answer the query best."""
+    request.state.query = body.query
+    return await unless_gone(request, search_index(service_of(request), index, body))
 
-    def check_limits(query: str = "", k: int = 1, where: Filter | None = None) -> None:
-        if len(query) > settings.max_query:
-            raise QueryError(
-                f"the query has {len(query):,} characters; the most is {settings.max_query:,}"
-            )
-        if k > settings.max_k:
-            raise QueryError(f"k is {k}; the most is {settings.max_k}")
-        if where is not None and depth_of(where) > settings.max_filter_depth:
-            raise QueryError(f"the filter is more than {settings.max_filter_depth} levels deep")
 
-    async def one(index: str, request: SearchRequest, *, admitted: bool = False) -> Content:
-        options = request.options()
-        k = request.k if "k" in request.model_fields_set else min(request.k, settings.max_k)
-        check_limits(request.query, k, options.where)
-        searcher = service.indexes.get(index)
-        results = await engine.search(
-            searcher, request.query, k, options, settings.deadline, admitted=admitted
-        )
-        metrics.HITS.labels(index).inc(len(results.hits))
-        fields = None
-        if request.include is not None or request.exclude:
-            include = None if request.include is None else frozenset(request.include)
-            fields = Fields(include, frozenset(request.exclude))
-        return search_content(index, results, fields)
+async def search_by_url(
+    index: str,
+    request: Request,
+    q: Annotated[str, Query(description="What to look for.")],
+    k: Annotated[int, Query(ge=1, le=MOST_HITS, description="How many hits.")] = 10,
+) -> Response:
+    """The same as POST, for a link or a browser."""
+    request.state.query = q
+    body = SearchRequest.model_validate({"query": q, "k": k})
+    return await unless_gone(request, search_index(service_of(request), index, body))
 
-    async def search(index: str, body: SearchRequest, request: Request) -> Response:
-        """The documents that answer the query best."""
-        request.state.query = body.query
-        return await unless_gone(request, one(index, body))
 
-    async def search_by_url(
-        index: str,
-        request: Request,
-        q: Annotated[str, Query(description="What to look for.")],
-        k: Annotated[int, Query(ge=1, le=MOST_HITS, description="How many hits.")] = 10,
-    ) -> Response:
-        """The same as POST, for a link or a browser."""
-        request.state.query = q
-        asked = SearchRequest.model_validate({"query": q, "k": k})
-        return await unless_gone(request, one(index, asked))
+async def search_batch(index: str, body: BatchRequest, request: Request) -> Response:
+    """Many queries at once; one that is wrong fails alone."""
+    service = service_of(request)
+    most = service.settings.max_queries
+    if len(body.queries) > most:
+        raise TooLargeError(f"{len(body.queries)} queries in one batch; the most is {most}")
+    await service.indexes.opened(index)
+    service.engine.admit(len(body.queries))
+    searches = [search_or_error(service, index, query) for query in body.queries]
 
-    async def search_batch(index: str, body: BatchRequest, request: Request) -> Response:
-        """Many queries at once; one that is wrong fails alone."""
-        if len(body.queries) > settings.max_queries:
-            raise TooLargeError(
-                f"{len(body.queries)} queries in one batch; the most is {settings.max_queries}"
-            )
-        service.indexes.get(index)
-        engine.admit(len(body.queries))
+    async def all_results() -> Content:
+        return {"results": await asyncio.gather(*searches)}
 
-        async def attempt(query: Any) -> Content:
-            try:
-                return await one(index, SearchRequest.model_validate(query), admitted=True)
-            except ValidationError as error:
-                message = first_mistake(error.errors())
-                return {"error": {"type": "invalid_request", "message": message}}
-            except TrimseekError as error:
-                _, kind, message = described(error)
-                return {"error": {"type": kind, "message": message}}
+    return await unless_gone(request, all_results())
 
-        async def all_of_them() -> Content:
-            return {"results": await asyncio.gather(*map(attempt, body.queries))}
 
-        return await unless_gone(request, all_of_them())
+async def search_or_error(service: Service, index: str, query: Any) -> Content:
+    """The result of one query of a batch, or its error; it was admitted with the others."""
+    try:
+        body = SearchRequest.model_validate(query)
+        return await search_index(service, index, body, admitted=True)
+    except ValidationError as error:
+        message = first_mistake(error.errors())
+        return {"error": {"type": "invalid_request", "message": message}}
+    except TrimseekError as error:
+        _, kind, message = describe_error(error)
+        return {"error": {"type": kind, "message": message}}
 
-    async def compare(index: str, body: CompareRequest) -> Response:
-        """One query through two encoders: full against compressed, side by side."""
-        check_limits(body.query, body.k)
-        searcher = service.indexes.get(index)
-        known = query_encoders(searcher)
-        names = body.encoders or [next(iter(known)), own_encoder(searcher)]
-        for name in names:
-            if name not in known:
-                raise QueryError(f"encoder {name!a} is not one of {', '.join(known)}")
-        results = [
-            await engine.run(
-                ask_with,
-                service,
-                searcher,
-                known[name],
-                body.query,
-                body.k,
-                seconds=settings.deadline,
-            )
-            for name in names
-        ]
-        found = [{hit.id for hit in each.hits} for each in results]
-        return as_json(
-            {
-                "index": index,
-                "results": [
-                    {
-                        "encoder": name,
-                        "hits": [hit_content(hit) for hit in each.hits],
-                        "timing_ms": each.timing_ms._asdict(),
-                    }
-                    for name, each in zip(names, results, strict=True)
-                ],
-                "shared": len(found[0] & found[1]),
-            }
-        )
 
-    async def recommend(index: str, body: RecommendRequest) -> Response:
-        """Documents like some of the index and unlike others, by their stored vectors."""
-        weights = None if body.weights is None else tuple(body.weights)
-        examples = Examples(tuple(body.like), tuple(body.unlike), weights)
-        options = body.options()
-        check_limits(k=body.k, where=options.where)
-        searcher = service.indexes.get(index)
-        began = time.perf_counter()
-        hits = await engine.run(
-            find_alike, searcher, examples, body.k, options, seconds=settings.deadline
-        )
-        elapsed = (time.perf_counter() - began) * 1e3
-        return as_json(
-            {
-                "index": index,
-                "hits": [hit_content(hit) for hit in hits],
-                "timing_ms": Timing(0.0, elapsed, elapsed)._asdict(),
-            }
-        )
-
-    async def facets(index: str, body: FacetsRequest) -> Response:
-        """How many documents have each value of a metadata field, the most frequent first."""
-        fields = [parse_field(field) for field in body.fields]
-        where = None if body.filter is None else from_json(body.filter)
-        check_limits(where=where)
-        searcher = service.indexes.get(index)
-
-        def count() -> dict[str, list[FacetValue]]:
-            return {field_name(each): searcher.facets(each, where) for each in fields}
-
-        found = await engine.run(count, seconds=settings.deadline)
-        return as_json({"index": index, "facets": facet_content(found)})
-
-    base = "/v1/indexes/{index}"
-    endpoints.add(
-        "POST",
-        f"{base}/search",
-        Role.READ,
-        search,
-        answer=SearchAnswer,
-        queries=True,
-        direct=SearchRequest,
+async def search_index(
+    service: Service, index: str, body: SearchRequest, *, admitted: bool = False
+) -> Content:
+    """``SearchAnswer`` of a request."""
+    settings, options = service.settings, body.options()
+    k = body.k if "k" in body.model_fields_set else min(body.k, settings.max_k)
+    check_limits(settings, body.query, k, options.where)
+    searcher = await service.indexes.opened(index)
+    results = await service.engine.search(
+        searcher, body.query, k, options, settings.deadline, admitted=admitted
     )
-    endpoints.add(
-        "GET", f"{base}/search", Role.READ, search_by_url, answer=SearchAnswer, queries=True
+    metrics.HITS.labels(index).inc(len(results.hits))
+    fields = None
+    if body.include is not None or body.exclude:
+        include = None if body.include is None else frozenset(body.include)
+        fields = MetadataFields(include, frozenset(body.exclude))
+    return {"index": index, **search_content(results, fields)}
+
+
+def check_limits(
+    settings: ServiceSettings, query: str = "", k: int = 1, where: Filter | None = None
+) -> None:
+    """QueryError for what is beyond the service's limits."""
+    if len(query) > settings.max_query:
+        raise QueryError(
+            f"the query has {len(query):,} characters; the most is {settings.max_query:,}"
+        )
+    if k > settings.max_k:
+        raise QueryError(f"k is {k}; the most is {settings.max_k}")
+    if where is not None and depth_of(where) > settings.max_filter_depth:
+        raise QueryError(f"the filter is more than {settings.max_filter_depth} levels deep")
+
+
+async def compare(index: str, body: CompareRequest, request: Request) -> Response:
+    """One query through two encoders: full against compressed, side by side."""
+    service = service_of(request)
+    check_limits(service.settings, body.query, body.k)
+    searcher = await service.indexes.opened(index)
+    known = query_encoders(searcher)
+    names = body.encoders or [next(iter(known)), own_encoder(searcher)]
+    for name in names:
+        if name not in known:
+            raise QueryError(f"encoder {name!a} is not one of {', '.join(known)}")
+    deadline = service.settings.deadline
+    results = [
+        await service.engine.run(
+            *(search_with, service, searcher, known[name], body.query, body.k),
+            seconds=deadline,
+            searcher=searcher,
+        )
+        for name in names
+    ]
+    first, second = ({hit.id for hit in result.hits} for result in results)
+    return as_json(
+        {
+            "index": index,
+            "results": [
+                {
+                    "encoder": name,
+                    "hits": [hit_content(hit) for hit in result.hits],
+                    "timing_ms": result.timing_ms._asdict(),
+                }
+                for name, result in zip(names, results, strict=True)
+            ],
+            "shared": len(first & second),
+        }
     )
-    endpoints.add("POST", f"{base}/search/batch", Role.READ, search_batch, answer=BatchAnswer)
-    endpoints.add("POST", f"{base}/compare", Role.READ, compare, answer=CompareAnswer)
-    endpoints.add("POST", f"{base}/recommend", Role.READ, recommend, answer=RecommendAnswer)
-    endpoints.add("POST", f"{base}/facets", Role.READ, facets, answer=FacetsAnswer)
+
+
+def search_with(service: Service, searcher: Searcher, name: str, query: str, k: int) -> Results:
+    """Search with another encoder of the index's space."""
+    encoder = service.encoder(name, "query")
+    assert isinstance(encoder, QueryEncoder)  # noqa: S101 - of that role
+    return searcher.search_with(encoder, query, k)
+
+
+async def recommend(index: str, body: RecommendRequest, request: Request) -> Response:
+    """Documents like some of the index and unlike others, by their stored vectors."""
+    service = service_of(request)
+    weights = None if body.weights is None else tuple(body.weights)
+    examples = Examples(tuple(body.like), tuple(body.unlike), weights)
+    options = body.options()
+    check_limits(service.settings, k=body.k, where=options.where)
+    searcher = await service.indexes.opened(index)
+    began = time.perf_counter()
+    deadline = service.settings.deadline
+    hits = await service.engine.run(
+        find_alike, searcher, examples, body.k, options, seconds=deadline, searcher=searcher
+    )
+    elapsed = (time.perf_counter() - began) * 1e3
+    return as_json(
+        {
+            "index": index,
+            "hits": [hit_content(hit) for hit in hits],
+            "timing_ms": Timing(0.0, elapsed, elapsed)._asdict(),
+        }
+    )
+
+
+async def facets(index: str, body: FacetsRequest, request: Request) -> Response:
+    """How many documents have each value of a metadata field, the most frequent first."""
+    service = service_of(request)
+    fields = [parse_field(field) for field in body.fields]
+    where = None if body.filter is None else from_json(body.filter)
+    check_limits(service.settings, where=where)
+    searcher = await service.indexes.opened(index)
+
+    def count() -> dict[str, list[FacetValue]]:
+        return {field_name(field): searcher.facets(field, where) for field in fields}
+
+    deadline = service.settings.deadline
+    counted = await service.engine.run(count, seconds=deadline, searcher=searcher)
+    return as_json({"index": index, "facets": facet_content(counted)})
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Content]) -> Response:
-    """The answer; where the client has left, the work is dropped and nobody hears of it."""
-    loop, asking = asyncio.get_running_loop(), asyncio.current_task()
-    assert asking is not None  # noqa: S101 - in a coroutine
-    watching: list[asyncio.Task[None]] = []
+    """The answer of some work, which is cancelled if the client leaves before."""
+    loop, answering = asyncio.get_running_loop(), asyncio.current_task()
+    assert answering is not None  # noqa: S101 - in a coroutine
+    watchers: list[asyncio.Task[None]] = []
     left = False
 
     async def watch() -> None:
         nonlocal left
         await disconnected(request)
-        left = asking.cancel()
+        left = answering.cancel()
 
-    timer = loop.call_later(PATIENCE, lambda: watching.append(loop.create_task(watch())))
+    timer = loop.call_later(WATCH_AFTER, lambda: watchers.append(loop.create_task(watch())))
     try:
         return as_json(await work)
     except asyncio.CancelledError:
         if not left:
             raise
-        asking.uncancel()
+        answering.uncancel()
         return Response(status_code=CLIENT_CLOSED)
     finally:
         timer.cancel()
-        for each in watching:
-            each.cancel()
+        for watcher in watchers:
+            watcher.cancel()
 
 
 async def disconnected(request: Request) -> None:
+    """Wait until the client has left."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-def ask_with(service: Service, searcher: Searcher, name: str, query: str, k: int) -> Results:
-    """Search by another encoder of the index's space."""
-    encoder = service.encoder(name, "query")
-    assert isinstance(encoder, QueryEncoder)  # noqa: S101 - of that role
-    return searcher.search_with(encoder, query, k)
+BASE = "/v1/indexes/{index}"
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        f"{BASE}/search",
+        Role.READ,
+        search,
+        answer=SearchAnswer,
+        takes_query=True,
+        direct_body=SearchRequest,
+    ),
+    Endpoint(
+        "GET", f"{BASE}/search", Role.READ, search_by_url, answer=SearchAnswer, takes_query=True
+    ),
+    Endpoint("POST", f"{BASE}/search/batch", Role.READ, search_batch, answer=BatchAnswer),
+    Endpoint("POST", f"{BASE}/compare", Role.READ, compare, answer=CompareAnswer),
+    Endpoint("POST", f"{BASE}/recommend", Role.READ, recommend, answer=RecommendAnswer),
+    Endpoint("POST", f"{BASE}/facets", Role.READ, facets, answer=FacetsAnswer),
+)

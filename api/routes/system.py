@@ -1,80 +1,102 @@
 """The page, its documentation, health and metrics."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
-from fastapi import FastAPI
+from fastapi import Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, HTMLResponse, Response
 
-from api import metrics
-from api.docs import documentation
-from api.errors import DeadlineError
-from api.keys import Role
-from api.routes.register import Endpoints, as_json
-from api.schemas import Status
-from api.service import Service
+from trimseek.api import metrics
+from trimseek.api.docs import documentation
+from trimseek.api.endpoints import Endpoint, as_json
+from trimseek.api.errors import NotReadyError
+from trimseek.api.keys import Role
+from trimseek.api.schemas import Status
+from trimseek.api.service import Service, service_of
 from trimseek.errors import EncoderError
 
 PROBE = "is anybody there?"
-PAGE = Path(__file__).parent.parent / "page"
-KINDS = {
+PAGE = Path(__file__).resolve().parent.parent / "page"
+MEDIA_TYPES = {
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-CACHED = {"Cache-Control": "no-cache"}  # asked for again each time, and answered with 304
+REVALIDATED = {"Cache-Control": "no-cache"}  # browsers ask each time, and get 304
 
 
-def add_system(endpoints: Endpoints, service: Service, app: FastAPI) -> None:
-    async def healthz() -> Response:
-        """The process is alive."""
-        return as_json({"status": "alive"})
-
-    def probe() -> None:
-        for searcher in service.indexes.all():
-            searcher.summary()
-            if not np.isfinite(searcher.encoder.encode([PROBE]).vectors).all():
-                raise EncoderError(f"the encoder of {searcher.name} gives no finite vector")
-
-    async def readyz() -> Response:
-        """Every index can be searched and its encoder encodes; 503 once the process is to end."""
-        if service.draining.is_set():
-            raise DeadlineError("the service is ending")
-        await run_in_threadpool(probe)
-        return as_json({"status": "ready"})
-
-    async def scrape() -> Response:
-        """For Prometheus."""
-
-        def now() -> bytes:
-            return metrics.exposition(each.summary() for each in service.indexes.all())
-
-        content = await run_in_threadpool(now)
-        return Response(content, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def docs() -> Response:
-        """The API for people to read, with an example of each call."""
-        return HTMLResponse(documentation(app.openapi()))
-
-    async def openapi() -> Response:
-        """The API for programs to read."""
-        return as_json(app.openapi())
-
-    endpoints.add("GET", "/healthz", Role.NONE, healthz, answer=Status)
-    endpoints.add("GET", "/readyz", Role.NONE, readyz, answer=Status)
-    endpoints.add("GET", "/metrics", Role.READ, scrape, kind="text/plain")
-    endpoints.add("GET", "/openapi.json", Role.NONE, openapi, listed=False)
-    endpoints.add("GET", "/docs", Role.NONE, docs, listed=False)
-    for path in sorted(PAGE.iterdir()):
-        url = "/" if path.name == "index.html" else f"/{path.name}"
-        endpoints.add("GET", url, Role.NONE, file_endpoint(path), listed=False)
+async def healthz() -> Response:
+    """The process is alive."""
+    return as_json({"status": "alive"})
 
 
-def file_endpoint(path: Path):  # type: ignore[no-untyped-def]
+async def readyz(request: Request) -> Response:
+    """Indexes can be searched and their encoders encode; 503 once the process is to end."""
+    service = service_of(request)
+    if service.draining.is_set():
+        raise NotReadyError("the service is ending")
+    await run_in_threadpool(probe, service)
+    return as_json({"status": "ready"})
+
+
+def probe(service: Service) -> None:
+    """Raise what keeps every index from being searched; a damaged one harms itself alone."""
+    working, damaged = service.indexes.all()
+    if damaged and not working:
+        raise next(iter(damaged.values()))
+    for searcher in working:
+        if not np.isfinite(searcher.encoder.encode([PROBE]).vectors).all():
+            raise EncoderError(f"the encoder of {searcher.name} gives no finite vector")
+
+
+async def scrape(request: Request) -> Response:
+    """For Prometheus."""
+    indexes = service_of(request).indexes
+
+    def exposition() -> bytes:
+        return metrics.exposition(searcher.summary() for searcher in indexes.all().working)
+
+    content = await run_in_threadpool(exposition)
+    return Response(content, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def docs(request: Request) -> Response:
+    """The API for people to read, with an example of each call."""
+    return HTMLResponse(documentation(request.app.openapi()))
+
+
+async def openapi(request: Request) -> Response:
+    """The API for programs to read."""
+    return as_json(request.app.openapi())
+
+
+def file_endpoint(path: Path) -> Callable[[], Awaitable[Response]]:
+    """What answers with a file of the page."""
+
     async def file() -> Response:
-        return FileResponse(path, media_type=KINDS[path.suffix], headers=CACHED)
+        return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers=REVALIDATED)
 
     return file
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/healthz", Role.NONE, healthz, answer=Status),
+    Endpoint("GET", "/readyz", Role.NONE, readyz, answer=Status),
+    Endpoint("GET", "/metrics", Role.READ, scrape, media_type="text/plain"),
+    Endpoint("GET", "/openapi.json", Role.NONE, openapi, listed=False),
+    Endpoint("GET", "/docs", Role.NONE, docs, listed=False),
+    *(
+        Endpoint(
+            "GET",
+            "/" if path.name == "index.html" else f"/{path.name}",
+            Role.NONE,
+            file_endpoint(path),
+            listed=False,
+        )
+        for path in sorted(PAGE.iterdir())
+    ),
+)

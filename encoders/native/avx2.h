@@ -2,12 +2,12 @@
 
 #define LANES 8
 #define ROWS 6
-#define EACH_ROW_COUNT(each) each(1) each(2) each(3) each(4) each(5) each(6)
-#define EACH_ROW(each)                                                                             \
-    each(0, from0, 0) each(1, from0, 1) each(2, from0, 2)                                          \
-    each(3, from3, 0) each(4, from3, 1) each(5, from3, 2)
+#define FOR_EACH_ROW_COUNT(macro) macro(1) macro(2) macro(3) macro(4) macro(5) macro(6)
+#define FOR_EACH_ROW(macro)                                                                        \
+    macro(0, from0, 0) macro(1, from0, 1) macro(2, from0, 2)                                       \
+    macro(3, from3, 0) macro(4, from3, 1) macro(5, from3, 2)
 
-/* Of 16 registers 12 hold sums: without this gcc begins all rows first, and the sums spill. */
+/* Of 16 registers 12 hold sums. Without this barrier gcc starts all rows first: the sums spill. */
 #define BEFORE_THE_NEXT_ROW(a, b) __asm__ volatile("" : "+x"(a), "+x"(b))
 
 typedef __m256 Floats;
@@ -62,7 +62,7 @@ static inline Ints broadcast_bytes(const uint8_t *four)
     memcpy(&value, four, 4);
     return _mm256_set1_epi32(value);
 }
-/* Each float, cut to a whole number from 0 to 255, as a byte. */
+/* Each float as a byte, its fraction cut off; floats lie from 0 to below 256. */
 static inline void store_bytes(uint8_t *to, Floats x)
 {
     const __m256i whole = _mm256_cvttps_epi32(x);
@@ -78,7 +78,7 @@ static inline Ints dot(Ints sum, Ints bytes, Ints weights)
     return _mm256_dpbusd_avx_epi32(sum, bytes, weights);
 }
 #else
-/* Two products are added in 16 bits, which 7 bits of one factor never overflow:
+/* Adds two products in 16 bits, which cannot overflow if one factor has 7 bits:
  * 2 * 127 * 127 = 32258. */
 #define LEVELS 127
 static inline Ints dot(Ints sum, Ints bytes, Ints weights)

@@ -3,14 +3,14 @@
 #define LANES 16
 #define ROWS 12
 #define LEVELS 255
-#define EACH_ROW_COUNT(each)                                                                       \
-    each(1) each(2) each(3) each(4) each(5) each(6) each(7) each(8) each(9) each(10) each(11)      \
-    each(12)
-#define EACH_ROW(each)                                                                             \
-    each(0, from0, 0) each(1, from0, 1) each(2, from0, 2)                                          \
-    each(3, from3, 0) each(4, from3, 1) each(5, from3, 2)                                          \
-    each(6, from6, 0) each(7, from6, 1) each(8, from6, 2)                                          \
-    each(9, from9, 0) each(10, from9, 1) each(11, from9, 2)
+#define FOR_EACH_ROW_COUNT(macro)                                                                  \
+    macro(1) macro(2) macro(3) macro(4) macro(5) macro(6) macro(7) macro(8) macro(9)      \
+    macro(10) macro(11) macro(12)
+#define FOR_EACH_ROW(macro)                                                                        \
+    macro(0, from0, 0) macro(1, from0, 1) macro(2, from0, 2)                                       \
+    macro(3, from3, 0) macro(4, from3, 1) macro(5, from3, 2)                                       \
+    macro(6, from6, 0) macro(7, from6, 1) macro(8, from6, 2)                                       \
+    macro(9, from9, 0) macro(10, from9, 1) macro(11, from9, 2)
 
 #define BEFORE_THE_NEXT_ROW(a, b)
 
@@ -53,7 +53,7 @@ static inline Ints broadcast_bytes(const uint8_t *four)
     memcpy(&value, four, 4);
     return _mm512_set1_epi32(value);
 }
-/* Each float, cut to a whole number from 0 to 255, as a byte. */
+/* Each float as a byte, its fraction cut off; floats lie from 0 to below 256. */
 static inline void store_bytes(uint8_t *to, Floats x)
 {
     _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(x)));

@@ -1,6 +1,6 @@
 /* The encoder in AVX512-VNNI. */
 #if defined(__x86_64__)
-#if defined(EMULATED) /* the tests give plain C for the instructions that this CPU has not got */
+#if defined(EMULATED) /* the tests replace instructions that this CPU lacks with plain C */
 #elif defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma"))), apply_to = function)
 #include <immintrin.h>
@@ -14,7 +14,7 @@
 
 #include "encoder.h"
 #include "avx512.h"
-#include "forward.h"
+#include "forward.inc"
 
 const Kernels avx512_vnni_kernels = {"avx512_vnni", PANEL, forward, product};
 #if defined(__clang__) && !defined(EMULATED)

@@ -1,6 +1,6 @@
 /* The encoder in AVX-VNNI. */
 #if defined(__x86_64__)
-#if defined(EMULATED) /* the tests give plain C for the instructions that this CPU has not got */
+#if defined(EMULATED) /* the tests replace instructions that this CPU lacks with plain C */
 #elif defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,avxvnni"))), apply_to = function)
 #include <immintrin.h>
@@ -15,7 +15,7 @@
 #include "encoder.h"
 #define VNNI
 #include "avx2.h"
-#include "forward.h"
+#include "forward.inc"
 
 const Kernels avx_vnni_kernels = {"avx_vnni", PANEL, forward, product};
 #if defined(__clang__) && !defined(EMULATED)

@@ -1,4 +1,4 @@
-/* From arrays to an encoder, and from token ids to vectors: what encoders/native.py calls. */
+/* From arrays to an encoder, and from token ids to vectors: what library.py calls. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -6,8 +6,8 @@
 #include "encoder.h"
 
 enum { DONE = 0, NO_MEMORY = -1, UNKNOWN_TOKEN = -2, TOO_LONG = -3 };
-/* Tokens that one thread takes at a time: enough to be worth reading all weights for, few enough
- * for their activations to stay near. */
+/* Tokens that one thread takes at a time: enough to pay for reading all weights, few enough for
+ * their activations to stay in the cache. */
 enum { CHUNK_TOKENS = 256, SMALLEST_CHUNK = 64 };
 
 #if defined(__x86_64__)
@@ -21,7 +21,7 @@ extern const Kernels avx512_vnni_kernels, avx_vnni_kernels, avx2_kernels;
 #define HAS(feature) __builtin_cpu_supports(feature)
 #endif
 
-/* The compiler's own test does not know AVX-VNNI everywhere: CPUID leaf 7, 1, EAX bit 4. */
+/* Not every compiler's __builtin_cpu_supports knows AVX-VNNI: CPUID leaf 7, subleaf 1, EAX bit 4. */
 static int has_avx_vnni(void)
 {
     unsigned a, b, c, d;
@@ -53,6 +53,7 @@ static const Kernels *find_kernels(const char *name)
 }
 #endif
 
+/* Memory that begins at a cache line; NULL when there is none. */
 static void *aligned(size_t bytes)
 {
     return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT);
@@ -60,12 +61,13 @@ static void *aligned(size_t bytes)
 
 /* ---- making an encoder -------------------------------------------------------------------- */
 
+/* Copies a matrix into panels of `panel` columns; NO_MEMORY if that fails. */
 static int pack(Product *p, Matrix matrix, int panel)
 {
-    p->in = matrix.in;
-    p->out = matrix.out;
-    p->depth = round_up(matrix.in, 4);
-    p->width = round_up(matrix.out, panel);
+    p->in_dim = matrix.in_dim;
+    p->out_dim = matrix.out_dim;
+    p->depth = round_up(matrix.in_dim, 4);
+    p->width = round_up(matrix.out_dim, panel);
     p->panels = aligned((size_t)p->depth * p->width);
     p->scale = aligned(sizeof(float) * p->width);
     p->bias = aligned(sizeof(float) * p->width);
@@ -75,12 +77,12 @@ static int pack(Product *p, Matrix matrix, int panel)
     memset(p->panels, 0, (size_t)p->depth * p->width);
     memset(p->sums, 0, sizeof(int32_t) * p->width);
     for (int j = 0; j < p->width; j++) {
-        p->scale[j] = j < matrix.out ? matrix.scale[j] : 0.0f;
-        p->bias[j] = j < matrix.out ? matrix.bias[j] : 0.0f;
+        p->scale[j] = j < matrix.out_dim ? matrix.scale[j] : 0.0f;
+        p->bias[j] = j < matrix.out_dim ? matrix.bias[j] : 0.0f;
     }
-    for (int i = 0; i < matrix.in; i++) {
-        const int8_t *row = matrix.values + (size_t)i * matrix.out;
-        for (int j = 0; j < matrix.out; j++) {
+    for (int i = 0; i < matrix.in_dim; i++) {
+        const int8_t *row = matrix.values + (size_t)i * matrix.out_dim;
+        for (int j = 0; j < matrix.out_dim; j++) {
             const size_t first = (size_t)(j / panel) * panel * p->depth;
             p->panels[first + (size_t)(i / 4) * 4 * panel + j % panel * 4 + i % 4] = row[j];
             p->sums[j] += row[j];
@@ -97,6 +99,7 @@ static void unpack(Product *p)
     free(p->sums);
 }
 
+/* Widens the workspace, if need be, to what this product reads and writes for one token. */
 static void measure(Encoder *encoder, const Product *p)
 {
     encoder->widest = p->width > encoder->widest ? p->width : encoder->widest;
@@ -108,51 +111,62 @@ void encoder_free(Encoder *encoder)
     if (!encoder)
         return;
     team_free(encoder->team);
-    for (int i = 0; encoder->layers && i < encoder->parts.layers; i++) {
+    for (int i = 0; encoder->layers && i < encoder->spec.layers; i++) {
         unpack(&encoder->layers[i].qkv);
         unpack(&encoder->layers[i].attention_output);
         unpack(&encoder->layers[i].intermediate);
         unpack(&encoder->layers[i].output);
     }
     unpack(&encoder->projection);
-    for (Workspace *each = encoder->idle; each;) {
-        Workspace *next = each->next;
-        free(each->memory);
-        free(each);
-        each = next;
+    for (Workspace *space = encoder->idle; space;) {
+        Workspace *next = space->next;
+        free(space->memory);
+        free(space);
+        space = next;
     }
     pthread_mutex_destroy(&encoder->lock);
     free(encoder->layers);
     free(encoder);
 }
 
-/* NULL when out of memory, or where this CPU lacks the instructions of that name. Tables and norms
- * stay the caller's, who keeps them until the encoder is freed; matrices are copied. */
-Encoder *encoder_new(const Parts *parts, const char *kernels, int threads)
+/*
+ * The sizes that the caller's structures must have: EncoderSpec, LayerSpec, Matrix, Norm. Python
+ * declares the same structures once more, and checks this when it loads the library.
+ */
+size_t encoder_struct_size(int which)
 {
-    const Kernels *found = find_kernels(kernels);
-    Encoder *encoder = found ? calloc(1, sizeof *encoder) : NULL;
+    static const size_t sizes[] = {
+        sizeof(EncoderSpec), sizeof(LayerSpec), sizeof(Matrix), sizeof(Norm)};
+    return which >= 0 && which < (int)(sizeof sizes / sizeof *sizes) ? sizes[which] : 0;
+}
+
+/* NULL when out of memory, or where this CPU lacks the instructions called `name`. The caller keeps
+ * the tables and norms until the encoder is freed; matrices are copied. */
+Encoder *encoder_new(const EncoderSpec *spec, const char *name, int threads)
+{
+    const Kernels *kernels = find_kernels(name);
+    Encoder *encoder = kernels ? calloc(1, sizeof *encoder) : NULL;
     if (!encoder)
         return NULL;
-    encoder->parts = *parts;
-    encoder->kernels = found;
+    encoder->spec = *spec;
+    encoder->kernels = kernels;
     pthread_mutex_init(&encoder->lock, NULL);
-    encoder->layers = calloc(parts->layers, sizeof *encoder->layers);
+    encoder->layers = calloc(spec->layers, sizeof *encoder->layers);
     int failed = !encoder->layers;
-    if (!failed && parts->projection.in) {
-        failed |= pack(&encoder->projection, parts->projection, found->panel);
+    if (!failed && spec->projection.in_dim) {
+        failed |= pack(&encoder->projection, spec->projection, kernels->panel);
         measure(encoder, &encoder->projection);
     }
-    for (int i = 0; !failed && i < parts->layers; i++) {
-        const LayerParts *from = parts->layer + i;
+    for (int i = 0; !failed && i < spec->layers; i++) {
+        const LayerSpec *from = spec->layer + i;
         Layer *layer = encoder->layers + i;
         layer->attention_norm = from->attention_norm;
         layer->output_norm = from->output_norm;
-        layer->heads = from->attention_output.in / parts->head_dim;
-        failed |= pack(&layer->qkv, from->qkv, found->panel);
-        failed |= pack(&layer->attention_output, from->attention_output, found->panel);
-        failed |= pack(&layer->intermediate, from->intermediate, found->panel);
-        failed |= pack(&layer->output, from->output, found->panel);
+        layer->heads = from->attention_output.in_dim / spec->head_dim;
+        failed |= pack(&layer->qkv, from->qkv, kernels->panel);
+        failed |= pack(&layer->attention_output, from->attention_output, kernels->panel);
+        failed |= pack(&layer->intermediate, from->intermediate, kernels->panel);
+        failed |= pack(&layer->output, from->output, kernels->panel);
         measure(encoder, &layer->qkv);
         measure(encoder, &layer->attention_output);
         measure(encoder, &layer->intermediate);
@@ -166,11 +180,12 @@ Encoder *encoder_new(const Parts *parts, const char *kernels, int threads)
     return NULL;
 }
 
-/* Whether this CPU has the instructions of that name. */
-int encoder_supports(const char *kernels) { return find_kernels(kernels) != NULL; }
+/* Whether this CPU has the instructions called `name`. */
+int encoder_supports(const char *name) { return find_kernels(name) != NULL; }
 
 /* ---- running it --------------------------------------------------------------------------- */
 
+/* Takes the next `bytes` of memory at `*at`, which it moves on. */
 static void *carve(char **at, size_t bytes)
 {
     void *here = *at;
@@ -178,22 +193,23 @@ static void *carve(char **at, size_t bytes)
     return here;
 }
 
-/* Places the parts of a workspace behind one another, in memory that may be NULL; its size. */
+/* Lays the arrays of a workspace one after another in its memory, which may be NULL yet. Returns the
+ * bytes that they need. */
 static size_t lay_out(Workspace *space, const Encoder *encoder, int tokens, int longest, int members)
 {
-    const Parts *parts = &encoder->parts;
+    const EncoderSpec *spec = &encoder->spec;
     size_t qkv = 0, context = 0;
-    for (int i = 0; i < parts->layers; i++) {
+    for (int i = 0; i < spec->layers; i++) {
         const Layer *layer = encoder->layers + i;
         qkv = (size_t)layer->qkv.width > qkv ? (size_t)layer->qkv.width : qkv;
-        context = (size_t)layer->attention_output.in > context ? (size_t)layer->attention_output.in
-                                                               : context;
+        const size_t heads_width = layer->attention_output.in_dim;
+        context = heads_width > context ? heads_width : context;
     }
     const size_t block = BLOCK_ROWS, all = tokens;
-    const size_t wide = encoder->widest > parts->embedding_dim ? encoder->widest
-                                                               : parts->embedding_dim;
+    const size_t wide = encoder->widest > spec->embedding_dim ? encoder->widest
+                                                               : spec->embedding_dim;
     char *at = space->memory;
-    space->x = carve(&at, sizeof(float) * all * parts->dim);
+    space->x = carve(&at, sizeof(float) * all * spec->dim);
     space->qkv = carve(&at, sizeof(float) * all * qkv);
     space->context = carve(&at, sizeof(float) * all * context);
     space->hidden = carve(&at, sizeof(float) * block * wide);
@@ -201,11 +217,12 @@ static size_t lay_out(Workspace *space, const Encoder *encoder, int tokens, int 
     space->quantized.q = carve(&at, block * encoder->deepest);
     space->quantized.scale = carve(&at, sizeof(float) * block);
     space->quantized.zero = carve(&at, sizeof(int32_t) * block);
-    space->attention_size = attention_floats(longest, parts->head_dim, encoder->kernels->panel);
+    space->attention_size = attention_floats(longest, spec->head_dim, encoder->kernels->panel);
     space->attention = carve(&at, sizeof(float) * space->attention_size * members);
     return (size_t)(at - (char *)space->memory);
 }
 
+/* An idle workspace, made larger if need be, or a new one; NULL when out of memory. */
 static Workspace *take_workspace(Encoder *encoder, int tokens, int longest, int members)
 {
     pthread_mutex_lock(&encoder->lock);
@@ -229,7 +246,7 @@ static Workspace *take_workspace(Encoder *encoder, int tokens, int longest, int 
     return space;
 }
 
-static void give_back(Encoder *encoder, Workspace *space)
+static void give_workspace_back(Encoder *encoder, Workspace *space)
 {
     pthread_mutex_lock(&encoder->lock);
     space->next = encoder->idle;
@@ -237,6 +254,7 @@ static void give_back(Encoder *encoder, Workspace *space)
     pthread_mutex_unlock(&encoder->lock);
 }
 
+/* All texts in one pass; the team shares the work inside it. */
 static int run_texts(Encoder *encoder, Texts texts, Team *team, float *out, double *seconds)
 {
     int longest = 0;
@@ -249,14 +267,14 @@ static int run_texts(Encoder *encoder, Texts texts, Team *team, float *out, doub
     if (!space)
         return NO_MEMORY;
     encoder->kernels->forward(encoder, space, texts, team, out, seconds);
-    give_back(encoder, space);
+    give_workspace_back(encoder, space);
     return DONE;
 }
 
 typedef struct {
     Encoder *encoder;
     Texts texts;
-    const int32_t *first; /* of each chunk: the number of its first text */
+    const int32_t *first; /* number of the first text of each chunk */
     float *out;
     double *seconds;
     int failed;
@@ -269,10 +287,11 @@ static void run_chunk(void *context, int item, int member)
     const int first = chunks->first[item], count = chunks->first[item + 1] - first;
     const Texts texts = {chunks->texts.ids, chunks->texts.start + first, count};
     if (run_texts(chunks->encoder, texts, NULL,
-                  chunks->out + (size_t)first * chunks->encoder->parts.dim, chunks->seconds))
+                  chunks->out + (size_t)first * chunks->encoder->spec.dim, chunks->seconds))
         chunks->failed = 1;
 }
 
+/* Chunks of about `chunk_tokens` tokens; each member of the team runs whole chunks. */
 static int run_chunks(
     Encoder *encoder, Texts texts, Team *team, int chunk_tokens, float *out, double *seconds)
 {
@@ -281,12 +300,12 @@ static int run_chunks(
         return NO_MEMORY;
     int chunks = 0, tokens = chunk_tokens;
     for (int i = 0; i < texts.count; i++) {
-        const int more = texts.start[i + 1] - texts.start[i];
-        if (tokens + more > chunk_tokens) {
+        const int length = texts.start[i + 1] - texts.start[i];
+        if (tokens + length > chunk_tokens) {
             first[chunks++] = i;
             tokens = 0;
         }
-        tokens += more;
+        tokens += length;
     }
     first[chunks] = texts.count;
     Chunks work = {encoder, texts, first, out, seconds, 0};
@@ -295,44 +314,46 @@ static int run_chunks(
     return work.failed ? NO_MEMORY : DONE;
 }
 
-static int check(const Parts *parts, Texts texts)
+static int check(const EncoderSpec *spec, Texts texts)
 {
     for (int i = 0; i < texts.count; i++)
-        if (texts.start[i + 1] - texts.start[i] > parts->positions)
+        if (texts.start[i + 1] - texts.start[i] > spec->positions)
             return TOO_LONG;
     for (int32_t i = texts.start[0]; i < texts.start[texts.count]; i++)
-        if (texts.ids[i] < 0 || texts.ids[i] >= parts->vocabulary)
+        if (texts.ids[i] < 0 || texts.ids[i] >= spec->vocabulary)
             return UNKNOWN_TOKEN;
     return DONE;
 }
 
 /*
- * Vectors (count, dim) of texts: text i has the ids from start[i] to start[i + 1]; one of none is all zeros.
- * Safe to call from several threads at once; one of them has the helpers. `seconds` (STAGES,), if
- * not NULL, is what each stage took, added to what is there; no helper then takes part.
+ * Writes vectors (count, dim) to `out`. Text i has the ids from start[i] to start[i + 1]; the vector
+ * of a text without ids is all zeros. Several threads may call this at once; one of them gets the
+ * helpers. If `seconds` (STAGES,) is not NULL, the time of each stage is added to it, and no helper
+ * takes part. Returns DONE or a negative number, which runtime.PROBLEMS explains.
  */
 int encoder_run(
     Encoder *encoder, const int32_t *ids, const int32_t *start, int count, float *out,
     double *seconds)
 {
     const Texts texts = {ids, start, count};
-    const int wrong = check(&encoder->parts, texts);
-    if (wrong)
-        return wrong;
+    const int problem = check(&encoder->spec, texts);
+    if (problem)
+        return problem;
     const int tokens = start[count] - start[0];
-    /* Calls at once keep every CPU busy by themselves. */
-    const int others = atomic_fetch_add(&encoder->calls, 1);
-    Team *team = !seconds && !others && team_take(encoder->team) ? encoder->team : NULL;
-    if (others)
+    /* Several calls at once keep every CPU busy by themselves, so that none needs helpers. */
+    const int other_calls = atomic_fetch_add(&encoder->calls, 1);
+    Team *team = !seconds && !other_calls && team_take(encoder->team) ? encoder->team : NULL;
+    if (other_calls)
         team_dismiss(encoder->team);
     int outcome;
     if (count == 1 || tokens <= SMALLEST_CHUNK) {
         outcome = run_texts(encoder, texts, team, out, seconds);
     } else {
-        const int fair = tokens / (2 * team_members(team));
-        const int chunk = fair > CHUNK_TOKENS    ? CHUNK_TOKENS
-                          : fair < SMALLEST_CHUNK ? SMALLEST_CHUNK
-                                                  : fair;
+        /* Two chunks for each thread, so that one slow chunk does not keep the others waiting. */
+        const int equal = tokens / (2 * team_members(team));
+        const int chunk = equal > CHUNK_TOKENS    ? CHUNK_TOKENS
+                          : equal < SMALLEST_CHUNK ? SMALLEST_CHUNK
+                                                   : equal;
         outcome = run_chunks(encoder, texts, team, chunk, out, seconds);
     }
     if (team)
@@ -350,19 +371,20 @@ static double seconds_now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* Multiply-accumulates a second of one thread: products (rows, in) (in, out) for some seconds.
- * 0 when out of memory, or where this CPU lacks the instructions. */
-double product_rate(const char *kernels, int rows, int in, int out, double seconds)
+/* Multiply-accumulates a second of one thread, measured over `seconds` of products
+ * (rows, in_dim) (in_dim, out_dim). 0 when out of memory, or if this CPU lacks the instructions. */
+double product_rate(const char *name, int rows, int in_dim, int out_dim, double seconds)
 {
-    const Kernels *found = find_kernels(kernels);
-    if (!found)
+    const Kernels *kernels = find_kernels(name);
+    if (!kernels)
         return 0.0;
-    const size_t weights = (size_t)in * out, inputs = (size_t)round_up(in, 4) * BLOCK_ROWS;
+    const size_t weights = (size_t)in_dim * out_dim;
+    const size_t inputs = (size_t)round_up(in_dim, 4) * BLOCK_ROWS;
     int8_t *values = malloc(weights);
-    float *ones = malloc(sizeof(float) * out);
+    float *ones = malloc(sizeof(float) * out_dim);
     Quantized a = {aligned(inputs), malloc(sizeof(float) * BLOCK_ROWS),
                    malloc(sizeof(int32_t) * BLOCK_ROWS)};
-    float *y = aligned(sizeof(float) * BLOCK_ROWS * round_up(out, found->panel));
+    float *y = aligned(sizeof(float) * BLOCK_ROWS * round_up(out_dim, kernels->panel));
     Product p = {0};
     double rate = 0.0;
     if (values && ones && a.q && a.scale && a.zero && y) {
@@ -370,16 +392,16 @@ double product_rate(const char *kernels, int rows, int in, int out, double secon
             values[i] = (int8_t)(i * 2654435761u >> 24);
         for (size_t i = 0; i < inputs; i++)
             a.q[i] = i * 2654435761u >> 25;
-        for (int i = 0; i < out; i++)
+        for (int i = 0; i < out_dim; i++)
             ones[i] = 1.0f;
         for (int i = 0; i < BLOCK_ROWS; i++)
             a.scale[i] = 1.0f, a.zero[i] = 0;
-        if (!pack(&p, (Matrix){in, out, values, ones, ones}, found->panel)) {
+        if (!pack(&p, (Matrix){in_dim, out_dim, values, ones, ones}, kernels->panel)) {
             const double began = seconds_now();
             double count = 0.0, took;
             do {
-                found->product(&p, a, rows, y);
-                count += (double)rows * in * out;
+                kernels->product(&p, a, rows, y);
+                count += (double)rows * in_dim * out_dim;
             } while ((took = seconds_now() - began) < seconds);
             rate = count / took;
         }

@@ -1,4 +1,4 @@
-/* What an encoder is to the code here, and what a call of it works on. */
+/* An encoder's structures: what the caller gives, what is made of it, and the memory of a call. */
 #ifndef TRIMSEEK_ENCODER_H
 #define TRIMSEEK_ENCODER_H
 
@@ -12,13 +12,17 @@ enum { ALIGNMENT = 64 };                        /* bytes: a cache line, and the 
 enum { TABLE_FLOAT32, TABLE_INT8, TABLE_INT4 }; /* how token embeddings are stored */
 enum { GELU, GELU_TANH, RELU, NO_ACTIVATION };
 enum { POOL_MEAN, POOL_CLS, POOL_MAX };
-/* What a call's time is told apart by, in the order of library.STAGES. */
+/* Stages whose time is measured, in the order of library.STAGES. */
 enum { EMBED, QUANTIZE, QKV, ATTEND, ATTENTION_OUTPUT, INTERMEDIATE, OUTPUT, NORM, POOL, STAGES };
 enum { BLOCK_ROWS = 48 }; /* tokens whose FFN activations are made at a time: they stay in the cache */
 
-/* What the caller gives: int8 weights (in, out), row after row, one scale and bias a column. */
+/*
+ * What the caller gives. library.py declares these four structures with the same names.
+ *
+ * A matrix: int8 weights (in_dim, out_dim), row after row, with a scale and a bias for each column.
+ */
 typedef struct {
-    int32_t in, out;
+    int32_t in_dim, out_dim;
     const int8_t *values;
     const float *scale, *bias;
 } Matrix;
@@ -30,7 +34,7 @@ typedef struct {
 typedef struct {
     Matrix qkv, attention_output, intermediate, output;
     Norm attention_norm, output_norm;
-} LayerParts;
+} LayerSpec;
 
 typedef struct {
     int32_t vocabulary, embedding_dim, positions, dim, head_dim, layers;
@@ -38,22 +42,22 @@ typedef struct {
     float epsilon;
     const void *tokens;       /* (vocabulary, embedding_dim) in the format of `table` */
     const float *token_scale; /* (vocabulary,), unless the table is float32 */
-    const float *position;    /* (positions, embedding_dim), the token type's added */
+    const float *position;    /* (positions, embedding_dim), with token type 0 added */
     Norm embedding_norm;
-    Matrix projection; /* in = 0: there is none */
-    const LayerParts *layer;
-} Parts;
+    Matrix projection; /* in_dim is 0 if there is none */
+    const LayerSpec *layer;
+} EncoderSpec;
 
 /*
  * A matrix as the kernels read it: panels of some columns; in a panel, for each four rows, the
  * four bytes of every column together, which is what one dot product instruction takes.
  */
 typedef struct {
-    int in, out;       /* as given */
-    int depth, width;  /* rounded up: rows to 4, columns to whole panels; what is added is zero */
+    int in_dim, out_dim; /* as the caller gave them */
+    int depth, width;    /* rounded up to 4 rows and to whole panels; padding is zero */
     int8_t *panels;
     float *scale, *bias; /* (width,) */
-    int32_t *sums;       /* (width,): of the weights of each column */
+    int32_t *sums;       /* (width,): the sum of each column's weights */
 } Product;
 
 typedef struct {
@@ -62,21 +66,21 @@ typedef struct {
     int heads;
 } Layer;
 
-/* Rows of activations that were quantized: real = scale (q - zero), one of each for every row. */
+/* Quantized activations: real = scale (q - zero), with a scale and a zero point for each row. */
 typedef struct {
     uint8_t *q;
     float *scale;
     int32_t *zero;
 } Quantized;
 
-/* Memory of one call for so many tokens, and for attention over the longest text. */
+/* Memory of one call: for all its tokens, and for attention over its longest text. */
 typedef struct Workspace {
     struct Workspace *next;
     void *memory;
     size_t size;
-    float *x, *qkv, *context; /* of every token */
-    float *hidden, *added;    /* of BLOCK_ROWS tokens */
-    Quantized quantized;      /* likewise */
+    float *x, *qkv, *context; /* for all tokens */
+    float *hidden, *added;    /* for BLOCK_ROWS tokens */
+    Quantized quantized;      /* for BLOCK_ROWS tokens */
     float *attention;         /* attention_size floats for each member of the team */
     size_t attention_size;
 } Workspace;
@@ -84,16 +88,16 @@ typedef struct Workspace {
 typedef struct Kernels Kernels;
 
 typedef struct {
-    Parts parts;
+    EncoderSpec spec;
     const Kernels *kernels;
     Product projection;
     Layer *layers;
-    int widest;  /* floats of one token: the output of any matrix */
-    int deepest; /* bytes of one token: the input of any matrix */
+    int widest;  /* floats of one token in the largest output of a matrix */
+    int deepest; /* bytes of one token in the largest input of a matrix */
     Team *team;
-    _Atomic int calls; /* under way */
+    _Atomic int calls; /* that are running */
     pthread_mutex_t lock;
-    Workspace *idle; /* those that no call uses */
+    Workspace *idle; /* a list of workspaces that no call uses */
 } Encoder;
 
 /* Texts one after another: text i has the ids from start[i] to start[i + 1]. */
@@ -102,21 +106,21 @@ typedef struct {
     int count;
 } Texts;
 
-/* The encoder for one kind of instructions. */
+/* The encoder in one instruction set. */
 struct Kernels {
     const char *name;
     int panel; /* columns of a panel */
-    /* seconds: of each stage, added to; NULL where nobody asks */
+    /* adds the time of each stage to `seconds`, unless that is NULL */
     void (*forward)(const Encoder *, Workspace *, Texts, Team *, float *out, double *seconds);
-    /* one product of so many rows, BLOCK_ROWS at a time; out (BLOCK_ROWS, width) */
+    /* a product of `rows` rows, BLOCK_ROWS at a time; out (BLOCK_ROWS, width) is overwritten */
     void (*product)(const Product *, Quantized, int rows, float *out);
 };
 
 static inline int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
-enum { QUERY_ROWS = 4 }; /* queries that attend at a time */
+enum { QUERY_ROWS = 4 }; /* tokens whose attention is computed together */
 
-/* Floats that attention over a text of so many tokens needs: keys, values, scores, the outcome. */
+/* Floats that attention over a text needs: keys, values, scores and the weighted values. */
 static inline size_t attention_floats(int tokens, int head_dim, int panel)
 {
     const size_t width = round_up(tokens, panel), mixed = round_up(head_dim, panel);

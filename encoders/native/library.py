@@ -1,4 +1,7 @@
-"""The compiled encoder: its functions and structures as C has them (``encoder.h``)."""
+"""The compiled kernels: which there are, and the structures that they take.
+
+Structures and fields have the names that they have in encoder.h.
+"""
 
 import ctypes
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +11,10 @@ from typing import Any
 
 from trimseek.compiled import load
 
-MODULE = "encoders.native.compiled"
-# Instructions that there are kernels for, the best first.
+MODULE = "trimseek.encoders.native.compiled"
+# Instruction sets that there are kernels for, the fastest first.
 KERNELS = ("avx512_vnni", "avx_vnni", "avx2")
-# What a call's time is told apart by, as encoder.h numbers it.
+# Stages whose time is measured, in the order of encoder.h.
 STAGES = (
     "embedding",
     "quantizing activations",
@@ -26,11 +29,11 @@ STAGES = (
 
 
 class Matrix(Structure):
-    """int8 ``(rows, columns)``, and of each column its scale and bias."""
+    """int8 ``values (in_dim, out_dim)``; ``scale`` and ``bias (out_dim,)`` float32."""
 
     _fields_ = (
-        ("rows", c_int32),
-        ("columns", c_int32),
+        ("in_dim", c_int32),
+        ("out_dim", c_int32),
         ("values", c_void_p),
         ("scale", c_void_p),
         ("bias", c_void_p),
@@ -38,13 +41,13 @@ class Matrix(Structure):
 
 
 class Norm(Structure):
-    """Scale and shift."""
+    """Scale and shift of a layer normalization, ``(dim,)`` float32."""
 
     _fields_ = (("weight", c_void_p), ("bias", c_void_p))
 
 
-class LayerParts(Structure):
-    """One layer."""
+class LayerSpec(Structure):
+    """One layer; ``qkv`` has the columns of query, key and value side by side."""
 
     _fields_ = (
         ("qkv", Matrix),
@@ -56,8 +59,8 @@ class LayerParts(Structure):
     )
 
 
-class Parts(Structure):
-    """An encoder; what the numbers of table, activation and pooling mean stands in the header."""
+class EncoderSpec(Structure):
+    """An encoder. encoder.h numbers the kinds of ``table``, ``activation`` and ``pooling``."""
 
     _fields_ = (
         *((name, c_int32) for name in ("vocabulary", "embedding_dim", "positions", "dim")),
@@ -69,20 +72,24 @@ class Parts(Structure):
         ("position", c_void_p),
         ("embedding_norm", Norm),
         ("projection", Matrix),
-        ("layer", POINTER(LayerParts)),
+        ("layer", POINTER(LayerSpec)),
     )
+
+
+# In the order of encoder_struct_size.
+STRUCTURES: tuple[type[Structure], ...] = (EncoderSpec, LayerSpec, Matrix, Norm)
 
 
 @cache
 def library() -> Any | None:
     """The compiled functions; None where they could not be compiled when trimseek was installed."""
-    functions = load(MODULE)
+    functions = load(MODULE, "encoder_struct_size", STRUCTURES)
     return None if functions is None else with_types(functions)
 
 
 def with_types(functions: ctypes.CDLL) -> Any:
-    """The library, with the types of what its functions take and give."""
-    functions.encoder_new.argtypes = (POINTER(Parts), c_char_p, c_int)
+    """The library, with the types of its functions' arguments and results declared."""
+    functions.encoder_new.argtypes = (POINTER(EncoderSpec), c_char_p, c_int)
     functions.encoder_new.restype = c_void_p
     functions.encoder_free.argtypes = (c_void_p,)
     functions.encoder_free.restype = None
@@ -95,18 +102,18 @@ def with_types(functions: ctypes.CDLL) -> Any:
 
 @cache
 def kernels() -> str | None:
-    """The best instructions of this CPU that there are kernels for; None if there are none."""
+    """The fastest instruction set of this CPU that there are kernels for; None if there is none."""
     functions = library()
     if functions is None:
         return None
     return next((name for name in KERNELS if functions.encoder_supports(name.encode())), None)
 
 
-def product_rate(rows: int, inner: int, columns: int, threads: int, seconds: float) -> float:
+def product_rate(rows: int, in_dim: int, out_dim: int, threads: int, seconds: float) -> float:
     """Multiply-accumulates a second of int8 products on so many threads; 0 without kernels."""
     functions, name = library(), kernels()
     if functions is None or name is None:
         return 0.0
-    shape = (name.encode(), rows, inner, columns, seconds)
+    shape = (name.encode(), rows, in_dim, out_dim, seconds)
     with ThreadPoolExecutor(threads) as pool:
         return float(sum(pool.map(lambda _: functions.product_rate(*shape), range(threads))))

@@ -1,8 +1,8 @@
 """Runs an int8 encoder with the compiled kernels beside this file.
 
-They do what the ONNX graph does, with what a general runtime cannot assume: texts stand one after
-another without padding, every token's activations have a scale of their own, and two threads share
-the products of a single query. So vectors do not depend on what else is in a batch, to the bit.
+They compute what the ONNX graph computes, but differ from a general runtime in three ways: texts
+follow one another without padding, every token's activations have their own scale, and threads
+share the products of a single query. So a vector is the same, to the bit, in any batch.
 """
 
 import ctypes
@@ -12,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.native.library import STAGES, kernels, library
-from encoders.native.parts import Reader, read_graph
-from encoders.pooling import Pooling
-from encoders.tokens import Tokens
-from encoders.weights import FloatArray
 from trimseek.compiled import address
+from trimseek.encoders.card import EncoderCard
+from trimseek.encoders.native.library import STAGES, kernels, library
+from trimseek.encoders.native.spec import SpecReader, read_constants
+from trimseek.encoders.tokens import Tokens
+from trimseek.encoders.weights import FloatArray
 from trimseek.errors import EncoderError
 
-# Tokens in one call, which cannot be interrupted: about a second.
+# Tokens in one call, which takes about a second and cannot be interrupted.
 CALL_TOKENS = 16_384
+# What encoder_run returns, unless it is 0.
 PROBLEMS = {
     -1: "out of memory",
     -2: "the tokenizer gives a token that the encoder has no embedding of",
@@ -32,8 +33,9 @@ PROBLEMS = {
 class NativeRuntime:
     """Vectors of tokenized texts; safe to call from several threads at once.
 
-    ``graph``: a model.onnx that ``encoders.graph`` built with int8 matrices. EncoderError if it
-    cannot be read. ``instructions``: one of ``KERNELS``, by default the best here.
+    ``graph``: a model.onnx that ``encoders.graph`` built with int8 matrices; ``card``: its
+    encoder.json. EncoderError if they do not fit together or cannot be read. ``instructions``: one
+    of ``KERNELS``, by default the fastest of this CPU.
     """
 
     name = "native"
@@ -41,25 +43,23 @@ class NativeRuntime:
     def __init__(
         self,
         graph: Path,
-        pooling: Pooling,
+        card: EncoderCard,
         *,
-        normalize: bool,
         threads: int,
         instructions: str | None = None,
     ) -> None:
-        functions, chosen = library(), instructions or kernels()
-        if functions is None or chosen is None:
+        functions, name = library(), instructions or kernels()
+        if functions is None or name is None:
             raise EncoderError("trimseek has no compiled kernels for this CPU")
-        found = read_graph(graph)
-        reader = Reader(found.constants)
+        reader = SpecReader(read_constants(graph), card)
         try:
-            parts = reader.parts(found, pooling, normalize)
+            spec = reader.encoder()
         except EncoderError as error:
             raise EncoderError(f"{graph}: not an encoder's graph: {error}") from error
-        self.dim, self._functions, self._kept = int(parts.dim), functions, reader.kept
-        handle = functions.encoder_new(ctypes.byref(parts), chosen.encode(), threads)
+        self.dim, self._functions, self._kept = card.dim, functions, reader.kept
+        handle = functions.encoder_new(ctypes.byref(spec), name.encode(), threads)
         if not handle:
-            raise EncoderError(f"{graph}: no memory for it, or no {chosen} on this CPU")
+            raise EncoderError(f"{graph}: no memory for it, or no {name} on this CPU")
         self._handle = ctypes.c_void_p(handle)
         close = weakref.finalize(self, functions.encoder_free, self._handle)
         close.atexit = False  # a thread may still be encoding then
@@ -78,7 +78,7 @@ class NativeRuntime:
         return vectors
 
     def stages(self, texts: Sequence[Tokens]) -> dict[str, float]:
-        """Seconds that each part of the work takes for these texts, on one thread."""
+        """Seconds that each of ``STAGES`` takes for these texts, on one thread."""
         seconds = np.zeros(len(STAGES))
         vectors = np.empty((len(texts), self.dim), np.float32)
         self._call(texts, vectors, address(seconds))
@@ -87,11 +87,11 @@ class NativeRuntime:
     def _call(
         self, texts: Sequence[Tokens], vectors: FloatArray, seconds: int | None = None
     ) -> None:
-        bounds = np.zeros(len(texts) + 1, np.int32)
-        np.cumsum([len(text.ids) for text in texts], out=bounds[1:])
-        ids = np.fromiter((each for text in texts for each in text.ids), np.int32, int(bounds[-1]))
-        outcome = self._functions.encoder_run(
-            self._handle, address(ids), address(bounds), len(texts), address(vectors), seconds
+        start = np.zeros(len(texts) + 1, np.int32)
+        np.cumsum([len(text.ids) for text in texts], out=start[1:])
+        ids = np.fromiter((token for text in texts for token in text.ids), np.int32, int(start[-1]))
+        problem = self._functions.encoder_run(
+            self._handle, address(ids), address(start), len(texts), address(vectors), seconds
         )
-        if outcome:
-            raise EncoderError(PROBLEMS[outcome])
+        if problem:
+            raise EncoderError(PROBLEMS[problem])

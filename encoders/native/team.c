@@ -1,9 +1,9 @@
 /*
- * Threads that help with one call, without being waited for.
+ * Threads that help with one call; the call never waits for a thread to wake up.
  *
- * The caller takes items of the work itself and waits for those alone that a helper has taken. So a
- * helper that is not awake yet, or whose CPU is busy, costs nothing. Helpers spin between the parts
- * of a call, which follow one another within microseconds, and sleep between calls.
+ * The caller works on items too, and waits only for items that a helper has taken. So a helper that
+ * is still asleep, or whose CPU is busy, costs nothing. Helpers spin between the tasks of a call,
+ * which follow one another within microseconds, and sleep between calls.
  */
 #include <sched.h>
 #include <semaphore.h>
@@ -13,14 +13,14 @@
 
 #include "team.h"
 
-enum { SPINS = 2000 }; /* until a thread that waits lets others run */
+enum { SPINS = 2000 }; /* pauses of a waiting thread before it yields its CPU */
 
 struct Team {
-    /* The part of the work that is shared out, in one number so that an item is taken from the
-     * part that it was seen in: its number, how many items it has, and the next one to take. */
-    _Alignas(64) _Atomic uint64_t part;
+    /* The task that is shared out: its number, its count of items and the next item to take. They
+     * are one integer, so that a thread can only take an item of the task that it has read. */
+    _Alignas(64) _Atomic uint64_t task;
     _Alignas(64) _Atomic int done;
-    _Alignas(64) _Atomic int open; /* 0 between calls, and when what is left has been taken */
+    _Alignas(64) _Atomic int open; /* 0 between calls, and once the last item is taken */
     Work work;
     void *context;
     _Atomic int closing;
@@ -37,7 +37,7 @@ struct Team {
 enum { ITEM_BITS = 20 };
 #define ITEMS ((UINT64_C(1) << ITEM_BITS) - 1)
 
-static void rest(int *spins)
+static void pause_or_yield(int *spins)
 {
     if (++*spins < SPINS)
 #if defined(__x86_64__)
@@ -49,31 +49,32 @@ static void rest(int *spins)
         sched_yield();
 }
 
-/* Takes items of the part under way until there are none; how many. */
+/* Works on items of the present task until none is left; returns how many. */
 static int help(Team *team, int member)
 {
     int count = 0;
-    uint64_t seen = atomic_load_explicit(&team->part, memory_order_acquire);
+    uint64_t seen = atomic_load_explicit(&team->task, memory_order_acquire);
     for (;;) {
         const uint64_t next = seen & ITEMS, items = seen >> ITEM_BITS & ITEMS;
         if (next >= items)
             return count;
-        if (!atomic_compare_exchange_weak_explicit(&team->part, &seen, seen + 1,
+        if (!atomic_compare_exchange_weak_explicit(&team->task, &seen, seen + 1,
                                                    memory_order_acq_rel, memory_order_acquire))
             continue;
         team->work(team->context, (int)next, member);
         atomic_fetch_add_explicit(&team->done, 1, memory_order_release);
         count++;
-        seen = atomic_load_explicit(&team->part, memory_order_acquire);
+        seen = atomic_load_explicit(&team->task, memory_order_acquire);
     }
 }
 
-static void *live(void *context)
+/* A helper's thread: sleeps until a call wakes it, and helps until the call is done. */
+static void *run_helper(void *context)
 {
     struct Helper *self = context;
     Team *team = self->team;
     for (;;) {
-        while (sem_wait(&self->wake)) /* a signal came */
+        while (sem_wait(&self->wake)) /* a signal interrupted it */
             ;
         if (atomic_load(&team->closing))
             return NULL;
@@ -82,7 +83,7 @@ static void *live(void *context)
             if (help(team, self->member))
                 spins = 0;
             else
-                rest(&spins);
+                pause_or_yield(&spins);
     }
 }
 
@@ -91,7 +92,7 @@ Team *team_new(int helpers)
     Team *team = aligned_alloc(64, (sizeof *team + helpers * sizeof *team->helper + 63) / 64 * 64);
     if (!team)
         return NULL;
-    atomic_init(&team->part, 0);
+    atomic_init(&team->task, 0);
     atomic_init(&team->done, 0);
     atomic_init(&team->open, 0);
     atomic_init(&team->closing, 0);
@@ -101,11 +102,11 @@ Team *team_new(int helpers)
         struct Helper *helper = team->helper + i;
         helper->team = team;
         helper->member = i + 1;
-        if (sem_init(&helper->wake, 0, 0)) /* macOS has none without a name */
+        if (sem_init(&helper->wake, 0, 0)) /* macOS has no unnamed semaphores */
             break;
-        if (pthread_create(&helper->thread, NULL, live, helper)) {
+        if (pthread_create(&helper->thread, NULL, run_helper, helper)) {
             sem_destroy(&helper->wake);
-            break; /* fewer will do */
+            break; /* go on with fewer helpers */
         }
         team->helpers++;
     }
@@ -160,8 +161,8 @@ void share(Team *team, Work work, void *context, int items, int last)
     team->work = work;
     team->context = context;
     atomic_store_explicit(&team->done, 0, memory_order_relaxed);
-    const uint64_t number = atomic_load_explicit(&team->part, memory_order_relaxed) >> 2 * ITEM_BITS;
-    atomic_store_explicit(&team->part,
+    const uint64_t number = atomic_load_explicit(&team->task, memory_order_relaxed) >> 2 * ITEM_BITS;
+    atomic_store_explicit(&team->task,
                           (number + 1) << 2 * ITEM_BITS | (uint64_t)items << ITEM_BITS,
                           memory_order_release);
     help(team, 0);
@@ -169,5 +170,5 @@ void share(Team *team, Work work, void *context, int items, int last)
         atomic_store_explicit(&team->open, 0, memory_order_release);
     int spins = 0;
     while (atomic_load_explicit(&team->done, memory_order_acquire) < items)
-        rest(&spins);
+        pause_or_yield(&spins);
 }

@@ -10,8 +10,8 @@ embeddings as in Reimers & Gurevych 2020, with the ranking term of KALE (Wang et
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +20,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from encoders.aligned import TokenChange
-from encoders.batches import token_batches
-from encoders.checkpoint import Checkpoint
-from encoders.cpu import cpu_flags
-from encoders.shrink.calibration import Ids, padded
-from encoders.shrink.lessons import Lessons, TrainingTexts, length_batches
-from encoders.shrink.module import EncoderModule
-from encoders.shrink.scalars import Report
-from encoders.shrink.training_state import Validation, load_state, save_state
-from encoders.weights import EncoderWeights, FloatArray
+from trimseek.encoders.aligned import TokenChange
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.cpu import cpu_flags
+from trimseek.encoders.shrink.agreement import agreement, encode
+from trimseek.encoders.shrink.calibration import padded
+from trimseek.encoders.shrink.lessons import Lessons, TrainingTexts, length_batches
+from trimseek.encoders.shrink.module import EncoderModule
+from trimseek.encoders.shrink.training_state import TrainingState, load_state, save_state
+from trimseek.encoders.shrink.validation import Report, Validation
 
-PATIENCE = 6  # validations without a better one until training ends
-OVERLAP = 10
-LOSS_DECAY = 0.02  # of the moving mean that is reported
-TOKENS = 8192  # of a validation batch
-BATCH_TOKENS = 16_384  # of a training batch: fewer texts where they are long
-SHARES = (0.3, 0.5, 0.7, 0.85, 1.0)  # of the trained weights, in means with those before
+PATIENCE = 6  # validations without improvement until training ends
+LOSS_DECAY = 0.02  # weight of a step's loss in the moving mean that is reported
+BATCH_TOKENS = 16_384  # at most, in a training batch; long texts then come in smaller batches
+SHARES = (0.3, 0.5, 0.7, 0.85, 1.0)  # of the trained weights in a mean with those before training
 
 
 def silent(_validation: Validation, _loss: float) -> None:
@@ -70,10 +67,10 @@ class AlignmentSettings:
 
 
 class Aligner:
-    """Trains ``module`` on ``lessons``; ``run`` to the end of the budget.
+    """Trains ``module`` on ``lessons``; see ``run``.
 
-    ``checkpoint``: a file that an interrupted training goes on from. ``half``: matrix products
-    in bfloat16 (on a GPU, or a CPU that has them).
+    ``checkpoint``: a file that an interrupted training is resumed from. ``half``: matrix products
+    in bfloat16, which is faster on a GPU, or on a CPU that has such instructions.
     """
 
     def __init__(
@@ -99,10 +96,13 @@ class Aligner:
         self.history: list[Validation] = []
 
     def run(self) -> list[Validation]:
-        """Train until the budget is spent or nothing improves; what was validated."""
+        """Train until the budget is spent or nothing improves; returns all validations.
+
+        EncoderError if the file to resume from is damaged.
+        """
         settings = self.settings
         if self.checkpoint is not None:
-            load_state(self, self.checkpoint)
+            self.resume(self.checkpoint)
         self.elapsed_before, self.started = self.elapsed, time.monotonic()
         lengths = [len(ids) for ids in self.texts.ids]
         batches = length_batches(lengths, settings.batch, settings.seed, self.step, BATCH_TOKENS)
@@ -124,17 +124,26 @@ class Aligner:
         return self.history
 
     def save(self) -> None:
+        """Write the file that ``resume`` reads, if there is to be one."""
         if self.checkpoint is not None:
-            save_state(self, self.checkpoint)
+            progress = TrainingState(self.step, self.elapsed, self.history, asdict(self.settings))
+            save_state(progress, self.module, self.optimizer, self.checkpoint)
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on from a file that ``save`` wrote, if it was written with the same settings."""
+        state = load_state(checkpoint, self.module, self.optimizer, asdict(self.settings))
+        if state is not None:
+            self.step, self.elapsed, self.history = state.step, state.elapsed, state.history
 
     def progress(self) -> float:
-        """How much of the budget is spent, 0 to 1."""
+        """The share of the budget that is spent, from 0 to 1; also updates ``elapsed``."""
         self.elapsed = self.elapsed_before + time.monotonic() - self.started
         if self.settings.steps is not None:
             return self.step / self.settings.steps
         return self.elapsed / (60 * self.settings.minutes)
 
     def train_step(self, batch: NDArray[np.int64]) -> float:
+        """One step of AdamW on the texts at these positions; returns the loss."""
         settings = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * schedule(self.progress(), settings.warm_up)
@@ -153,27 +162,17 @@ class Aligner:
         return float(loss.detach())
 
     def validate(self, loss: float) -> None:
+        """Measure the module on the held-out texts, and report that with the training loss."""
         vectors = encode(self.module, self.held_out.ids, self.device)
-        found = Validation(self.step, self.elapsed, *agreement(vectors, self.held_out))
-        self.history.append(found)
-        self.report(found, loss)
+        validation = Validation(self.step, self.elapsed, *agreement(vectors, self.held_out))
+        self.history.append(validation)
+        self.report(validation, loss)
 
     def stalled(self) -> bool:
-        """Whether nothing got better for long, though the learning rate has been falling."""
-        cosines = [each.cosine for each in self.history]
+        """Whether, past half of the budget, ``PATIENCE`` validations brought no better cosine."""
+        cosines = [validation.cosine for validation in self.history]
         late = self.progress() > 0.5 and len(cosines) > PATIENCE
         return late and max(cosines[-PATIENCE:]) <= max(cosines[:-PATIENCE])
-
-
-def agreement(vectors: FloatArray, texts: TrainingTexts) -> tuple[float, float]:
-    """Mean cosine of ``(n, dim)`` vectors to the teacher's, and share of the nearest that agree."""
-    teacher = np.asarray(texts.vectors, np.float32)
-    bank = np.asarray(texts.bank, np.float32)
-    theirs, ours = (top(each @ bank.T) for each in (teacher, vectors))
-    shared = [len(set(a) & set(b)) / len(a) for a, b in zip(theirs, ours, strict=True)]
-    cosine = (vectors * teacher).sum(1) / np.linalg.norm(vectors, axis=1)
-    cosine /= np.linalg.norm(teacher, axis=1)
-    return float(cosine.mean()), float(np.mean(shared))
 
 
 def take_best_mean(
@@ -181,9 +180,10 @@ def take_best_mean(
 ) -> tuple[float, float, float]:
     """Set a trained module to its best mean with the weights ``before`` training.
 
-    Best by the cosine on held-out texts. Weights trained further lie in one valley with those they
-    began from, and what is between them often generalizes better than either (Wortsman et al. 2022,
-    WiSE-FT). Returns the share of the trained weights, and ``agreement``.
+    The best mean has the highest cosine on held-out texts. Trained weights lie in one valley of the
+    loss with those that they began from, and a mean of both often generalizes better than either
+    (Wortsman et al. 2022, WiSE-FT). Returns the share of the trained weights, the cosine and the
+    overlap.
     """
     device = next(module.parameters()).device
     after = {name: value.clone() for name, value in module.state_dict().items()}
@@ -193,11 +193,11 @@ def take_best_mean(
             {name: torch.lerp(before[name].to(device), after[name], share) for name in after}
         )
 
-    found = []
+    means = []
     for share in SHARES:
         take(share)
-        found.append((share, *agreement(encode(module, held_out.ids, str(device)), held_out)))
-    best = max(found, key=lambda each: each[1])
+        means.append((share, *agreement(encode(module, held_out.ids, str(device)), held_out)))
+    best = max(means, key=lambda mean: mean[1])
     take(best[0])
     return best
 
@@ -205,14 +205,20 @@ def take_best_mean(
 def alignment_loss(
     student: Tensor, teacher: Tensor, candidates: Tensor, settings: AlignmentSettings
 ) -> Tensor:
-    """The module's formula: ``(batch, dim)`` twice and ``(candidates, dim)`` to a scalar."""
+    """The formula at the top of this file, as the mean over a batch.
+
+    ``student`` and ``teacher (batch, dim)``; ``candidates (candidates, dim)``.
+    """
     loss = 1 - functional.cosine_similarity(student, teacher).mean()
     if not settings.ranking:
         return loss
-    theirs = teacher @ candidates.T / settings.temperature
-    ours = student @ candidates.T / settings.temperature
+    teacher_scores = teacher @ candidates.T / settings.temperature
+    student_scores = student @ candidates.T / settings.temperature
     divergence = functional.kl_div(
-        ours.log_softmax(1), theirs.log_softmax(1), reduction="batchmean", log_target=True
+        student_scores.log_softmax(1),
+        teacher_scores.log_softmax(1),
+        reduction="batchmean",
+        log_target=True,
     )
     return loss + settings.ranking * divergence
 
@@ -225,41 +231,14 @@ def schedule(progress: float, warm_up: float) -> float:
 
 
 def parameter_groups(module: EncoderModule, weight_decay: float) -> list[dict[str, object]]:
-    """Matrices decay, biases and norms do not."""
-    known = [each for each in module.parameters() if each.requires_grad]
+    """Groups for the optimizer: matrices have weight decay, biases and norms have none."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trained if parameter.ndim > 1]
+    vectors = [parameter for parameter in trained if parameter.ndim <= 1]
     return [
-        {"params": [each for each in known if each.ndim > 1], "weight_decay": weight_decay},
-        {"params": [each for each in known if each.ndim <= 1], "weight_decay": 0.0},
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
     ]
-
-
-def encode(module: EncoderModule, texts: Sequence[Ids], device: str = "cpu") -> FloatArray:
-    """Vectors ``(n, dim) float32`` of tokenized texts, in batches of similar length."""
-    vectors: FloatArray = np.empty((len(texts), module.origin.dim), np.float32)
-    was_training = module.training
-    module.eval()
-    with torch.inference_mode():
-        for batch in token_batches([len(each) for each in texts], TOKENS):
-            ids, mask = padded([texts[i] for i in batch], device)
-            vectors[batch] = module(ids, mask).float().cpu().numpy()
-    module.train(was_training)
-    return vectors
-
-
-def top(scores: FloatArray) -> NDArray[np.int64]:
-    return np.argpartition(-scores, OVERLAP, axis=1)[:, :OVERLAP]
-
-
-def align(
-    student: Checkpoint,
-    lessons: Lessons,
-    settings: AlignmentSettings,
-    *,
-    state: Path | None = None,
-    report: Report = silent,
-) -> EncoderWeights:
-    """The student's weights after training; as ``train``."""
-    return train(student, lessons, settings, state=state, report=report)[0].weights()
 
 
 def train(
@@ -272,10 +251,11 @@ def train(
     state: Path | None = None,
     report: Report = silent,
 ) -> tuple[EncoderModule, list[Validation]]:
-    """The trained student, and how it went; on a GPU if there is one.
+    """Train the student, on a GPU if there is one; returns it and the validations.
 
-    ``change``: of the token table, to begin from. ``averaged``: end with ``take_best_mean``.
-    ``state``: a file that an interrupted training goes on from, removed at its end.
+    ``change``: a change of the token table to begin from. ``averaged``: end with
+    ``take_best_mean``. ``state``: a file that an interrupted training is resumed from; it is
+    removed at the end.
     """
     torch.manual_seed(settings.seed)
     module = EncoderModule(

@@ -1,8 +1,8 @@
 """How many heads and neurons each layer keeps, for a share of the encoder's arithmetic.
 
-Uniform: the same share everywhere. Global: from the error that optimal brain surgeon's
-elimination predicts for every layer and count, always take next what costs least error for each
-multiply-accumulate that it saves. Errors of different layers are brought to one measure by how
+Uniform: every layer keeps the same share. Global: optimal brain surgeon predicts the error for
+every layer and count of units; the units that cost the least error for each saved
+multiply-accumulate go next. Errors of different layers are made comparable: each is scaled to how
 much the encoder's vectors move when that layer alone loses half of its units.
 """
 
@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from encoders.card import LayerShape
-from encoders.pooling import Pooling
-from encoders.shrink.calibration import (
+from trimseek.encoders.card import LayerShape
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.shrink.calibration import (
     Ids,
     States,
     check_enough,
@@ -25,24 +25,25 @@ from encoders.shrink.calibration import (
     onwards,
     probes,
 )
-from encoders.shrink.module import EncoderModule, layer_module
-from encoders.shrink.obs import Elimination, eliminate, inputs_and_targets, pose, refit
-from encoders.shrink.parts import HEADS, PARTS, Part
-from encoders.weights import EncoderWeights
+from trimseek.encoders.shrink.module import EncoderModule, layer_module
+from trimseek.encoders.shrink.obs import Elimination, eliminate, inputs_and_targets, pose, refit
+from trimseek.encoders.shrink.unit_kinds import HEADS, UNIT_KINDS, UnitKind
+from trimseek.encoders.weights import EncoderWeights
 from trimseek.errors import EncoderError
 
-NEURON_BLOCK = 32  # neurons are given and taken in blocks: kernels like round sizes
+NEURON_BLOCK = 32  # neurons go in blocks, because round sizes suit the kernels
 
 
 class Curve(NamedTuple):
-    """What it costs to keep fewer units of one part of one layer.
+    """The cost of keeping fewer units of one kind in one layer.
 
-    ``losses[k]``: predicted loss (mean 1 - cosine of the vectors) when ``k`` blocks are kept;
-    ``block``: units in a block; ``work``: of one block, multiply-accumulates a token.
+    ``kind``: "heads" or "neurons". ``losses[k]``: predicted loss (mean 1 - cosine of the vectors)
+    when ``k`` blocks are kept. ``block``: units in a block. ``work``: multiply-accumulates of a
+    block for each token.
     """
 
     layer: int
-    part: str
+    kind: str
     losses: list[float]
     block: int
     work: int
@@ -63,8 +64,8 @@ def allocate(weights: EncoderWeights, curves: Sequence[Curve], keep: float) -> l
     """
     kept = [len(curve.losses) - 1 for curve in curves]
     total = sum(count * curve.work for count, curve in zip(kept, curves, strict=True))
-    budget, now = keep * total, float(total)
-    while now > budget:
+    budget, work = keep * total, float(total)
+    while work > budget:
         prices = [
             price(curve, count) if count > 1 else (np.inf, 0)
             for curve, count in zip(curves, kept, strict=True)
@@ -74,15 +75,15 @@ def allocate(weights: EncoderWeights, curves: Sequence[Curve], keep: float) -> l
         if cost == np.inf:
             raise EncoderError(f"keeping {keep:.1%} of the layers is less than one block of each")
         kept[cheapest] -= blocks
-        now -= blocks * curves[cheapest].work
+        work -= blocks * curves[cheapest].work
     shapes = [LayerShape(0, 0)] * len(weights.layers)
     for count, curve in zip(kept, curves, strict=True):
-        shapes[curve.layer] = replace(shapes[curve.layer], **{curve.part: count * curve.block})
+        shapes[curve.layer] = replace(shapes[curve.layer], **{curve.kind: count * curve.block})
     return shapes
 
 
 def price(curve: Curve, kept: int) -> tuple[float, int]:
-    """Least loss for each multiply-accumulate saved by taking some blocks more, and how many."""
+    """The least added loss for each saved multiply-accumulate, and how many blocks go for it."""
     options = (
         ((curve.losses[kept - n] - curve.losses[kept]) / (n * curve.work), n)
         for n in range(1, kept)
@@ -94,49 +95,49 @@ def price(curve: Curve, kept: int) -> tuple[float, int]:
 def loss_curves(
     weights: EncoderWeights, texts: Sequence[Ids], pooling: Pooling, *, normalize: bool
 ) -> list[Curve]:
-    """What each part of each layer loses alone, on calibration texts; EncoderError if too few."""
+    """A curve for each kind of units in each layer, when only they are cut.
+
+    ``texts``: token ids of calibration texts. EncoderError if they are too few; OutOfTimeError when
+    a ``time_limit`` passes.
+    """
     check_enough(texts)
     module = EncoderModule(weights, pooling, normalize=normalize).eval()
     probed = first_states(module, probes(texts))
     vectors = onwards(module, probed, module.stack)
     states = first_states(module, texts)
-    found = []
+    curves = []
     for i, (original, layer) in enumerate(zip(module.stack, weights.layers, strict=True)):
-        for part in PARTS:
-            insides = [part.inside(original, each) for each in states]
-            sums = [
-                each.x + part.added(original, inside)
-                for each, inside in zip(states, insides, strict=True)
-            ]
+        for kind in UNIT_KINDS:
+            outputs, sums, after = kind.forward(original, states)
             problem = pose(
-                inputs_and_targets(states, insides, sums),
-                part.linear(layer),
-                part.unit_size(weights.head_dim),
+                inputs_and_targets(states, outputs, sums),
+                kind.linear(layer),
+                kind.unit_size(weights.head_dim),
             )
-            gone = eliminate(problem)
-            kept = gone.kept(max(1, gone.units // 2))
-            cut = part.cut(layer, kept, refit(problem, kept), weights.head_dim)
-            alone = layer_module(cut, weights).eval()
-            moved = onwards(module, probed, [alone, *module.stack[i + 1 :]])
-            found.append(curve(i, part, gone, cosine_loss(moved, vectors), weights))
-            states = [
-                States(part.normalized(original, x), each.mask)
-                for x, each in zip(sums, states, strict=True)
-            ]
+            elimination = eliminate(problem)
+            half = elimination.kept(max(1, elimination.units // 2))
+            cut = kind.cut(layer, half, refit(problem, half), weights.head_dim)
+            layers = [layer_module(cut, weights).eval(), *module.stack[i + 1 :]]
+            half_loss = cosine_loss(onwards(module, probed, layers), vectors)
+            curves.append(curve(i, kind, elimination, half_loss, weights))
+            states = after
         probed = [States(original(x, mask), mask) for x, mask in probed]
-    return found
+    return curves
 
 
-def curve(layer: int, part: Part, gone: Elimination, half: float, weights: EncoderWeights) -> Curve:
-    """Predicted losses, scaled so that keeping half loses ``half``, as was measured."""
-    block = 1 if part is HEADS else neuron_block(gone.units)
-    errors = [gone.errors[-1], *reversed(gone.errors), 0.0]  # by how many units are kept
-    scale = half / max(errors[max(1, gone.units // 2)], np.finfo(float).tiny)
-    losses = [scale * errors[kept] for kept in range(0, gone.units + 1, block)]
-    width = 4 * weights.head_dim if part is HEADS else 2
-    return Curve(layer, part.name, losses, block, width * block * weights.dim)
+def curve(
+    layer: int, kind: UnitKind, elimination: Elimination, half_loss: float, weights: EncoderWeights
+) -> Curve:
+    """Predicted losses, scaled so that keeping half of the units loses ``half_loss``."""
+    units = elimination.units
+    block = 1 if kind is HEADS else neuron_block(units)
+    errors = [elimination.errors[-1], *reversed(elimination.errors), 0.0]  # by units that are kept
+    scale = half_loss / max(errors[max(1, units // 2)], np.finfo(float).tiny)
+    losses = [scale * errors[kept] for kept in range(0, units + 1, block)]
+    width = 4 * weights.head_dim if kind is HEADS else 2
+    return Curve(layer, kind.name, losses, block, width * block * weights.dim)
 
 
 def neuron_block(neurons: int) -> int:
-    """At most 32, at least eight blocks in a layer, and no remainder."""
+    """Neurons in a block: at most 32, at least eight blocks in a layer, and no remainder."""
     return math.gcd(min(NEURON_BLOCK, max(1, neurons // 8)), neurons)

@@ -1,4 +1,4 @@
-"""Calibration: what an encoder's layers see and give on a user's own text."""
+"""Calibration: inputs and outputs of an encoder's layers on a user's own text."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,21 +7,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from encoders.batches import token_batches
-from encoders.shrink.module import EncoderModule, LayerModule
+from trimseek.encoders.batches import token_batches
+from trimseek.encoders.shrink.module import EncoderModule, LayerModule
 from trimseek.errors import EncoderError
 from trimseek.time_limit import check_time
 
 BATCH_TOKENS = 4096
 FEWEST_TEXTS = 32
 FEWEST_TOKENS = 2048
-PROBED_TOKENS = 8192  # about
+PROBED_TOKENS = 8192  # about, in the texts of ``probes``
 
-Ids = list[int]
+Ids = list[int]  # the token ids of one text
 
 
 class States(NamedTuple):
-    """A batch between two layers: ``x (batch, tokens, dim)``, and which tokens are real."""
+    """A batch between two layers: ``x (batch, tokens, dim)``, and ``mask``, true for real tokens.
+
+    The mask is None where there is no padding.
+    """
 
     x: Tensor
     mask: Tensor | None
@@ -42,24 +45,24 @@ def check_enough(texts: Sequence[Ids]) -> None:
 
 
 def batches(texts: Sequence[Ids], budget: int = BATCH_TOKENS) -> list[tuple[Tensor, Tensor | None]]:
-    """Ids and mask of texts in batches of similar length."""
-    found = token_batches([len(each) for each in texts], budget)
-    return [padded([texts[i] for i in batch]) for batch in found]
+    """Ids and mask of texts, as ``padded``, in batches of similar length."""
+    positions = token_batches([len(ids) for ids in texts], budget)
+    return [padded([texts[i] for i in batch]) for batch in positions]
 
 
 def padded(texts: Sequence[Ids], device: str = "cpu") -> tuple[Tensor, Tensor | None]:
-    """Ids ``(batch, longest)`` and which are real; no mask where all texts are as long."""
+    """Ids and mask ``(batch, longest)``; no mask if all texts have the same length."""
     longest = max(map(len, texts))
-    ids = torch.tensor([each + [0] * (longest - len(each)) for each in texts], device=device)
+    batch = torch.tensor([ids + [0] * (longest - len(ids)) for ids in texts], device=device)
     if longest * len(texts) == sum(map(len, texts)):
-        return ids, None
-    lengths = torch.tensor([len(each) for each in texts], device=device)
-    return ids, torch.arange(longest, device=device) < lengths[:, None]
+        return batch, None
+    lengths = torch.tensor([len(ids) for ids in texts], device=device)
+    return batch, torch.arange(longest, device=device) < lengths[:, None]
 
 
 @torch.inference_mode()
 def first_states(module: EncoderModule, texts: Sequence[Ids]) -> list[States]:
-    """What goes into the first layer."""
+    """The first layer's input, in the order of ``batches``."""
     return [States(module.embed(ids), mask) for ids, mask in batches(texts)]
 
 
@@ -67,29 +70,29 @@ def first_states(module: EncoderModule, texts: Sequence[Ids]) -> list[States]:
 def onwards(
     module: EncoderModule, states: Sequence[States], layers: Sequence[LayerModule]
 ) -> Tensor:
-    """Vectors ``(n, dim)`` of what goes into the first of these layers and then is pooled.
+    """Vectors ``(n, dim)`` of states that go through these layers and are then pooled.
 
-    OutOfTimeError as ``time_limit`` says.
+    OutOfTimeError when a ``time_limit`` passes.
     """
-    found = []
+    vectors = []
     for x, mask in states:
         check_time()
-        found.append(module.onwards(x, mask, layers))
-    return torch.cat(found)
+        vectors.append(module.onwards(x, mask, layers))
+    return torch.cat(vectors)
 
 
 def embeddings(module: EncoderModule, texts: Sequence[Ids]) -> Tensor:
-    """Vectors ``(n, dim)``, in the order of ``batches``; as ``onwards``."""
+    """Vectors ``(n, dim)`` of texts, in the order of ``batches``; raises as ``onwards``."""
     return onwards(module, first_states(module, texts), module.stack)
 
 
 def probes(texts: Sequence[Ids]) -> list[Ids]:
-    """Some of the texts, from first to last, for what is encoded many times."""
+    """A sample of the texts, evenly spread, for measurements that encode them many times."""
     mean = sum(map(len, texts)) / len(texts)
     count = min(len(texts), max(FEWEST_TEXTS, round(PROBED_TOKENS / mean)))
     return [texts[i * len(texts) // count] for i in range(count)]
 
 
-def cosine_loss(ours: Tensor, theirs: Tensor) -> float:
-    """Mean of 1 - cosine over rows."""
-    return float(1 - functional.cosine_similarity(ours, theirs).mean())
+def cosine_loss(vectors: Tensor, originals: Tensor) -> float:
+    """Mean of 1 - cosine over the rows of two ``(n, dim)``."""
+    return float(1 - functional.cosine_similarity(vectors, originals).mean())

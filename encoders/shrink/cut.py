@@ -6,19 +6,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.weights import EncoderWeights, LayerWeights, Linear
+from trimseek.encoders.weights import EncoderWeights, LayerWeights, Linear
 from trimseek.errors import EncoderError
 
 Kept = Sequence[int] | NDArray[np.int64]
 
 
 def keep_layers(weights: EncoderWeights, layers: Iterable[int]) -> EncoderWeights:
-    """The encoder of these layers alone; EncoderError if one is not there."""
-    wanted = sorted(set(layers))
+    """The encoder with these layers alone; EncoderError if there are none or one does not exist."""
+    numbers = sorted(set(layers))
     count = len(weights.layers)
-    if not wanted or wanted[0] < 0 or wanted[-1] >= count:
-        raise EncoderError(f"layers {wanted}: the encoder has layers 0 to {count - 1}; keep some")
-    return replace(weights, layers=tuple(weights.layers[i] for i in wanted))
+    if not numbers or numbers[0] < 0 or numbers[-1] >= count:
+        raise EncoderError(f"layers {numbers}: the encoder has layers 0 to {count - 1}; keep some")
+    return replace(weights, layers=tuple(weights.layers[i] for i in numbers))
 
 
 def keep_heads(layer: LayerWeights, heads: Kept, head_dim: int) -> LayerWeights:
@@ -44,8 +44,10 @@ def keep_neurons(layer: LayerWeights, neurons: Kept) -> LayerWeights:
 
 
 def columns_of(linear: Linear, columns: NDArray[np.int64]) -> Linear:
+    """The linear map with these outputs alone."""
     return Linear(linear.weight[:, columns], linear.bias[columns])
 
 
 def rows_of(linear: Linear, rows: NDArray[np.int64]) -> Linear:
+    """The linear map with these inputs alone."""
     return Linear(linear.weight[rows], linear.bias)

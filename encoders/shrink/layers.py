@@ -1,23 +1,26 @@
-"""Which layers to keep, by what dropping the others does to the vectors of calibration text."""
+"""Choose the layers to keep: dropping the others moves the vectors of calibration text least."""
 
 import itertools
 import math
 from collections.abc import Iterable, Sequence
 
-from encoders.pooling import Pooling
-from encoders.shrink.calibration import Ids, check_enough, cosine_loss, embeddings, probes
-from encoders.shrink.cut import keep_layers
-from encoders.shrink.module import EncoderModule
-from encoders.weights import EncoderWeights
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.shrink.calibration import Ids, check_enough, cosine_loss, embeddings, probes
+from trimseek.encoders.shrink.cut import keep_layers
+from trimseek.encoders.shrink.module import EncoderModule
+from trimseek.encoders.weights import EncoderWeights
 from trimseek.errors import EncoderError
 
-MOST_TRIED = 100  # combinations; where there are more, layers go one after another
+MOST_TRIED = 100  # combinations; if there are more, layers are dropped one by one
 
 
 def best_layers(
     weights: EncoderWeights, count: int, texts: Sequence[Ids], pooling: Pooling, *, normalize: bool
 ) -> tuple[int, ...]:
-    """The ``count`` layers whose encoder gives vectors nearest to the whole encoder's."""
+    """The ``count`` layers whose vectors have the highest mean cosine to the whole encoder's.
+
+    EncoderError if the encoder has fewer layers or there is too little text.
+    """
     total = len(weights.layers)
     if not 1 <= count <= total:
         raise EncoderError(f"cannot keep {count} layers; the encoder has {total}")
@@ -38,4 +41,5 @@ def best_layers(
 
 
 def without_each(kept: tuple[int, ...]) -> Iterable[tuple[int, ...]]:
+    """All tuples that lack one of the numbers."""
     return (kept[:i] + kept[i + 1 :] for i in range(len(kept)))

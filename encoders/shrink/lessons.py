@@ -1,4 +1,4 @@
-"""What a student learns from: texts, the teacher's vectors of them, and what lies near those."""
+"""What a student learns from: texts, the teacher's vectors of them, and candidates near those."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,17 +8,17 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.cached import embed_with
-from encoders.encoder import DocumentEncoder, QueryEncoder
-from encoders.shrink.calibration import Ids
+from trimseek.encoders.cached import embed_with
+from trimseek.encoders.encoder import DocumentEncoder, QueryEncoder
+from trimseek.encoders.shrink.calibration import Ids
 from trimseek.errors import EncoderError
 
-PROBES = 8
-TRAINED_ON = 39  # vectors for each list that FAISS asks for
-SEARCHED = 16_384  # vectors at a time
-ITSELF = 0.9999  # cosine
-LARGEST_BANK = 100_000
-HELD_OUT = 0.01
+PROBES = 8  # lists of the IVF index that a search looks into
+TRAINED_ON = 39  # vectors for each list that FAISS wants to train an IVF index
+SEARCHED = 16_384  # vectors that are searched at a time
+SAME_TEXT = 0.9999  # cosine from which on a neighbour is the vector itself
+LARGEST_BANK = 100_000  # vectors
+HELD_OUT = 0.01  # share of the texts
 MOST_HELD_OUT = 2000
 FEWEST = 1000  # texts
 
@@ -26,7 +26,8 @@ FEWEST = 1000  # texts
 class TrainingTexts(NamedTuple):
     """Token ids of each text, and the teacher's vectors ``(n, dim)`` float16 or float32.
 
-    ``bank``: the teacher's vectors of candidates; ``near``: positions in it ``(n, neighbours)``.
+    ``bank (candidates, dim)``: the teacher's vectors of candidates. ``near (n, neighbours)``:
+    positions in the bank of the candidates nearest to each text.
     """
 
     ids: Sequence[Ids]
@@ -36,7 +37,7 @@ class TrainingTexts(NamedTuple):
 
 
 class Lessons(NamedTuple):
-    """What is trained on, and what is kept apart to see how it goes."""
+    """The texts to train on, and those that are held out for validation."""
 
     training: TrainingTexts
     held_out: TrainingTexts
@@ -45,10 +46,10 @@ class Lessons(NamedTuple):
 def teach(
     teacher: Path, texts: Sequence[str], role: str, *, neighbours: int, seed: int = 0
 ) -> Lessons:
-    """The teacher's vectors of texts, computed once and cached, and candidates near each.
+    """Lessons from a teacher's vectors, which are cached; duplicate texts are left out.
 
-    ``teacher``: an encoder folder. ``role``: "query" or "document". EncoderError if the texts
-    are too few to train on.
+    ``teacher``: an encoder folder. ``role``: "query" or "document". EncoderError if there are
+    fewer than ``FEWEST`` texts.
     """
     texts = list(dict.fromkeys(texts))
     if len(texts) < FEWEST:
@@ -59,20 +60,23 @@ def teach(
     encoder = (QueryEncoder if role == "query" else DocumentEncoder)(teacher)
     vectors = embed_with(encoder, texts, "teacher's vectors").astype(np.float16)
     ids = [text.ids for text in encoder.tokenizer.encode(texts)]
-    chosen = np.random.default_rng(seed)
-    bank = vectors[chosen.permutation(len(texts))[:LARGEST_BANK]]
+    generator = np.random.default_rng(seed)
+    bank = vectors[generator.permutation(len(texts))[:LARGEST_BANK]]
     near = nearest(vectors, bank, neighbours)
-    order = chosen.permutation(len(texts))
-    apart = min(MOST_HELD_OUT, int(HELD_OUT * len(texts)))
+    order = generator.permutation(len(texts))
+    held_out = min(MOST_HELD_OUT, int(HELD_OUT * len(texts)))
 
-    def some(positions: NDArray[np.int64]) -> TrainingTexts:
+    def texts_at(positions: NDArray[np.int64]) -> TrainingTexts:
         return TrainingTexts([ids[i] for i in positions], vectors[positions], bank, near[positions])
 
-    return Lessons(some(order[apart:]), some(order[:apart]))
+    return Lessons(training=texts_at(order[held_out:]), held_out=texts_at(order[:held_out]))
 
 
 def nearest(vectors: NDArray[np.floating], bank: NDArray[np.floating], k: int) -> NDArray[np.int32]:
-    """Positions in the bank of the ``k`` nearest of each vector, the vector itself left out."""
+    """Positions in the bank ``(n, k)`` of the nearest of each vector, the vector itself left out.
+
+    The search is approximate (IVF).
+    """
     dim = bank.shape[1]
     lists = max(1, min(int(len(bank) ** 0.5), len(bank) // TRAINED_ON))
     index: Any = faiss.index_factory(dim, f"IVF{lists},Flat", faiss.METRIC_INNER_PRODUCT)
@@ -80,38 +84,38 @@ def nearest(vectors: NDArray[np.floating], bank: NDArray[np.floating], k: int) -
     full = np.asarray(bank, np.float32)
     index.train(full[:: max(1, len(full) // (2 * TRAINED_ON * lists))])
     index.add(full)
-    found = np.empty((len(vectors), k), np.int32)
+    nearest_k = np.empty((len(vectors), k), np.int32)
     for start in range(0, len(vectors), SEARCHED):
         scores, near = index.search(
             np.asarray(vectors[start : start + SEARCHED], np.float32), k + 1
         )
-        own = scores[:, :1] > ITSELF
-        found[start : start + SEARCHED] = np.where(own, near[:, 1:], near[:, :-1])
-    return np.where(found < 0, 0, found)
+        first_is_itself = scores[:, :1] > SAME_TEXT
+        nearest_k[start : start + SEARCHED] = np.where(first_is_itself, near[:, 1:], near[:, :-1])
+    return np.where(nearest_k < 0, 0, nearest_k)
 
 
 def length_batches(
     lengths: Sequence[int], size: int, seed: int, first: int = 0, tokens: int | None = None
 ) -> Iterator[NDArray[np.int64]]:
-    """Positions in batches of equal length as far as possible, shuffled anew each time around.
+    """Positions of texts in batches of similar length, endlessly; every epoch is shuffled anew.
 
-    Endless. ``first``: the number of the batch to begin with, as if the others had been taken.
-    ``size`` texts each, fewer where they would have more than so many ``tokens``.
+    A batch has ``size`` texts, or fewer if it would have more than ``tokens`` tokens. ``first``:
+    the number of the batch to begin with, as if those before it had been taken.
     """
-    known = np.asarray(lengths)
-    bounds = batch_bounds(np.sort(known), size, tokens)
+    text_lengths = np.asarray(lengths)
+    bounds = batch_bounds(np.sort(text_lengths), size, tokens)
     count = len(bounds) - 1
     epoch, position = divmod(first, count)
     while True:
-        chosen = np.random.default_rng([seed, epoch])
-        order = np.lexsort((chosen.random(len(known)), known))
-        for i in chosen.permutation(count)[position:]:
+        generator = np.random.default_rng([seed, epoch])
+        order = np.lexsort((generator.random(len(text_lengths)), text_lengths))
+        for i in generator.permutation(count)[position:]:
             yield order[bounds[i] : bounds[i + 1]]
         epoch, position = epoch + 1, 0
 
 
 def batch_bounds(ordered: NDArray[np.int64], size: int, tokens: int | None) -> list[int]:
-    """Where batches begin in texts ordered by length, and at last where they end."""
+    """Where batches begin in texts ordered by length; the last bound is where they end."""
     bounds = [0]
     while bounds[-1] < len(ordered):
         start = bounds[-1]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoders.aligned import TokenChange
-from encoders.pooling import Pooling
-from encoders.weights import (
+from trimseek.encoders.aligned import TokenChange
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.weights import (
     LAYER_PARTS,
     EncoderWeights,
     FloatArray,
@@ -25,7 +25,7 @@ Affine = TypeVar("Affine", nn.Linear, nn.LayerNorm)
 
 
 class LayerModule(nn.Module):
-    """One post-norm transformer layer; its parts have the names of ``LayerWeights``."""
+    """One post-norm transformer layer; its submodules are called as in ``LayerWeights``."""
 
     def __init__(self, layer: LayerWeights, head_dim: int, activation: str, eps: float) -> None:
         super().__init__()
@@ -41,13 +41,13 @@ class LayerModule(nn.Module):
         self.output_norm = norm_module(layer.output_norm, eps)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """``x (batch, tokens, dim)``; ``mask (batch, tokens) bool``, None where all are real."""
+        """``x (batch, tokens, dim)``; ``mask (batch, tokens) bool``, None without padding."""
         x = self.attention_norm(x + self.attention_output(self.context(x, mask)))
         out: Tensor = self.output_norm(x + self.output(self.hidden(x)))
         return out
 
     def context(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """What the heads attend to, ``(batch, tokens, heads * head_dim)``, before the output."""
+        """The heads' outputs ``(batch, tokens, heads * head_dim)``, before their projection."""
         joined = functional.linear(
             x,
             torch.cat([self.query.weight, self.key.weight, self.value.weight]),
@@ -69,20 +69,21 @@ class LayerModule(nn.Module):
         return functional.gelu(x, approximate="none" if self.activation == "gelu" else "tanh")
 
     def weights(self) -> LayerWeights:
-        parts: dict[str, Any] = {}
+        """The layer's weights as plain arrays."""
+        fields: dict[str, Any] = {}
         for name in LAYER_PARTS:
-            part = getattr(self, name)
-            kind = LayerNorm if isinstance(part, nn.LayerNorm) else Linear
-            parts[name] = kind(*to_arrays(part))
-        return LayerWeights(**parts)
+            submodule = getattr(self, name)
+            kind = LayerNorm if isinstance(submodule, nn.LayerNorm) else Linear
+            fields[name] = kind(*to_arrays(submodule))
+        return LayerWeights(**fields)
 
 
 class EncoderModule(nn.Module):
     """Token ids to one vector for each text.
 
-    With ``rank`` the token table becomes ``E + U V``, E frozen, U ``(vocabulary, rank)``, V
-    ``(rank, embedding_dim)``: what training changes of it stays small enough to ship (Hu et al.
-    2022). U begins at zero, so that nothing changes before the first step.
+    With a ``rank``, the token table is ``E + U V`` with E frozen, U ``(vocabulary, rank)`` and V
+    ``(rank, embedding_dim)``, so that its change by training is small enough to ship (LoRA, Hu et
+    al. 2022). U begins at zero, so that nothing changes before the first step.
     """
 
     tokens: Tensor
@@ -110,7 +111,7 @@ class EncoderModule(nn.Module):
         self.down = nn.Parameter(torch.randn(rank, dim) * dim**-0.5) if rank else None
 
     def change_tokens(self, change: TokenChange) -> None:
-        """Begin from a change of the token table; ValueError if its rank is another."""
+        """Begin from this change of the token table; ValueError if its shape is another."""
         if self.up is None or self.down is None or self.up.shape != change.up.shape:
             raise ValueError(f"a change of rank {change.up.shape[1]} does not fit")
         with torch.no_grad():
@@ -135,12 +136,13 @@ class EncoderModule(nn.Module):
         return self.onwards(self.embed(ids), mask, self.stack)
 
     def onwards(self, x: Tensor, mask: Tensor | None, layers: Iterable[LayerModule]) -> Tensor:
-        """As ``forward``, from what goes into the first of these layers."""
+        """As ``forward``, from the input of the first of these layers."""
         for layer in layers:
             x = layer(x, mask)
         return self.pool(x.float(), mask)
 
     def pool(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """The last layer's output to vectors ``(batch, dim)``."""
         pooled = pool(x, mask, self.pooling)
         if not self.normalize:
             return pooled
@@ -170,12 +172,12 @@ class EncoderModule(nn.Module):
 
 
 def layer_module(layer: LayerWeights, weights: EncoderWeights) -> LayerModule:
-    """A layer as it computes within that encoder."""
+    """A layer with the head size, activation and epsilon of that encoder."""
     return LayerModule(layer, weights.head_dim, weights.activation, weights.layer_norm_eps)
 
 
 def pool(x: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
-    """``(batch, tokens, dim) -> (batch, dim)``, blind to padding."""
+    """``(batch, tokens, dim) -> (batch, dim)``, without the padding."""
     if pooling is Pooling.CLS:
         return x[:, 0]
     if mask is None:
@@ -187,15 +189,18 @@ def pool(x: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
 
 
 def linear_module(linear: Linear) -> nn.Linear:
+    """A module with a copy of the arrays; torch stores the weight as ``(out, in)``."""
     module = nn.Linear(*linear.weight.shape)
     return filled(module, linear.weight.T, linear.bias)
 
 
 def norm_module(norm: LayerNorm, eps: float) -> nn.LayerNorm:
+    """A module with a copy of the arrays."""
     return filled(nn.LayerNorm(len(norm.weight), eps), norm.weight, norm.bias)
 
 
 def filled(module: Affine, weight: FloatArray, bias: FloatArray) -> Affine:
+    """The module with these numbers copied into it."""
     with torch.no_grad():
         module.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
         module.bias.copy_(torch.from_numpy(bias))
@@ -203,11 +208,12 @@ def filled(module: Affine, weight: FloatArray, bias: FloatArray) -> Affine:
 
 
 def to_arrays(module: nn.Linear | nn.LayerNorm) -> tuple[FloatArray, FloatArray]:
-    """Weight, a matrix turned to ``(in, out)``, and bias."""
+    """Weight and bias; a matrix is turned to ``(in, out)``."""
     weight: Tensor = module.weight
     return to_array(weight.T if weight.ndim == 2 else weight), to_array(module.bias)
 
 
 def to_array(tensor: Tensor) -> FloatArray:
+    """A contiguous float32 array on the CPU."""
     array: FloatArray = tensor.detach().float().cpu().numpy()
     return np.ascontiguousarray(array)

@@ -1,20 +1,22 @@
 """Optimal brain surgeon for heads and neurons, with the output projection refitted exactly.
 
 A head or a neuron reaches the rest of the encoder only through rows of one matrix W: of
-``attention_output`` or of ``output``. With the inputs X of calibration tokens (one row a token,
-and a column of ones for the bias), wanted outputs T and the weights W0 that there were,
+``attention_output`` or of ``output``. With the inputs X of calibration tokens (a row for each
+token, and a column of ones for the bias), target outputs T and the original weights W0,
 
-    E(W) = |X W - T|^2 + r |W - W0|^2      has its least at      W = H^-1 (X'T + r W0),
+    E(W) = |X W - T|^2 + r |W - W0|^2      is least at      W = H^-1 (X'T + r W0),
 
-H = X'X + r I. Taking the rows B of W out and refitting the others raises E by exactly
+where H = X'X + r I. Taking out the rows B of W and refitting the others raises E by exactly
 
     tr(W_B' (H^-1_BB)^-1 W_B)
 
-and moves the others by -H^-1_:B (H^-1_BB)^-1 W_B (Hassibi & Stork 1993, equations 5 and 6, for a
-block in place of a single weight). Units are taken out one after another, the cheapest first.
+and changes W by -H^-1_:B (H^-1_BB)^-1 W_B, and H^-1 by -H^-1_:B (H^-1_BB)^-1 H^-1_B: (Hassibi &
+Stork 1993, equations 5 and 6, for a block instead of a single weight). Units are taken out one
+after another, the cheapest first.
 
-Layers are pruned in order, each on what the pruned layers before it give, towards what the
-original encoder gives after it, so that later layers make up for the errors of earlier ones.
+Layers are pruned in order. The inputs of a layer are the outputs of the pruned layers before it,
+and its targets are the outputs of the original layer, so that later layers make up for the errors
+of earlier ones.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,21 +27,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.card import LayerShape
-from encoders.pooling import Pooling
-from encoders.shrink.calibration import Ids, States, check_enough, first_states
-from encoders.shrink.module import EncoderModule, LayerModule
-from encoders.shrink.parts import PARTS, Part
-from encoders.weights import EncoderWeights, LayerWeights, Linear
+from trimseek.encoders.card import LayerShape
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.shrink.calibration import Ids, States, check_enough, first_states
+from trimseek.encoders.shrink.module import EncoderModule, LayerModule
+from trimseek.encoders.shrink.unit_kinds import UNIT_KINDS, UnitKind
+from trimseek.encoders.weights import EncoderWeights, LayerWeights, Linear
 from trimseek.errors import EncoderError
 from trimseek.time_limit import check_time
 
 RIDGE = 1e-4  # r, as a share of X'X's mean diagonal
-PENDING = 64  # eliminations until H^-1 itself is brought up to date
+PENDING = 64  # units that are taken out until H^-1 and W are brought up to date
 
 
-class Pair(NamedTuple):
-    """A batch as it is in the original encoder and in the pruned one."""
+class StatesPair(NamedTuple):
+    """The states of a batch in the original encoder and in the pruned one."""
 
     original: States
     pruned: States
@@ -51,18 +53,19 @@ def prune(
 ) -> EncoderWeights:
     """The encoder with as many heads and neurons in each layer as ``shapes`` say.
 
-    ``texts``: token ids of calibration texts. What loses nothing and sees what it saw before
-    stays as it is. EncoderError if there is too little text or a shape is out of range.
+    ``texts``: token ids of calibration texts. Layers before the first that loses a unit stay as
+    they are. EncoderError if there is too little text or a shape is out of range; OutOfTimeError
+    when a ``time_limit`` passes.
     """
     check_enough(texts)
     check_shapes(weights, shapes)
     module = EncoderModule(weights, Pooling.MEAN, normalize=False).eval()
-    states = [Pair(each, each) for each in first_states(module, texts)]
+    states = [StatesPair(batch, batch) for batch in first_states(module, texts)]
     layers = []
     for original, layer, shape in zip(module.stack, weights.layers, shapes, strict=True):
-        for part in PARTS:
-            count = getattr(shape, part.name)
-            layer, states = prune_part(part, original, layer, states, count)
+        for kind in UNIT_KINDS:
+            count = getattr(shape, kind.name)
+            layer, states = prune_units(kind, original, layer, states, count)
         layers.append(layer)
     return replace(weights, layers=tuple(layers))
 
@@ -72,60 +75,58 @@ def check_shapes(weights: EncoderWeights, shapes: Sequence[LayerShape]) -> None:
     if len(shapes) != len(weights.layers):
         raise EncoderError(f"{len(shapes)} shapes for {len(weights.layers)} layers")
     for i, (layer, shape) in enumerate(zip(weights.layers, shapes, strict=True)):
-        for part in PARTS:
-            wanted, most = getattr(shape, part.name), part.count(layer, weights.head_dim)
-            if not 1 <= wanted <= most:
+        for kind in UNIT_KINDS:
+            kept, most = getattr(shape, kind.name), kind.count(layer, weights.head_dim)
+            if not 1 <= kept <= most:
                 raise EncoderError(
-                    f"layer {i}: cannot keep {wanted} {part.name}; it has {most}, so keep 1 to "
-                    f"{most}"
+                    f"layer {i}: cannot keep {kept} {kind.name}; it has {most}, so keep 1 to {most}"
                 )
 
 
-def prune_part(
-    part: Part, original: LayerModule, layer: LayerWeights, states: Sequence[Pair], count: int
-) -> tuple[LayerWeights, list[Pair]]:
-    """The layer with ``count`` units of the part, and the states behind that part."""
-    insides = [part.inside(original, each.original) for each in states]
-    sums = [
-        each.original.x + part.added(original, inside)
-        for each, inside in zip(states, insides, strict=True)
-    ]
-    originals = [
-        States(part.normalized(original, x), each.original.mask)
-        for x, each in zip(sums, states, strict=True)
-    ]
-    intact = all(each.original is each.pruned for each in states)
-    if intact and count == part.count(layer, original.head_dim):
-        return layer, [Pair(each, each) for each in originals]
-    if not intact:
-        insides = [part.inside(original, each.pruned) for each in states]
-    pruned = [each.pruned for each in states]
-    size = part.unit_size(original.head_dim)
-    problem = pose(inputs_and_targets(pruned, insides, sums), part.linear(layer), size)
+def prune_units(
+    kind: UnitKind,
+    original: LayerModule,
+    layer: LayerWeights,
+    states: Sequence[StatesPair],
+    count: int,
+) -> tuple[LayerWeights, list[StatesPair]]:
+    """The layer with ``count`` units of the kind, and the states behind those units."""
+    outputs, sums, originals = kind.forward(original, [pair.original for pair in states])
+    is_unpruned = all(pair.original is pair.pruned for pair in states)
+    if is_unpruned and count == kind.count(layer, original.head_dim):
+        return layer, [StatesPair(batch, batch) for batch in originals]
+    pruned = [pair.pruned for pair in states]
+    if not is_unpruned:
+        outputs = [kind.outputs(original, batch) for batch in pruned]
+    size = kind.unit_size(original.head_dim)
+    problem = pose(inputs_and_targets(pruned, outputs, sums), kind.linear(layer), size)
     kept = eliminate(problem, count).kept(count)
     projection = refit(problem, kept)
     rows = rows_of_units(problem, kept)[:-1]
     weight, bias = map(torch.from_numpy, projection)
-    after = []
-    for each, inside, before in zip(pruned, insides, originals, strict=True):
-        x = part.normalized(original, each.x + inside[..., rows] @ weight + bias)
-        after.append(Pair(before, States(x, each.mask)))
-    return part.cut(layer, kept, projection, original.head_dim), after
+    pairs = []
+    for batch, output, target in zip(pruned, outputs, originals, strict=True):
+        x = kind.normalize(original, batch.x + output[..., rows] @ weight + bias)
+        pairs.append(StatesPair(target, States(x, batch.mask)))
+    return kind.cut(layer, kept, projection, original.head_dim), pairs
 
 
 def inputs_and_targets(
-    states: Sequence[States], insides: Sequence[Tensor], sums: Sequence[Tensor]
+    states: Sequence[States], outputs: Sequence[Tensor], sums: Sequence[Tensor]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """What the units give, and what the state lacks of the wanted sum; real tokens only."""
-    for each, inside, wanted in zip(states, insides, sums, strict=True):
-        yield each.real(inside), each.real(wanted - each.x)
+    """The projection's inputs, and its target outputs: what the states lack of the target sums.
+
+    Padding is left out.
+    """
+    for batch, output, target in zip(states, outputs, sums, strict=True):
+        yield batch.real(output), batch.real(target - batch.x)
 
 
 class Problem(NamedTuple):
     """A least squares problem: H ``(n, n)``, X'T + r W0 ``(n, out)``, float64.
 
     The last row is the bias's; the n - 1 others belong to units of ``size`` rows each.
-    ``energy``: |T|^2 + r |W0|^2, so that E(W) can be told.
+    ``energy``: |T|^2 + r |W0|^2, which is E(0).
     """
 
     hessian: Tensor
@@ -135,18 +136,19 @@ class Problem(NamedTuple):
 
     @property
     def units(self) -> int:
+        """How many units there are."""
         return (len(self.hessian) - 1) // self.size
 
 
 class Elimination(NamedTuple):
-    """Units in the order in which they go, E after each relative to |T|^2, units at first."""
+    """Units in the order in which they go, E / ``energy`` after each, and their count at first."""
 
     order: list[int]
     errors: list[float]
     units: int
 
     def kept(self, count: int) -> list[int]:
-        """The ``count`` units that stay longest, in the order in which they lie."""
+        """The ``count`` units that stay longest, in ascending order."""
         gone = set(self.order[: self.units - count])
         return [unit for unit in range(self.units) if unit not in gone]
 
@@ -154,33 +156,37 @@ class Elimination(NamedTuple):
 def pose(
     pairs: Iterable[tuple[Tensor, Tensor]], before: Linear, size: int, ridge: float = RIDGE
 ) -> Problem:
-    """The problem of inputs ``(tokens, n)`` and wanted outputs ``(tokens, out)``, in batches."""
+    """The problem of batches of inputs ``(tokens, n - 1)`` and target outputs ``(tokens, out)``.
+
+    ``before``: W0 and its bias. ``ridge``: r, as a share of X'X's mean diagonal.
+    OutOfTimeError when a ``time_limit`` passes.
+    """
     rows, columns = before.weight.shape
     hessian = torch.zeros(rows + 1, rows + 1, dtype=torch.float64)
     target = torch.zeros(rows + 1, columns, dtype=torch.float64)
     energy = 0.0
-    for inputs, wanted in pairs:
+    for inputs, targets in pairs:
         check_time()
-        ones = torch.cat([inputs, torch.ones(len(inputs), 1)], 1)
-        hessian += ones.T @ ones
-        target += ones.T @ wanted
-        energy += float(wanted.double().square().sum())
-    first = torch.from_numpy(np.vstack([before.weight, before.bias])).double()
+        x = torch.cat([inputs, torch.ones(len(inputs), 1)], 1)
+        hessian += x.T @ x
+        target += x.T @ targets
+        energy += float(targets.double().square().sum())
+    w0 = torch.from_numpy(np.vstack([before.weight, before.bias])).double()
     r = ridge * float(hessian.diagonal().mean())
     hessian += r * torch.eye(rows + 1, dtype=torch.float64)
-    return Problem(hessian, target + r * first, energy + r * float(first.square().sum()), size)
+    return Problem(hessian, target + r * w0, energy + r * float(w0.square().sum()), size)
 
 
 def refit(problem: Problem, kept: Sequence[int]) -> Linear:
-    """The best output projection of these units alone, and E of it relative to |T|^2."""
+    """The output projection of these units alone that has the least E."""
     rows = rows_of_units(problem, kept)
-    part = torch.linalg.cholesky(problem.hessian[rows][:, rows])
-    found = torch.cholesky_solve(problem.target[rows], part).float().numpy()
-    return Linear(np.ascontiguousarray(found[:-1]), found[-1].copy())
+    factor = torch.linalg.cholesky(problem.hessian[rows][:, rows])
+    solution = torch.cholesky_solve(problem.target[rows], factor).float().numpy()
+    return Linear(np.ascontiguousarray(solution[:-1]), solution[-1].copy())
 
 
 def rows_of_units(problem: Problem, units: Sequence[int]) -> Tensor:
-    """Rows of the units, and the bias's."""
+    """Rows of the units, and at last the row of the bias."""
     first = torch.tensor(list(units), dtype=torch.long) * problem.size
     rows = (first[:, None] + torch.arange(problem.size)).ravel()
     return torch.cat([rows, torch.tensor([len(problem.hessian) - 1])])
@@ -189,55 +195,90 @@ def rows_of_units(problem: Problem, units: Sequence[int]) -> Tensor:
 def eliminate(problem: Problem, until: int = 1) -> Elimination:
     """Take out units one after another, each time the one that costs least.
 
-    A unit's cost needs W_B W_B' alone, which is kept up to date without W itself: per unit taken
-    out, W is read once, and written only when ``PENDING`` are brought in at once.
+    ``until``: how many units stay. OutOfTimeError when a ``time_limit`` passes.
     """
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(problem.hessian))
-    weights = inverse @ problem.target
-    error = problem.energy - float((weights * problem.target).sum())
-    size, count = problem.size, problem.units
-    rows = count * size
-    # H^-1 is `inverse` less U U', W is `weights` less U M: each pending block adds to U and M
-    pending = torch.zeros(len(inverse), PENDING * size, dtype=torch.float64)
-    moves = torch.zeros(PENDING * size, weights.shape[1], dtype=torch.float64)
-    used = 0
-    blocks, squares = diagonal_blocks(inverse, size), row_products(weights[:rows], size)
-    alive = torch.ones(count, dtype=torch.bool)
+    downdate = Downdate(problem)
+    error = downdate.error
+    alive = torch.ones(problem.units, dtype=torch.bool)
     order, errors = [], []
-    for _ in range(count - until):
-        costs = unit_costs(blocks, squares)
-        costs[~alive] = torch.inf
+    for _ in range(problem.units - until):
+        costs = downdate.costs().masked_fill(~alive, torch.inf)
         unit = int(costs.argmin())
-        here = slice(unit * size, (unit + 1) * size)
-        columns = inverse[here].T - pending[:, :used] @ pending[here, :used].T
-        factor = torch.linalg.cholesky(columns[here])
-        added = torch.linalg.solve_triangular(factor, columns.T, upper=False).T
-        own = weights[here] - pending[here, :used] @ moves[:used]
-        moved = torch.linalg.solve_triangular(factor, own, upper=False)
-        before = weights @ moved.T - pending[:, :used] @ (moves[:used] @ moved.T)
-        split, meets = (each[:rows].view(count, size, size) for each in (added, before))
-        crossed = split @ meets.transpose(1, 2)
-        squares -= crossed + crossed.transpose(1, 2)
-        squares += split @ (moved @ moved.T) @ split.transpose(1, 2)
-        blocks -= split @ split.transpose(1, 2)
-        fresh = slice(used, used + size)
-        pending[:, fresh], moves[fresh] = added, moved
-        used += size
-        if used == pending.shape[1]:
-            check_time()
-            inverse -= pending @ pending.T
-            weights -= pending @ moves
-            squares = row_products(weights[:rows], size)
-            used = 0
+        downdate.take_out(unit)
         alive[unit] = False
         error += float(costs[unit])
         order.append(unit)
         errors.append(error / problem.energy)
-    return Elimination(order, errors, count)
+    return Elimination(order, errors, problem.units)
+
+
+class Downdate:
+    """H^-1 and W while units are taken out.
+
+    With the Cholesky factor L L' = H^-1_BB of the unit that goes, taking it out subtracts U U' from
+    H^-1 and U M from W, where U = H^-1_:B L'^-1 and M = L^-1 W_B. Both matrices are large, so U and
+    M of ``PENDING`` units are gathered before they are subtracted at once. Until then
+
+        H^-1 = inverse - u u'        W = weights - u m
+
+    A unit's cost needs only its blocks H^-1_BB and W_B W_B', which are always up to date.
+    ``error``: E before any unit is taken out.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.size, self.count = problem.size, problem.units
+        self.rows = self.count * self.size
+        self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(problem.hessian))
+        self.weights = self.inverse @ problem.target
+        self.error = problem.energy - float((self.weights * problem.target).sum())
+        self.u = torch.zeros(len(self.inverse), PENDING * self.size, dtype=torch.float64)
+        self.m = torch.zeros(PENDING * self.size, self.weights.shape[1], dtype=torch.float64)
+        self.used = 0  # columns of u, and rows of m
+        self.inverse_blocks = diagonal_blocks(self.inverse, self.size)
+        self.products = row_products(self.weights[: self.rows], self.size)
+
+    def costs(self) -> Tensor:
+        """The cost of each unit ``(units,)``; those of units that are gone mean nothing."""
+        return unit_costs(self.inverse_blocks, self.products)
+
+    def take_out(self, unit: int) -> None:
+        """Update everything for the loss of one unit."""
+        b = slice(unit * self.size, (unit + 1) * self.size)
+        u, m = self.u[:, : self.used], self.m[: self.used]
+        inverse_columns = self.inverse[b].T - u @ u[b].T  # H^-1_:B
+        weight_rows = self.weights[b] - u[b] @ m  # W_B
+        factor = torch.linalg.cholesky(inverse_columns[b])  # L
+        new_u = torch.linalg.solve_triangular(factor, inverse_columns.T, upper=False).T
+        new_m = torch.linalg.solve_triangular(factor, weight_rows, upper=False)
+        self.update_blocks(new_u, new_m, self.weights @ new_m.T - u @ (m @ new_m.T))
+        pending = slice(self.used, self.used + self.size)
+        self.u[:, pending], self.m[pending] = new_u, new_m
+        self.used += self.size
+        if self.used == self.u.shape[1]:
+            self.settle()
+
+    def update_blocks(self, u: Tensor, m: Tensor, weights_m: Tensor) -> None:
+        """Bring the blocks of all units C up to date; ``weights_m`` is W M'.
+
+        (W_C - U_C M)(W_C - U_C M)' = W_C W_C' - U_C (W_C M')' - (W_C M') U_C' + U_C M M' U_C'.
+        """
+        u, weights_m = (x[: self.rows].view(self.count, self.size, -1) for x in (u, weights_m))
+        cross = u @ weights_m.transpose(1, 2)
+        self.products -= cross + cross.transpose(1, 2)
+        self.products += u @ (m @ m.T) @ u.transpose(1, 2)
+        self.inverse_blocks -= u @ u.transpose(1, 2)
+
+    def settle(self) -> None:
+        """Subtract what is pending from H^-1 and W."""
+        check_time()
+        self.inverse -= self.u @ self.u.T
+        self.weights -= self.u @ self.m
+        self.products = row_products(self.weights[: self.rows], self.size)
+        self.used = 0
 
 
 def diagonal_blocks(matrix: Tensor, size: int) -> Tensor:
-    """The blocks ``(units, size, size)`` of units along the diagonal, the bias left out."""
+    """The blocks ``(units, size, size)`` along the diagonal, without the bias."""
     count = (len(matrix) - 1) // size
     inner = matrix[: count * size, : count * size].view(count, size, count, size)
     return inner[torch.arange(count), :, torch.arange(count)].clone()
@@ -245,13 +286,13 @@ def diagonal_blocks(matrix: Tensor, size: int) -> Tensor:
 
 def row_products(weights: Tensor, size: int) -> Tensor:
     """W_B W_B' of each unit, ``(units, size, size)``."""
-    own = weights.view(-1, size, weights.shape[1])
-    return own @ own.transpose(1, 2)
+    blocks = weights.view(-1, size, weights.shape[1])
+    return blocks @ blocks.transpose(1, 2)
 
 
-def unit_costs(blocks: Tensor, squares: Tensor) -> Tensor:
-    """tr((H^-1_BB)^-1 W_B W_B') of each unit; those that are gone give rubbish."""
-    if blocks.shape[1] == 1:
-        return squares[:, 0, 0] / blocks[:, 0, 0]
-    factors, _ = torch.linalg.cholesky_ex(blocks)
-    return torch.cholesky_solve(squares, factors).diagonal(dim1=1, dim2=2).sum(1)
+def unit_costs(inverse_blocks: Tensor, products: Tensor) -> Tensor:
+    """tr((H^-1_BB)^-1 W_B W_B') of each unit; the numbers of units that are gone mean nothing."""
+    if inverse_blocks.shape[1] == 1:
+        return products[:, 0, 0] / inverse_blocks[:, 0, 0]
+    factors, _ = torch.linalg.cholesky_ex(inverse_blocks)
+    return torch.cholesky_solve(products, factors).diagonal(dim1=1, dim2=2).sum(1)

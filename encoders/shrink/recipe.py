@@ -1,4 +1,4 @@
-"""A recipe: what is done to an encoder to make it small, step by step, without training."""
+"""A recipe: the steps that make an encoder small. ``Shrinker`` takes all but the training."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from encoders.card import LayerShape, described
-from encoders.checkpoint import Checkpoint
-from encoders.pooling import Pooling
-from encoders.quantize import Quantization
-from encoders.shrink.allocate import Curve, allocate, loss_curves, uniform
-from encoders.shrink.calibration import Ids
-from encoders.shrink.cut import keep_layers
-from encoders.shrink.layers import best_layers
-from encoders.shrink.obs import check_shapes, prune
-from encoders.shrink.sensitivity import sensitivities
-from encoders.shrink.sparsity import sparsify
-from encoders.shrink.taylor import prune_by_magnitude, prune_by_taylor
-from encoders.weights import EncoderWeights
+from trimseek.encoders.card import LayerShape, described
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.quantize import Quantization
+from trimseek.encoders.shrink.allocate import Curve, allocate, loss_curves, uniform
+from trimseek.encoders.shrink.calibration import Ids
+from trimseek.encoders.shrink.cut import keep_layers
+from trimseek.encoders.shrink.layers import best_layers
+from trimseek.encoders.shrink.obs import check_shapes, prune
+from trimseek.encoders.shrink.sensitivity import sensitivities
+from trimseek.encoders.shrink.sparsity import sparsify
+from trimseek.encoders.shrink.taylor import prune_by_magnitude, prune_by_taylor
+from trimseek.encoders.weights import EncoderWeights
 from trimseek.errors import ConfigError
 
 
@@ -43,11 +43,12 @@ class Allocation(str, Enum):
 class Recipe:
     """What to do, in the order of the fields.
 
-    ``layers``: numbers of those to keep, or how many (the best are then found); None keeps all.
-    ``keep``: share of each layer's heads and neurons, or with global allocation of the layers'
-    arithmetic; ``heads`` and ``neurons`` instead say how many each layer keeps. ``sparsity``:
-    share of single weights to zero. ``kept_in_float``: how many matrix products stay float32,
-    those that int8 hurts most. ``align_minutes``: training towards the original's vectors.
+    ``layers``: the numbers of the layers to keep, or how many to keep (the best are then chosen);
+    None keeps all. ``keep``: with uniform allocation the share of each layer's heads and neurons to
+    keep, with global allocation the share of all layers' arithmetic. ``heads`` and ``neurons``: how
+    many each layer keeps, instead of ``keep``. ``sparsity``: share of single weights to zero.
+    ``kept_in_float``: how many matrix products stay float32; those that lose most by int8 do.
+    ``align_minutes``: minutes of training towards the original's vectors.
     """
 
     layers: tuple[int, ...] | int | None = None
@@ -86,9 +87,9 @@ class Shrunk(NamedTuple):
 
 
 class Shrinker:
-    """Follows recipes for one encoder; what they share is computed once.
+    """Follows recipes for one encoder; what several recipes need is computed once.
 
-    ``texts``: token ids of calibration texts; magnitude and quantization alone need none.
+    ``texts``: token ids of calibration texts. Pruning by magnitude and quantization need none.
     """
 
     def __init__(self, checkpoint: Checkpoint, texts: Sequence[Ids]) -> None:
@@ -97,12 +98,14 @@ class Shrinker:
         self._curves: dict[tuple[int, ...], list[Curve]] = {}
 
     def shrink(self, recipe: Recipe) -> Shrunk:
-        """Everything of the recipe but its alignment; ConfigError or EncoderError if impossible."""
+        """Follow the recipe, except for its alignment.
+
+        ConfigError or EncoderError if it does not fit the encoder or there are too few texts.
+        """
         check(recipe)
-        everything = tuple(range(len(self.checkpoint.weights.layers)))
-        layers, steps = self.layers(recipe), []
         weights = self.checkpoint.weights
-        if layers != everything:
+        layers, steps = self.layers(recipe), []
+        if layers != tuple(range(len(weights.layers))):
             weights = keep_layers(weights, layers)
             steps.append(f"keep layers {', '.join(map(str, layers))}")
         shapes = self.shapes(weights, layers, recipe)
@@ -111,8 +114,8 @@ class Shrinker:
             weights = PRUNERS[recipe.method](weights, shapes, self.texts, self.checkpoint.pooling)
             steps.append(f"prune by {recipe.method.value} to {described(shapes)}")
         if recipe.sparsity:
-            weights, found = sparsify(weights, sparsity=recipe.sparsity)
-            steps.append(f"zero {found:.1%} of the layers' weights")
+            weights, sparsity = sparsify(weights, sparsity=recipe.sparsity)
+            steps.append(f"zero {sparsity:.1%} of the layers' weights")
         small = replace(self.checkpoint, weights=weights)
         quantization = recipe.quantization
         if recipe.kept_in_float:
@@ -121,7 +124,7 @@ class Shrinker:
         return Shrunk(small, quantization, tuple(steps))
 
     def layers(self, recipe: Recipe) -> tuple[int, ...]:
-        """Numbers of the layers that the recipe keeps."""
+        """Numbers of the layers that the recipe keeps, ascending."""
         weights, pooling = self.checkpoint.weights, self.checkpoint.pooling
         count = recipe.layers
         if count is None:

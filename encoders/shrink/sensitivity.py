@@ -1,4 +1,4 @@
-"""Which matrices lose most by int8, measured on the graph that runs."""
+"""Which matrices lose most by quantization, measured on the ONNX graph."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import onnxruntime
 
-from encoders.checkpoint import Checkpoint
-from encoders.graph import build_graph
-from encoders.onnx_runtime import run_batches
-from encoders.quantize import Precision, Quantization
-from encoders.shrink.calibration import Ids, probes
-from encoders.tokens import Tokens
-from encoders.weights import EncoderWeights, FloatArray
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.graph import build_graph
+from trimseek.encoders.onnx_runtime import run_batches
+from trimseek.encoders.quantize import Precision, Quantization
+from trimseek.encoders.shrink.calibration import Ids, probes
+from trimseek.encoders.tokens import Tokens
+from trimseek.encoders.weights import EncoderWeights, FloatArray
 from trimseek.time_limit import check_time
 
 PRODUCTS = ("qkv", "attention_output", "intermediate", "output")
@@ -26,23 +26,26 @@ def product_names(weights: EncoderWeights) -> list[str]:
 def sensitivities(
     checkpoint: Checkpoint, texts: Sequence[Ids], quantization: Quantization
 ) -> dict[str, float]:
-    """Mean 1 - cosine of the vectors when one matrix alone is quantized; the worst first."""
+    """Mean 1 - cosine of the vectors when one matrix alone is quantized; the worst first.
+
+    Keys are those of ``product_names``. OutOfTimeError when a ``time_limit`` passes.
+    """
     probed = probes(texts)
     names = product_names(checkpoint.weights)
     alone = replace(quantization, table=Precision.FLOAT32)
     exact = run(checkpoint, probed, replace(alone, kept=tuple(names)))
-    found = {}
+    losses = {}
     for name in names:
         check_time()
-        others = tuple(each for each in names if each != name)
+        others = tuple(other for other in names if other != name)
         vectors = run(checkpoint, probed, replace(alone, kept=others))
         cosines = (vectors * exact).sum(1) / np.linalg.norm(vectors, axis=1)
-        found[name] = float(1 - (cosines / np.linalg.norm(exact, axis=1)).mean())
-    return dict(sorted(found.items(), key=lambda each: -each[1]))
+        losses[name] = float(1 - (cosines / np.linalg.norm(exact, axis=1)).mean())
+    return dict(sorted(losses.items(), key=lambda item: -item[1]))
 
 
 def run(checkpoint: Checkpoint, texts: Sequence[Ids], quantization: Quantization) -> FloatArray:
-    """Vectors of tokenized texts by a graph in memory."""
+    """Vectors ``(n, dim)`` of tokenized texts by onnxruntime, without a file."""
     graph = build_graph(
         checkpoint.weights,
         pooling=checkpoint.pooling,
@@ -50,4 +53,4 @@ def run(checkpoint: Checkpoint, texts: Sequence[Ids], quantization: Quantization
         quantization=quantization,
     )
     session = onnxruntime.InferenceSession(graph.SerializeToString())
-    return run_batches(session, [Tokens(each, False) for each in texts])
+    return run_batches(session, [Tokens(ids, False) for ids in texts])

@@ -1,7 +1,7 @@
 """Unstructured pruning: single weights of small magnitude become zero (Han et al. 2015).
 
-It makes an encoder compress better on disk. It does not make it faster: the kernels that run it
-are dense, and a zero takes them as long as any other number.
+It makes an encoder compress better on disk, but not faster: the kernels are dense, and a product
+with zero takes as long as any other.
 """
 
 from dataclasses import replace
@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from encoders.weights import EncoderWeights, FloatArray, LayerWeights, Linear
+from trimseek.encoders.weights import EncoderWeights, FloatArray, LayerWeights, Linear
 from trimseek.errors import ConfigError
 
 MATRICES = ("query", "key", "value", "attention_output", "intermediate", "output")
 
 
 class Sparse(NamedTuple):
-    """The encoder, and which share of its layers' matrices is zero now."""
+    """The encoder, and the share of zeros in its layers' matrices."""
 
     weights: EncoderWeights
     sparsity: float
@@ -36,24 +36,24 @@ def sparsify(
     if threshold is not None and threshold < 0:
         raise ConfigError(f"threshold {threshold:g}: must not be negative")
 
-    def pruned(weight: FloatArray) -> FloatArray:
+    def sparse_matrix(weight: FloatArray) -> FloatArray:
         limit = threshold if sparsity is None else cut_off(np.abs(weight), sparsity)
         return np.where(np.abs(weight) >= limit, weight, np.float32(0))
 
-    def thin(layer: LayerWeights) -> LayerWeights:
-        found = {}
+    def sparse_layer(layer: LayerWeights) -> LayerWeights:
+        matrices = {}
         for name in MATRICES:
             linear: Linear = getattr(layer, name)
-            found[name] = Linear(pruned(linear.weight), linear.bias)
-        return replace(layer, **found)  # type: ignore[arg-type]
+            matrices[name] = Linear(sparse_matrix(linear.weight), linear.bias)
+        return replace(layer, **matrices)  # type: ignore[arg-type]
 
-    layers = tuple(thin(layer) for layer in weights.layers)
+    layers = tuple(sparse_layer(layer) for layer in weights.layers)
     arrays = [getattr(layer, name).weight for layer in layers for name in MATRICES]
     zeros = sum(int((array == 0).sum()) for array in arrays)
     return Sparse(replace(weights, layers=layers), zeros / sum(array.size for array in arrays))
 
 
 def cut_off(magnitudes: FloatArray, sparsity: float) -> float:
-    """The least magnitude that stays."""
+    """The least magnitude that is kept when the ``sparsity`` smallest share goes."""
     count = int(sparsity * magnitudes.size)
     return float(np.partition(magnitudes, count, axis=None)[count])

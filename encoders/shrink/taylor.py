@@ -1,13 +1,13 @@
 """First-order Taylor importance of heads and neurons, in rounds; magnitude as the baseline.
 
-With a gate g = 1 on what a unit gives, L(g = 0) - L(g = 1) is -dL/dg to the first order: the mean
-of |dL/dg| over batches is how much the loss cares for the unit (Michel et al. 2019, heads;
-Molchanov et al. 2017, neurons). Scores are divided by their layer's norm, as both do. L is a
-contrastive loss over a batch: each text's vector should find the original encoder's vector of the
-same text among those of the others (van den Oord et al. 2018).
+With a gate g = 1 on a unit's output, L(g = 0) - L(g = 1) is -dL/dg to the first order, so that the
+mean of |dL/dg| over batches estimates how much the loss depends on the unit (Michel et al. 2019,
+heads; Molchanov et al. 2017, neurons). Scores are divided by their layer's norm, as both papers do.
+L is a contrastive loss over a batch: each text's vector should find the original encoder's vector
+of the same text among those of the others (van den Oord et al. 2018).
 
-Removing half at once makes the estimate useless, as it is made at the unpruned encoder; so
-some units go in each round, and the rest is scored anew.
+The estimate holds near the encoder that it was made for, and no longer when half of its units are
+gone. So some units go in each round, and the others are scored again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,20 +19,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoders.card import LayerShape
-from encoders.pooling import Pooling
-from encoders.shrink.calibration import Ids, batches, check_enough
-from encoders.shrink.module import EncoderModule
-from encoders.shrink.obs import check_shapes
-from encoders.shrink.parts import PARTS
-from encoders.weights import EncoderWeights, FloatArray, LayerWeights
+from trimseek.encoders.card import LayerShape
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.shrink.calibration import Ids, batches, check_enough
+from trimseek.encoders.shrink.module import EncoderModule
+from trimseek.encoders.shrink.obs import check_shapes
+from trimseek.encoders.shrink.unit_kinds import UNIT_KINDS
+from trimseek.encoders.weights import EncoderWeights, FloatArray, LayerWeights
 from trimseek.time_limit import check_time
 
 ROUNDS = 8
 TEMPERATURE = 0.05
 BATCH_TOKENS = 2048
 
-Scores = list[dict[str, FloatArray]]  # of each layer, by part
+Scores = list[dict[str, FloatArray]]  # of each layer: by the kind's name, ``(units,)``
 
 
 def prune_by_taylor(
@@ -42,20 +42,20 @@ def prune_by_taylor(
     pooling: Pooling,
     rounds: int = ROUNDS,
 ) -> EncoderWeights:
-    """The encoder with the units that the loss cares for most; EncoderError as ``obs.prune``."""
+    """The encoder with the units that matter most to the loss; raises as ``obs.prune``."""
     check_enough(texts)
     original = EncoderModule(weights, pooling, normalize=True).eval()
     with torch.no_grad():
-        wanted = [original(ids, mask) for ids, mask in batches(texts, BATCH_TOKENS)]
+        targets = [original(ids, mask) for ids, mask in batches(texts, BATCH_TOKENS)]
 
-    def score(now: EncoderWeights) -> Scores:
-        return taylor_scores(now, texts, wanted, pooling)
+    def score(pruned: EncoderWeights) -> Scores:
+        return taylor_scores(pruned, texts, targets, pooling)
 
     return prune_by_scores(weights, shapes, score, rounds)
 
 
 def prune_by_magnitude(weights: EncoderWeights, shapes: Sequence[LayerShape]) -> EncoderWeights:
-    """The encoder with the units whose output weights are largest; needs no text."""
+    """The encoder with the units whose projection weights have the largest norm; needs no text."""
     return prune_by_scores(weights, shapes, magnitude_scores, rounds=1)
 
 
@@ -65,13 +65,16 @@ def prune_by_scores(
     score: Callable[[EncoderWeights], Scores],
     rounds: int,
 ) -> EncoderWeights:
-    """Take out the units of least score, in rounds of as many each."""
+    """Take out the units of least score in rounds, and score the others again after each.
+
+    Every round takes out the same number of units. EncoderError if a shape is out of range.
+    """
     check_shapes(weights, shapes)
-    for left in reversed(range(rounds)):
-        scores = score(weights)
+    for later_rounds in reversed(range(rounds)):
+        share_left = later_rounds / (later_rounds + 1)
         layers = [
-            cut_to_best(layer, shape, found, left / (left + 1), weights.head_dim)
-            for layer, shape, found in zip(weights.layers, shapes, scores, strict=True)
+            cut_to_best(layer, shape, scores, share_left, weights.head_dim)
+            for layer, shape, scores in zip(weights.layers, shapes, score(weights), strict=True)
         ]
         weights = replace(weights, layers=tuple(layers))
     return weights
@@ -84,12 +87,12 @@ def cut_to_best(
     share_left: float,
     head_dim: int,
 ) -> LayerWeights:
-    """The layer with its best units; of what must go, ``share_left`` stays for later rounds."""
-    for part in PARTS:
-        now, wanted = part.count(layer, head_dim), getattr(shape, part.name)
-        count = wanted + round((now - wanted) * share_left)
-        best = np.sort(np.argsort(-scores[part.name], kind="stable")[:count])
-        layer = part.keep(layer, best, head_dim)
+    """The layer's best units; ``share_left`` of those that must go stay until later rounds."""
+    for kind in UNIT_KINDS:
+        kept = getattr(shape, kind.name)
+        count = kept + round((kind.count(layer, head_dim) - kept) * share_left)
+        best = np.sort(np.argsort(-scores[kind.name], kind="stable")[:count])
+        layer = kind.keep(layer, best, head_dim)
     return layer
 
 
@@ -97,63 +100,67 @@ def magnitude_scores(weights: EncoderWeights) -> Scores:
     """Norm of each unit's rows of the output projection."""
     return [
         {
-            part.name: np.linalg.norm(
-                part.linear(layer).weight.reshape(part.count(layer, weights.head_dim), -1), axis=1
+            kind.name: np.linalg.norm(
+                kind.linear(layer).weight.reshape(kind.count(layer, weights.head_dim), -1), axis=1
             )
-            for part in PARTS
+            for kind in UNIT_KINDS
         }
         for layer in weights.layers
     ]
 
 
 def taylor_scores(
-    weights: EncoderWeights, texts: Sequence[Ids], wanted: Sequence[Tensor], pooling: Pooling
+    weights: EncoderWeights, texts: Sequence[Ids], targets: Sequence[Tensor], pooling: Pooling
 ) -> Scores:
-    """Mean |dL/dg| over batches, each part of a layer divided by its norm.
+    """Mean |dL/dg| over batches, divided by the norm over the units of a kind in a layer.
 
-    ``wanted``: the original's vectors of the texts, in ``batches``.
+    ``targets``: the original encoder's vectors of the texts, in ``batches``. OutOfTimeError when a
+    ``time_limit`` passes.
     """
     module = EncoderModule(weights, pooling, normalize=True).eval().requires_grad_(False)
     totals: dict[tuple[int, str], Tensor] = {}
-    with gates(module, weights.head_dim) as gated:
-        for (ids, mask), theirs in zip(batches(texts, BATCH_TOKENS), wanted, strict=True):
+    with gates(module, weights.head_dim) as open_gates:
+        for (ids, mask), vectors in zip(batches(texts, BATCH_TOKENS), targets, strict=True):
             check_time()
-            logits = module(ids, mask) @ theirs.T / TEMPERATURE
+            logits = module(ids, mask) @ vectors.T / TEMPERATURE
             loss = functional.cross_entropy(logits, torch.arange(len(ids)))
-            slopes = torch.autograd.grad(loss, list(gated.values()))
-            for at, slope in zip(gated, slopes, strict=True):
-                totals[at] = totals.get(at, torch.zeros_like(slope)) + slope.abs() * len(ids)
+            slopes = torch.autograd.grad(loss, list(open_gates.values()))
+            for key, slope in zip(open_gates, slopes, strict=True):
+                totals[key] = totals.get(key, torch.zeros_like(slope)) + slope.abs() * len(ids)
     return [
-        {part.name: unit_norm(totals[i, part.name]) for part in PARTS}
+        {kind.name: unit_norm(totals[i, kind.name]) for kind in UNIT_KINDS}
         for i in range(len(weights.layers))
     ]
 
 
 def unit_norm(scores: Tensor) -> FloatArray:
-    found: FloatArray = functional.normalize(scores, dim=0).numpy()
-    return found
+    """Scores divided by their Euclidean norm."""
+    normalized: FloatArray = functional.normalize(scores, dim=0).numpy()
+    return normalized
 
 
 @contextmanager
 def gates(module: EncoderModule, head_dim: int) -> Iterator[dict[tuple[int, str], Tensor]]:
-    """Gates of one on all units of all layers, while inside."""
-    gated: dict[tuple[int, str], Tensor] = {}
+    """Put gates of 1 on all units while the context lasts; by layer and the kind's name."""
+    gates_by_key: dict[tuple[int, str], Tensor] = {}
     hooks = []
     for i, layer in enumerate(module.stack):
-        for part in PARTS:
-            projection: nn.Linear = getattr(layer, part.projection)
-            size = part.unit_size(head_dim)
+        for kind in UNIT_KINDS:
+            projection: nn.Linear = getattr(layer, kind.projection)
+            size = kind.unit_size(head_dim)
             gate = torch.ones(projection.in_features // size, requires_grad=True)
-            gated[i, part.name] = gate
+            gates_by_key[i, kind.name] = gate
             hooks.append(projection.register_forward_pre_hook(gate_hook(gate, size)))
     try:
-        yield gated
+        yield gates_by_key
     finally:
         for hook in hooks:
             hook.remove()
 
 
 def gate_hook(gate: Tensor, size: int) -> Callable[[nn.Module, tuple[Tensor]], tuple[Tensor]]:
+    """A hook that multiplies the projection's inputs by the gates of their units."""
+
     def hook(_module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         return (inputs[0] * gate.repeat_interleave(size),)
 

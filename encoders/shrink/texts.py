@@ -1,6 +1,6 @@
-"""The texts that the encoders in the package are trained on: short ones of many kinds, passages.
+"""The texts that the package's encoders are trained on: short texts of many kinds, and passages.
 
-Nobody labelled them, and none is from a collection that anything is measured on.
+They have no labels, and none is from a test collection that trimseek's measurements use.
 """
 
 import ast
@@ -12,21 +12,21 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from encoders.unlabelled import read_unlabelled, sentences, spans
+from trimseek.encoders.unlabelled import read_unlabelled, sentences, spans
 
 SENTENCES = {"wordnet": 20_000, "paper": 30_000, "wiki": 20_000, "squad": 5_000}  # by source
 SPANS = 80_000
-LONG = 60  # words from which on a passage gives runs of words
+LONG = 60  # words; passages that have more are long
 PACKAGE = re.compile(r"^Description: *(.*?) *$", re.MULTILINE)
 VARIANT = re.compile(r" \([^)]*\)$| - .*$")  # "(data files)", "- development files"
 TERM = re.compile(r'^(?:name: (?P<name>.+)|(?:def|synonym): "(?P<text>.*?)(?<!\\)".*)$')
-FEWEST_WORDS = 3  # of the beginning of a docstring
+FEWEST_WORDS = 3  # of a sentence in a docstring or a manual
 MANUALS = (".rst", ".md", ".txt")
 UNDERLINE = re.compile(r"^([=\-~^\"'#*+.])\1{2,}$")
 NOT_PROSE = (" ", "\t", ".. ", ":", ">>>", "$", "|", "+-", "```", "<", "#!", "- ", "* ", "==", "--")
-# :role:`text <target>`, [text](target), and the marks of emphasis and code
+# In :role:`text <target>` and [text](target) all but the text; marks of emphasis and code.
 MARKUP = re.compile(r":[\w:+-]+:(?=`)|(?<=\w) <[^<>`]*>(?=`)|(?<=\])\([^()]*\)|[`*\[\]]|_(?=\W|$)")
-LARGEST_SOURCE = 1_000_000  # bytes; larger files are generated
+LARGEST_SOURCE = 1_000_000  # bytes; larger files are mostly generated
 
 
 def training_texts(folder: Path, packages: Path | None = None) -> list[str]:
@@ -34,58 +34,58 @@ def training_texts(folder: Path, packages: Path | None = None) -> list[str]:
 
     ``packages``: what ``apt-cache dumpavail`` prints, for its one-line descriptions of software.
     """
-    questions = [each.text for each in read_unlabelled(folder / "questions.jsonl.gz")]
+    questions = [row.text for row in read_unlabelled(folder / "questions.jsonl.gz")]
     passages = read_unlabelled(folder / "passages.jsonl.gz")
-    titles = [each.title for each in passages if each.title]
-    long = [each.text for each in passages if len(each.text.split()) > LONG]
+    titles = [passage.title for passage in passages if passage.title]
+    long = [passage.text for passage in passages if len(passage.text.split()) > LONG]
     texts = [*questions, *titles, *spans(long, SPANS, seed=1)]
     if packages is not None:
-        described = PACKAGE.findall(packages.read_text("utf-8"))
-        texts += (VARIANT.sub("", each) for each in described)
-    texts += some_sentences(folder / "sentences-300k.jsonl.gz")
-    return some(texts, None, seed=5)
+        descriptions = PACKAGE.findall(packages.read_text("utf-8"))
+        texts += (VARIANT.sub("", description) for description in descriptions)
+    texts += sample_sentences(folder / "sentences-300k.jsonl.gz")
+    return sample(texts, None, seed=5)
 
 
-def some_sentences(path: Path) -> list[str]:
-    """``SENTENCES`` of each source."""
-    found: dict[str, list[str]] = {}
+def sample_sentences(path: Path) -> list[str]:
+    """Random sentences, as many of each source as ``SENTENCES`` says."""
+    by_source: dict[str, list[str]] = {}
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for row in map(json.loads, lines):
-            found.setdefault(row["source"], []).append(row["text"])
-    chosen = random.Random(0)  # noqa: S311 - a sample, not a secret
-    for texts in found.values():
-        chosen.shuffle(texts)
-    return [text for source, count in SENTENCES.items() for text in found[source][:count]]
+            by_source.setdefault(row["source"], []).append(row["text"])
+    generator = random.Random(0)  # noqa: S311 - a sample, not a secret
+    for texts in by_source.values():
+        generator.shuffle(texts)
+    return [text for source, count in SENTENCES.items() for text in by_source[source][:count]]
 
 
-def some_passages(folder: Path, count: int) -> list[str]:
-    """Long passages with their titles, as documents are embedded."""
+def sample_passages(folder: Path, count: int) -> list[str]:
+    """Long passages behind their titles, as documents are embedded."""
     passages = read_unlabelled(folder / "passages.jsonl.gz")
-    found = [f"{p.title} {p.text}".strip() for p in passages if len(p.text.split()) > LONG]
-    return some(found, count, seed=6)
+    texts = [f"{p.title} {p.text}".strip() for p in passages if len(p.text.split()) > LONG]
+    return sample(texts, count, seed=6)
 
 
-def some_terms(ontology: Path, count: int) -> list[str]:
+def sample_terms(ontology: Path, count: int) -> list[str]:
     """Names, synonyms and definitions of the terms of an OBO file."""
     lines = ontology.read_text("utf-8").splitlines()
-    found = [match["name"] or match["text"] for match in map(TERM.match, lines) if match]
-    return some(found, count, seed=7)
+    texts = [match["name"] or match["text"] for match in map(TERM.match, lines) if match]
+    return sample(texts, count, seed=7)
 
 
-def some_docstrings(folder: Path, count: int) -> list[str]:
-    """First sentences of the docstrings of the Python files below a folder, with their names."""
-    found: list[str] = []
+def sample_docstrings(folder: Path, count: int) -> list[str]:
+    """First sentences of docstrings below a folder, each with and without the name before it."""
+    texts: list[str] = []
     for path in sorted(folder.rglob("*.py")):
-        found += docstrings(path)
-    return some(found, count, seed=8)
+        texts += docstrings(path)
+    return sample(texts, count, seed=8)
 
 
 def docstrings(path: Path) -> Iterator[str]:
-    """What a file's functions and classes say they do; nothing of a file that is not Python."""
+    """First sentences of a file's docstrings; none if it is too large or cannot be parsed."""
     try:
         if path.stat().st_size > LARGEST_SOURCE:
             return
-        with warnings.catch_warnings(action="ignore"):  # of odd escapes in others' strings
+        with warnings.catch_warnings(action="ignore"):  # about invalid escapes in strings
             tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
         return
@@ -98,21 +98,21 @@ def docstrings(path: Path) -> Iterator[str]:
                 yield f"{node.name.strip('_')} {first[0]}"
 
 
-def some_manuals(folder: Path, count: int) -> list[str]:
+def sample_manuals(folder: Path, count: int) -> list[str]:
     """Headings, sentences and runs of words of the manuals below a folder.
 
-    Those are files of reStructuredText, Markdown or plain text.
+    Manuals are files of reStructuredText, Markdown or plain text.
     """
-    found: list[str] = []
+    texts: list[str] = []
     for path in sorted(folder.rglob("*")):
         if path.suffix in MANUALS and path.is_file() and path.stat().st_size <= LARGEST_SOURCE:
-            found += manual(path.read_text("utf-8", "replace"))
-    runs = spans([each for each in found if len(each.split()) > FEWEST_WORDS], len(found), seed=10)
-    return some([*found, *runs], count, seed=9)
+            texts += manual(path.read_text("utf-8", "replace"))
+    runs = spans([text for text in texts if len(text.split()) > FEWEST_WORDS], len(texts), seed=10)
+    return sample([*texts, *runs], count, seed=9)
 
 
 def manual(text: str) -> Iterator[str]:
-    """A manual's headings and the sentences of its paragraphs, without markup, lists and code."""
+    """A manual's headings and the sentences of its paragraphs; no markup, lists and code."""
     for block in re.split(r"\n\s*\n", text):
         lines = [line.rstrip() for line in block.strip("\n").splitlines()]
         words = [line for line in lines if not UNDERLINE.match(line)]
@@ -120,13 +120,15 @@ def manual(text: str) -> Iterator[str]:
             continue
         plain = " ".join(MARKUP.sub("", " ".join(words)).lstrip("# ").split())
         heading = len(words) == 1 and (len(lines) > 1 or words[0].startswith("#"))
-        for each in [plain] if heading else sentences(plain):
-            if len(each.split()) >= (1 if heading else FEWEST_WORDS):
-                yield each
+        if heading:
+            if plain:
+                yield plain
+            continue
+        yield from (text for text in sentences(plain) if len(text.split()) >= FEWEST_WORDS)
 
 
-def some(texts: Sequence[str], count: int | None, seed: int) -> list[str]:
-    """So many different texts in an order that is the same every time; all of them for None."""
-    found = list(dict.fromkeys(texts))
-    random.Random(seed).shuffle(found)  # noqa: S311 - a sample, not a secret
-    return found[:count]
+def sample(texts: Sequence[str], count: int | None, seed: int) -> list[str]:
+    """At most ``count`` different texts in random order, the same for the same seed; None: all."""
+    different = list(dict.fromkeys(texts))
+    random.Random(seed).shuffle(different)  # noqa: S311 - a sample, not a secret
+    return different[:count]

@@ -1,3 +1,3 @@
-"""One reader for each kind of corpus; ``indexer.corpus`` picks among them."""
+"""One reader for each kind of corpus; ``trimseek.indexer.corpus`` picks among them."""
 
 __all__: list[str] = []

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from indexer.documents import LONGEST_DOCUMENT, Document, check
 from trimseek.errors import CorpusError
+from trimseek.indexer.documents import LONGEST_DOCUMENT, Document, check
 
 SUFFIXES = (".txt", ".md", ".markdown")
 
@@ -19,6 +19,7 @@ class TextFolder:
         self._folder = folder
 
     def documents(self) -> Iterator[Document]:
+        """As ``Corpus.documents``."""
         for path in text_files(self._folder):
             text = read_text(path)
             document = Document(
@@ -43,6 +44,7 @@ def text_files(folder: Path) -> list[Path]:
 
 
 def read_text(path: Path) -> str:
+    """A file's text; CorpusError if it is too large or not UTF-8."""
     try:
         if path.stat().st_size > 4 * LONGEST_DOCUMENT:
             raise CorpusError(f"{path}: larger than {4 * LONGEST_DOCUMENT:,} bytes")

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from encoders.fetch import HUB_TIMEOUT
-from indexer.documents import Document, Fields, document_from_row
+from trimseek.encoders.fetch import HUB_TIMEOUT
 from trimseek.errors import CorpusError, MissingExtraError
+from trimseek.indexer.documents import Document, Fields, document_from_row
 
 
 class HubDataset:
@@ -20,6 +20,7 @@ class HubDataset:
         self._config, self._split, self._fields = config or None, split, fields
 
     def documents(self) -> Iterator[Document]:
+        """As ``Corpus.documents``."""
         rows = hub_rows(self._path, self._config, self._split, f"{self.name}: cannot be read")
         for number, row in enumerate(rows, 1):
             yield document_from_row(row, self._fields, number, f"{self.name}: row {number}")
@@ -33,7 +34,7 @@ def hub_rows(path: str, config: str | None, split: str, complaint: str) -> Itera
     try:
         import datasets
     except ImportError:
-        raise MissingExtraError("reading a data set of the hub", "datasets") from None
+        raise MissingExtraError("reading a data set of the hub", "hub") from None
     datasets.disable_progress_bars()
     try:
         if not Path(path).exists():  # ask first: the library itself tries for long

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from indexer.documents import LONGEST_DOCUMENT, Document, Fields, document_from_row
 from trimseek.errors import CorpusError
+from trimseek.indexer.documents import LONGEST_DOCUMENT, Document, Fields, document_from_row
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST_LINE = 4 * LONGEST_DOCUMENT + 2**20  # UTF-8 has at most 4 bytes a character
@@ -28,6 +28,7 @@ class JsonLines:
         self._path, self._fields = path, fields
 
     def documents(self) -> Iterator[Document]:
+        """As ``Corpus.documents``."""
         with open_bytes(self._path) as file:
             yield from documents_from_lines(file, self.name, self._fields)
 
@@ -43,6 +44,7 @@ class StandardInput:
         self._copy: IO[bytes] | None = None
 
     def documents(self) -> Iterator[Document]:
+        """As ``Corpus.documents``; the first time it is read to its end."""
         if self._copy is None:
             self._copy = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the corpus
             weakref.finalize(self, self._copy.close)
@@ -52,6 +54,7 @@ class StandardInput:
 
 
 def documents_from_lines(file: IO[bytes], name: str, fields: Fields) -> Iterator[Document]:
+    """A document for each line; CorpusError."""
     for number, row in rows_from_lines(file, name):
         yield document_from_row(row, fields, number, f"{name}:{number}")
 
@@ -75,6 +78,7 @@ def rows_from_lines(file: IO[bytes], name: str) -> Iterator[tuple[int, Any]]:
 
 
 def parse_line(line: bytes, where: str) -> Any:
+    """The value of one line; CorpusError."""
     try:
         return json.loads(line.decode(), parse_constant=refuse_constant)
     except UnicodeDecodeError as error:
@@ -84,6 +88,7 @@ def parse_line(line: bytes, where: str) -> Any:
 
 
 def refuse_constant(name: str) -> None:
+    """NaN and Infinity are Python's, not JSON."""
     raise ValueError(f"{name} is not JSON")
 
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from indexer.documents import Document
 from trimseek.errors import CorpusError
+from trimseek.indexer.documents import Document
 
 # Without installed packages, some of which put themselves in the place of standard modules.
 BARE = ("-I", "-S")
-LISTING = Path(__file__).with_name("python_library.py")
+LISTING = Path(__file__).resolve().with_name("python_library.py")
 
 
 class PythonDocs:
@@ -26,6 +26,7 @@ class PythonDocs:
     streamed = False
 
     def documents(self) -> Iterator[Document]:
+        """As ``Corpus.documents``."""
         for line in list_library().splitlines():
             row = json.loads(line)
             yield Document(**row, where=f"sample:python: {row['id']}")
@@ -34,7 +35,7 @@ class PythonDocs:
 def list_library() -> bytes:
     """What ``python_library.py`` prints; CorpusError if it fails."""
     with TemporaryDirectory() as folder:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and script
+        done = subprocess.run(
             [sys.executable, *BARE, "-W", "ignore", str(LISTING)],
             capture_output=True,
             stdin=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 """Print the documentation of this interpreter's standard library, one JSON object a line.
 
-Run by ``indexer.readers.python_docs`` in a process of its own, as importing some modules has
-side effects; needs nothing but the standard library.
+Run by ``readers.python_docs`` in a process of its own, as importing some modules has side effects;
+needs nothing but the standard library.
 """
 
 import builtins
@@ -27,17 +27,18 @@ ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 def print_documents() -> None:
     """Write one JSON line a document, sorted by id."""
-    found: dict[object, tuple[str, Any, str]] = {}
+    documents: dict[object, tuple[str, Any, str]] = {}
     for name, module in public_modules():
-        keep_shortest(found, name, module, name)
+        keep_shortest(documents, name, module, name)
         for member, value in public_members(module):
             public_name = member if name == "builtins" else f"{name}.{member}"
-            keep_shortest(found, public_name, value, name)
+            keep_shortest(documents, public_name, value, name)
             for method, function in public_methods(value):
-                keep_shortest(found, f"{public_name}.{method}", function, name)
+                keep_shortest(documents, f"{public_name}.{method}", function, name)
     # unittest.main is a module and a class: one name, one document, and the class wins
     by_name = {
-        entry[0]: entry for entry in sorted(found.values(), key=lambda e: kind(e[1]) != "module")
+        entry[0]: entry
+        for entry in sorted(documents.values(), key=lambda e: kind(e[1]) != "module")
     }
     for name, value, module_name in sorted(by_name.values(), key=lambda entry: entry[0]):
         row = {
@@ -50,15 +51,15 @@ def print_documents() -> None:
 
 
 def keep_shortest(
-    found: dict[object, tuple[str, Any, str]], name: str, value: Any, module: str
+    documents: dict[object, tuple[str, Any, str]], name: str, value: Any, module: str
 ) -> None:
     """Note a documented object under the shortest of its public names."""
     if not isinstance(getattr(value, "__doc__", None), str) or not value.__doc__.strip():
         return
     key = identity(value)
-    old = found.get(key)
+    old = documents.get(key)
     if old is None or (name.count("."), len(name), name) < (old[0].count("."), len(old[0]), old[0]):
-        found[key] = (name, value, module)
+        documents[key] = (name, value, module)
 
 
 def identity(value: Any) -> object:
@@ -70,6 +71,7 @@ def identity(value: Any) -> object:
 
 
 def public_modules() -> Iterator[tuple[str, ModuleType]]:
+    """Name and module of everything in the standard library that can be imported."""
     names = sorted(sys.stdlib_module_names - NOT_LIBRARIES)
     pending = [name for name in names if not name.startswith("_")] + ["os.path"]
     while pending:
@@ -123,6 +125,7 @@ def signature(value: Any) -> str:
 
 
 def kind(value: Any) -> str:
+    """module, class or function."""
     if inspect.ismodule(value):
         return "module"
     return "class" if inspect.isclass(value) else "function"

@@ -5,9 +5,9 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from indexer.documents import LONGEST_DOCUMENT, Document, Fields, document_from_row
-from indexer.readers.lines import open_bytes
 from trimseek.errors import CorpusError, MissingExtraError
+from trimseek.indexer.documents import LONGEST_DOCUMENT, Document, Fields, document_from_row
+from trimseek.indexer.readers.lines import open_bytes
 
 csv.field_size_limit(LONGEST_DOCUMENT)
 ROWS_AT_A_TIME = 1024
@@ -23,6 +23,7 @@ class DelimitedTable:
         self._path, self._fields, self._delimiter = path, fields, delimiter
 
     def documents(self) -> Iterator[Document]:
+        """As ``Corpus.documents``."""
         with open_bytes(self._path) as file:
             text = io.TextIOWrapper(file, "utf-8-sig", newline="")
             rows = csv.reader(text, delimiter=self._delimiter, strict=True)
@@ -60,10 +61,11 @@ class ParquetTable:
         self._path, self._fields = path, fields
 
     def documents(self) -> Iterator[Document]:
+        """As ``Corpus.documents``; MissingExtraError without pyarrow."""
         try:
             from pyarrow import ArrowException, parquet
         except ImportError:
-            raise MissingExtraError("reading Parquet", "datasets") from None
+            raise MissingExtraError("reading Parquet", "parquet") from None
         number = 0
         try:
             with parquet.ParquetFile(self._path) as table:

@@ -1,7 +1,7 @@
-"""Walks the graph of an HNSW snapshot with the compiled code beside this file.
+"""Searches the graph of an HNSW snapshot with the compiled code beside this file.
 
-It finds what FAISS finds with the same effort, in less than half the time: vectors are compared in
-the 8 bits that they are stored in, and are asked of memory before they are needed.
+It finds what FAISS finds with the same effort (the papers' ef), in less than half the time: vectors
+are compared in the 8 bits that they are stored in, and prefetched before they are compared.
 """
 
 import ctypes
@@ -14,58 +14,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimseek.compiled import address, load
-from trimseek.errors import IndexFolderError
+from trimseek.indexer.snapshot_check import view_of
 
-MODULE = "search.native.compiled"
+MODULE = "trimseek.search.native.compiled"
 LEVELS = 255  # steps of a code
 LARGEST_CODE, LARGEST_WEIGHT, LARGEST_SUM = 255, 2**15 - 1, 2**31 - 1
 
 
-class Graph(Structure):
-    """As graph.h has it."""
+class HnswGraph(Structure):
+    """The structure of this name in hnsw.h."""
 
     _fields_ = (
-        *((name, c_int32) for name in ("vectors", "dim", "entry", "top")),
-        *((name, c_void_p) for name in ("codes", "neighbours", "offsets", "levels")),
+        *((name, c_int32) for name in ("count", "dim", "entry_point", "max_level")),
+        *((name, c_void_p) for name in ("codes", "neighbors", "offsets", "levels")),
     )
 
 
 @cache
 def functions() -> Any | None:
     """The compiled functions; None where they could not be compiled when trimseek was installed."""
-    found = load(MODULE)
-    if found is not None:
-        found.graph_search.argtypes = (POINTER(Graph), c_void_p, c_int, c_void_p, c_void_p)
-    return found
+    library = load(MODULE, "hnsw_struct_size", (HnswGraph,))
+    if library is not None:
+        library.hnsw_search.argtypes = (POINTER(HnswGraph), c_void_p, c_int, c_void_p, c_void_p)
+    return library
 
 
 class Walk:
-    """``index``: FAISS's IndexIDMap of an IndexHNSWSQ of 8 bits under the inner product.
+    """Search of an HNSW graph with the compiled code.
 
-    Safe to call from several threads. IndexFolderError if the graph leads nowhere.
+    ``index``: FAISS's IndexIDMap of an IndexHNSWSQ of 8 bits under the inner product.
+    ``compiled``: the functions of ``functions()``.
+
+    The index was checked (``indexer.snapshot_check``). Safe to call from several threads.
     """
 
     def __init__(self, index: Any, compiled: Any) -> None:
-        self._index, self._search = index, compiled.graph_search  # the index holds the memory
+        self._index, self._search = index, compiled.hnsw_search  # the index owns the arrays
         inner: Any = faiss.downcast_index(index.index)
         graph = inner.hnsw
         storage: Any = faiss.downcast_index(inner.storage)
         self._keys = view_of(index.id_map)
         low, self._range = faiss.vector_to_array(storage.sq.trained).reshape(2, -1)
         self._lowest = low + self._range / LEVELS / 2  # a code means the middle of its step
-        codes, neighbours = view_of(storage.codes), view_of(graph.neighbors)
+        codes, neighbors = view_of(storage.codes), view_of(graph.neighbors)
         offsets = view_of(graph.offsets)
         self._levels = faiss.vector_to_array(graph.cum_nneighbor_per_level)
-        check_graph(inner, neighbours, offsets, self._levels)
-        most = LARGEST_SUM // (LARGEST_CODE * inner.d)
-        self._largest = min(LARGEST_WEIGHT, most)
-        self._graph = Graph(
+        self._largest = min(LARGEST_WEIGHT, LARGEST_SUM // (LARGEST_CODE * inner.d))
+        self._graph = HnswGraph(
             inner.ntotal,
             inner.d,
             graph.entry_point,
             graph.max_level,
             address(codes),
-            address(neighbours),
+            address(neighbors),
             address(offsets),
             address(self._levels),
         )
@@ -77,18 +78,18 @@ class Walk:
         exact = query * self._range
         unit = float(np.abs(exact).max()) / self._largest or 1.0
         weights = np.rint(exact / unit).astype(np.int16)
-        found, scores = np.empty(effort, np.int32), np.empty(effort, np.int32)
+        nodes, scores = np.empty(effort, np.int32), np.empty(effort, np.int32)
         count = self._search(
-            ctypes.byref(self._graph), address(weights), effort, address(found), address(scores)
+            ctypes.byref(self._graph), address(weights), effort, address(nodes), address(scores)
         )
         if count < 0:
-            raise MemoryError("no memory to walk the graph of neighbours")
+            raise MemoryError("no memory to search the graph of neighbours")
         values = scores[:count] * (unit / LEVELS) + float(query @ self._lowest)
-        return self._keys[found[:count]], values.astype(np.float32)
+        return self._keys[nodes[:count]], values.astype(np.float32)
 
 
 def walk_of(index: Any) -> Walk | None:
-    """The compiled walk of a snapshot's graph; None where FAISS's own has to do."""
+    """The compiled search of a snapshot's graph; None where FAISS must search it."""
     compiled = functions()
     if compiled is None or not isinstance(index, faiss.IndexIDMap):
         return None
@@ -96,30 +97,6 @@ def walk_of(index: Any) -> Walk | None:
     if not isinstance(inner, faiss.IndexHNSWSQ) or not inner.ntotal:
         return None
     storage: Any = faiss.downcast_index(inner.storage)
-    known = storage.sq.qtype == faiss.ScalarQuantizer.QT_8bit
-    known = known and inner.metric_type == faiss.METRIC_INNER_PRODUCT
-    return Walk(index, compiled) if known else None
-
-
-def check_graph(
-    inner: Any,
-    neighbours: NDArray[np.int32],
-    offsets: NDArray[np.uint64],
-    levels: NDArray[np.int32],
-) -> None:
-    """IndexFolderError if a node's neighbours lie outside of what there is."""
-    count, graph = inner.ntotal, inner.hnsw
-    depth = faiss.vector_to_array(graph.levels)  # how many levels each node is in
-    sound = len(offsets) == count + 1 and len(depth) == count
-    sound = sound and 0 <= graph.entry_point < count and offsets[-1] == len(neighbours)
-    sound = sound and 0 <= graph.max_level < len(levels) - 1 and depth.max() < len(levels)
-    sound = sound and depth[graph.entry_point] == graph.max_level + 1
-    sound = sound and bool((np.diff(offsets.astype(np.int64)) == levels[depth]).all())
-    if not sound or neighbours.max() >= count:
-        raise IndexFolderError("the snapshot's graph leads out of it")
-
-
-def view_of(vector: Any) -> NDArray[Any]:
-    """A vector of FAISS's as an array, without a copy of it."""
-    found: NDArray[Any] = faiss.rev_swig_ptr(vector.data(), vector.size())
-    return found
+    supported = storage.sq.qtype == faiss.ScalarQuantizer.QT_8bit
+    supported = supported and inner.metric_type == faiss.METRIC_INNER_PRODUCT
+    return Walk(index, compiled) if supported else None

@@ -4,14 +4,14 @@ import http.client
 import json
 import os
 import subprocess
-import sys
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from api.keys import Role, new_key
+from trimseek.api.keys import Role, new_key
+from trimseek.child import module_command
 
 DOCUMENTS: list[dict[str, object]] = [
     {"_id": "a/b", "title": "Path", "text": "an id with a slash", "n": 1},
@@ -102,12 +102,21 @@ class Service(NamedTuple):
 
 @contextmanager
 def serving(
-    *words: object, headers: Headers | None = None, **settings: object
+    *words: object,
+    headers: Headers | None = None,
+    command: object = None,
+    **settings: object,
 ) -> Iterator[Service]:
-    """``words``: folders and options; ``settings``: of the environment, as TRIMSEEK_<name>."""
+    """``words``: folders and options; ``settings``: of the environment, as TRIMSEEK_<name>.
+
+    ``command``: a ``trimseek`` other than that of the tests.
+    """
     environment = {f"TRIMSEEK_{name.upper()}": str(value) for name, value in settings.items()}
     process = subprocess.Popen(
-        [sys.executable, "-m", "trimseek", "serve", *map(str, words), "--port", "0"],
+        [
+            *(module_command("trimseek") if command is None else [str(command)]),
+            *("serve", *map(str, words), "--port", "0"),
+        ],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"TRIMSEEK_LOG": "off"} | environment,
@@ -121,11 +130,10 @@ def serving(
         service = Service(str(url.hostname), int(url.port or 0), process, headers or {})
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            try:
+            with suppress(OSError):
                 if service.call("GET", "/readyz").status != 503:
                     break
-            except OSError:
-                time.sleep(0.02)
+            time.sleep(0.02)
         yield service
     finally:
         process.kill()

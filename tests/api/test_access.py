@@ -1,21 +1,18 @@
 """Who may do what: every route, with every kind of key."""
 
 import json
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from api.app import create_app
-from api.keys import Role, find_key, new_key, parse_keys
-from api.server import open_service
-from api.settings import ServiceSettings
 from tests.api.serving import Keys, Service, serving
 from tests.conftest import Run
+from trimseek.api.app import ENDPOINTS
+from trimseek.api.keys import Role, find_key, new_key, parse_keys
+from trimseek.api.rates import RateLimit, bucket_file
 from trimseek.errors import ConfigError
-from trimseek.settings import make_settings
 
 # Method, path, the role that it takes, and a body that makes sense.
 ROUTES: list[tuple[str, str, str, object]] = [
@@ -58,12 +55,9 @@ def service(pets: Path, keys: Keys) -> Iterator[Service]:
         yield running
 
 
-def test_every_route_is_in_the_table(pets: Path) -> None:
-    service = open_service([pets], make_settings(ServiceSettings))
-    entries = create_app(service).state.entries
-    service.close()
+def test_every_route_is_in_the_table() -> None:
     table = {(method, path): role for method, path, role, _ in ROUTES}
-    assert {(each.method, each.path): each.role.name.lower() for each in entries} == table
+    assert {(each.method, each.path): each.role.name.lower() for each in ENDPOINTS} == table
 
 
 @pytest.mark.parametrize(("method", "path", "role", "body"), ROUTES)
@@ -115,15 +109,32 @@ def test_without_keys_everyone_reads_and_nobody_writes(pets: Path) -> None:
 
 
 def test_a_key_has_its_rate(pets: Path, keys: Keys) -> None:
-    with serving(pets, keys=keys.setting, rate_limit=5) as service:
-        headers = keys.header("read")
-        statuses = [service.call("GET", "/v1/indexes", headers=headers).status for _ in range(12)]
-        assert statuses[:5] == [200] * 5
-        assert 429 in statuses
-        other = service.call("GET", "/v1/indexes", headers=keys.header("write"))
-        assert other.status == 200
-        time.sleep(0.5)
-        assert service.call("GET", "/v1/indexes", headers=headers).status == 200
+    with serving(pets, keys=keys.setting, rate_limit=0.001) as service:
+        statuses = [
+            service.call("GET", "/v1/indexes", headers=keys.header(name)).status
+            for name in ("read", "read", "write")
+        ]
+        assert statuses == [200, 429, 200]
+
+
+def test_a_bucket_fills_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("trimseek.api.rates.time.monotonic", lambda: now)
+    limit = RateLimit(5, bucket_file(2))
+    assert [limit.take(1) for _ in range(6)] == [True] * 5 + [False]
+    assert limit.take(0)
+    now += 0.3
+    assert [limit.take(1) for _ in range(2)] == [True, False]
+    now += 60
+    assert [limit.take(1) for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_workers_share_a_keys_rate(pets: Path, keys: Keys) -> None:
+    with serving(pets, "--workers", 3, keys=keys.setting, rate_limit=0.001) as service:
+        header = keys.header("read")
+        # a connection each, so that every worker gets some
+        statuses = [service.call("GET", "/v1/indexes", headers=header).status for _ in range(30)]
+        assert sorted(statuses) == [200] + [429] * 29
 
 
 def test_keys_are_made_and_stored_hashed(run: Run) -> None:

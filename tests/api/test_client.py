@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from api.client import AsyncClient, Client
 from tests.api.serving import Keys, serving
+from trimseek.api.client import AsyncClient, Client
+from trimseek.api.schemas import ErrorAnswer, SearchAnswer
 from trimseek.errors import ServiceError
 
 
@@ -23,9 +24,11 @@ def url(pets: Path, keys: Keys) -> Iterator[str]:
 def test_everything_that_can_be_asked(url: str, keys: Keys) -> None:
     with Client(url, keys.admin) as client:
         assert len(client.search("pets", "a cat", k=2).hits) == 2
-        many = client.search_many("pets", [{"query": "cat"}, {"query": ""}]).results
-        assert many[0].index == "pets"
-        assert many[1].error.type == "invalid_request"
+        answered, refused = client.search_many("pets", [{"query": "cat"}, {"query": ""}]).results
+        assert isinstance(answered, SearchAnswer)
+        assert answered.index == "pets"
+        assert isinstance(refused, ErrorAnswer)
+        assert refused.error.type == "invalid_request"
         assert client.put("pets", [{"id": "ü/x", "text": "new"}]).results[0].status == "added"
         assert client.document("pets", "ü/x").text == "new"
         assert client.patch("pets", "ü/x", {"n": 2}).metadata == {"n": 2}

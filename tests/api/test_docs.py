@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from api.docs import calls_of, curl
 from tests.api.serving import Keys, make_keys, serving
+from trimseek.api.docs import calls_of, curl
 
 
 def order(call: tuple[str, str, dict[str, Any]]) -> tuple[bool, ...]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from api.engine import Engine
-from api.errors import DeadlineError, OverloadedError
-from search import Results, Searcher
-from search.options import DEFAULT, Mode, Options
-from search.searcher import EncodedQuery
+from trimseek.api.engine import Engine
+from trimseek.api.errors import DeadlineError, OverloadedError
 from trimseek.errors import EncoderError, QueryError
+from trimseek.search import Results, Searcher
+from trimseek.search.options import DEFAULT, Mode, Options
+from trimseek.search.searcher import EncodedQuery
 
 
 class Held(Searcher):

@@ -13,10 +13,10 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.api.serving import Keys, Service, serving
-from tests.conftest import ingest, write_jsonl
+from tests.conftest import ROOT, ingest, write_jsonl
 from trimseek.settings import load_settings
 
-PAGE = Path(__file__).parent.parent.parent / "api" / "page"
+PAGE = ROOT / "api" / "page"
 AXE = "axe-core@4.10.3"
 HIT = ".hit"
 DOCUMENTS = [

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from api.schemas import SearchAnswer
 from tests.api.serving import DOCUMENTS, make_keys, serving
 from tests.conftest import ingest, write_jsonl
+from trimseek.api.schemas import SearchAnswer
 
 SECONDS = 60
 EXAMPLES = 15

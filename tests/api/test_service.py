@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import threading
-import time
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,10 +175,13 @@ def test_sigterm_finishes_what_was_accepted(tmp_path: Path, minilm: Path) -> Non
         connection.putrequest("POST", "/v1/indexes/pets/search")
         connection.putheader("Content-Type", "application/json")
         connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body[:5])  # accepted, and not yet whole
-        time.sleep(0.2)
+        connection.putheader("Expect", "100-continue")
+        connection.endheaders(body[:5])
+        assert connection.sock.recv(1024).startswith(b"HTTP/1.1 100 ")  # the body is waited for
         os.kill(service.process.pid, signal.SIGTERM)
-        time.sleep(0.5)
+        with pytest.raises((ConnectionRefusedError, ConnectionResetError)):
+            while True:
+                socket.create_connection((service.host, service.port), timeout=10).close()
         connection.send(body[5:])
         response = connection.getresponse()
         assert response.status == 200

@@ -1,19 +1,21 @@
 """Documents, indexes, tasks and embeddings over HTTP."""
 
 import base64
+import contextlib
 import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from encoders import QueryEncoder
 from tests.api.serving import DOCUMENTS, Keys, Service, eventually, serving
 from tests.conftest import ingest, write_jsonl
+from trimseek.encoders import QueryEncoder
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +163,58 @@ def test_indexes_are_made_and_dropped(service: Service) -> None:
         assert service.call("PUT", "/v1/indexes/y", {"encoder": encoder}).status == 422
 
 
+def test_one_of_many_creations_wins_and_nothing_is_lost(service: Service) -> None:
+    def create_and_put(number: int) -> int:
+        status = service.call("PUT", "/v1/indexes/same", {}).status
+        documents = [{"id": f"{number}-{i}", "text": f"a cat {i}"} for i in range(6)]
+        assert put(service, "/v1/indexes/same", *documents)
+        return status
+
+    with ThreadPoolExecutor(8) as clients:
+        statuses = list(clients.map(create_and_put, range(8)))
+    assert sorted(statuses) == [200] * 7 + [201]
+    assert service.call("GET", "/v1/indexes/same").json()["documents"] == 48
+    service.call("DELETE", "/v1/indexes/same")
+
+
+def test_dropped_indexes_are_closed(service: Service) -> None:
+    def make_write_search_drop(name: str) -> None:
+        url = f"/v1/indexes/{name}"
+        service.call("PUT", url, {})
+        put(service, url, {"id": "a", "text": "a cat"})
+        assert ids(service, url, "cat") == ["a"]
+        assert service.call("DELETE", url).status == 200
+
+    def open_files() -> list[str]:
+        files = []
+        for descriptor in Path(f"/proc/{service.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                files.append(str(descriptor.readlink()))
+        return files
+
+    for i in range(6):
+        make_write_search_drop(f"drop{i}")
+    # one that a search still held when its index was dropped is closed when the search ends
+    until = time.monotonic() + 30
+    while still_open := [file for file in open_files() if "/drop" in file]:
+        assert time.monotonic() < until, still_open
+        time.sleep(0.05)
+
+
+def test_reembedding_by_another_encoder_is_another_task(service: Service, index: str) -> None:
+    put(service, index, *({"id": f"d{i}", "text": f"a cat {i}"} for i in range(40)))
+    asked = ["minilm-swift", "minilm-float32", "minilm-swift", "minilm-float32"]
+    tasks = [
+        service.call("POST", f"{index}/tasks", {"kind": "reembed", "encoder": name}).json()
+        for name in asked
+    ]
+    assert [task["encoder"] for task in tasks] == asked
+    assert len({task["id"] for task in tasks}) >= 2
+    for task in tasks:
+        assert eventually(service, task["id"])["state"] == "done"
+    assert service.call("GET", index).json()["encoder"] in asked
+
+
 def test_tasks(service: Service, index: str) -> None:
     put(service, index, *({"id": f"d{i}", "text": f"a cat number {i}"} for i in range(30)))
     for kind in ("snapshot", "compact"):
@@ -223,13 +277,13 @@ def test_an_acknowledged_write_survives_a_kill(
 ) -> None:
     ingest(write_jsonl(tmp_path / "c.jsonl", DOCUMENTS), tmp_path / "pets", tiny_encoder)
     url = "/v1/indexes/pets"
-    for round_ in range(3):
+    for round_ in range(2):
         with serving(tmp_path / "pets", headers=keys.header("write"), keys=keys.setting) as service:
             for i in range(10):
                 put(service, url, {"id": f"k{round_}-{i}", "text": f"text {i}"})
             os.kill(service.process.pid, signal.SIGKILL)
     with serving(tmp_path / "pets", headers=keys.header("write"), keys=keys.setting) as service:
-        for round_ in range(3):
+        for round_ in range(2):
             for i in range(10):
                 assert service.call("GET", f"{url}/documents/k{round_}-{i}").status == 200
 

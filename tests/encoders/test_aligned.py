@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders import Quantization, QueryEncoder, find_encoder, open_encoder, write_encoder
-from encoders.aligned import (
+from tests.tiny import tiny_checkpoint
+from trimseek.encoders import Quantization, QueryEncoder, find_encoder, open_encoder, write_encoder
+from trimseek.encoders.aligned import (
     Provenance,
     aligned_names,
     load_aligned,
     read_provenance,
     save_aligned,
 )
-from encoders.catalog import read_encoder
-from encoders.checkpoint import Checkpoint
-from encoders.cpu import SATURATING, int8_path
-from encoders.shrink.cut import keep_layers
-from encoders.weights import EncoderWeights, FloatArray
-from tests.tiny import tiny_checkpoint
+from trimseek.encoders.catalog import read_encoder
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.cpu import SATURATING, int8_path
+from trimseek.encoders.shrink.cut import keep_layers
+from trimseek.encoders.weights import EncoderWeights, FloatArray
 from trimseek.errors import EncoderError
 
 TEXTS = ["split words", "the shell command for text", "a", "number of words in the list of files"]

@@ -7,16 +7,22 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from encoders import DocumentEncoder, Precision, Quantization, read_checkpoint, write_encoder
-from encoders.checkpoint import Checkpoint
-from encoders.families import FAMILIES
-from encoders.folder import read_weights
-from encoders.onnx_runtime import pad
-from encoders.pooling import Pooling
-from encoders.tokens import TextTokenizer
-from encoders.weights import FloatArray
 from tests.conftest import shared
 from tests.tiny import save_hugging_face
+from trimseek.encoders import (
+    DocumentEncoder,
+    Precision,
+    Quantization,
+    read_checkpoint,
+    write_encoder,
+)
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.families import FAMILIES
+from trimseek.encoders.folder import read_weights
+from trimseek.encoders.onnx_runtime import pad
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.tokens import TextTokenizer
+from trimseek.encoders.weights import FloatArray
 from trimseek.errors import EncoderError
 
 
@@ -73,7 +79,7 @@ def test_minilm_equals_transformers_on_real_texts(
 
     path = shared("data/scifact/corpus.jsonl")
     with path.open() as file:
-        documents = [json.loads(next(file))["text"] for _ in range(200)]
+        documents = [json.loads(next(file))["text"] for _ in range(40)]
     sizes = np.linspace(1, 600, len(documents)).astype(int)
     texts = [
         " ".join((text.split() * 20)[:size]) for text, size in zip(documents, sizes, strict=True)

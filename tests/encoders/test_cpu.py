@@ -1,9 +1,9 @@
 import pytest
 
-from encoders import cpu
-from encoders.cpu import MEANING, Int8Path, int8_path
-from encoders.quantize import Precision, Quantization
-from encoders.runtime import needs_reduced_range
+from trimseek.encoders import cpu
+from trimseek.encoders.cpu import MEANING, Int8Path, int8_path
+from trimseek.encoders.quantize import Precision, Quantization
+from trimseek.encoders.runtime import needs_reduced_range
 
 
 @pytest.mark.parametrize(

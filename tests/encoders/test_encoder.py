@@ -1,15 +1,16 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from encoders import DocumentEncoder, QueryEncoder, find_encoder, write_encoder
-from encoders.batches import token_batches
-from encoders.card import read_card
-from encoders.quantize import Precision, Quantization
-from encoders.tokens import TextTokenizer
 from tests.tiny import MAX_TOKENS, tiny_checkpoint, tiny_tokenizer
+from trimseek.encoders import DocumentEncoder, QueryEncoder, find_encoder, write_encoder
+from trimseek.encoders.batches import token_batches
+from trimseek.encoders.card import read_card
+from trimseek.encoders.quantize import Precision, Quantization
+from trimseek.encoders.tokens import TextTokenizer
 from trimseek.errors import EncoderError
 
 TEXTS = ["a shell", "split the words of a text", "x", "", "number list file " * 9, "in the file"]
@@ -116,8 +117,39 @@ def test_a_card_of_a_newer_format_is_refused(tmp_path: Path, tiny_encoder: Path)
     folder = copy_encoder(tiny_encoder, tmp_path / "encoder")
     card = json.loads((folder / "encoder.json").read_text())
     (folder / "encoder.json").write_text(json.dumps(card | {"format_version": 99}))
-    with pytest.raises(EncoderError, match="format version 99, this trimseek reads 2"):
+    with pytest.raises(EncoderError, match="format version 99, this trimseek reads 2 and 3"):
         DocumentEncoder(folder)
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.FLOAT32])
+def test_a_folder_of_format_version_2_gives_the_same_vectors(
+    precision: Precision, tmp_path: Path
+) -> None:
+    tiny = tiny_checkpoint(max_tokens=MAX_TOKENS - 8)
+    card = write_encoder(tiny, tmp_path / "new", Quantization.everywhere(precision))
+    folder = copy_encoder(tmp_path / "new", tmp_path / "old")
+    fields = json.loads((folder / "encoder.json").read_text())
+    for name in ("head_dim", "activation", "layer_norm_eps", "positions"):
+        del fields[name]
+    (folder / "encoder.json").write_text(json.dumps(fields | {"format_version": 2}))
+    assert read_card(folder / "encoder.json") == card
+    np.testing.assert_array_equal(
+        DocumentEncoder(folder).encode(TEXTS).vectors,
+        DocumentEncoder(tmp_path / "new").encode(TEXTS).vectors,
+    )
+    (folder / "weights.safetensors").write_bytes(b"{}")
+    with pytest.raises(EncoderError, match="weights.safetensors: not an encoder's weights"):
+        DocumentEncoder(folder)
+
+
+def test_the_card_says_how_the_encoder_computes(tmp_path: Path) -> None:
+    weights = replace(tiny_checkpoint().weights, activation="gelu_new", layer_norm_eps=1e-5)
+    tiny = tiny_checkpoint(weights=weights, max_tokens=20)
+    write_encoder(tiny, tmp_path / "e", Quantization())
+    fields = json.loads((tmp_path / "e" / "encoder.json").read_text())
+    assert fields["format_version"] == 3
+    assert (fields["head_dim"], fields["activation"]) == (8, "gelu_new")
+    assert (fields["layer_norm_eps"], fields["positions"]) == (1e-5, 20)
 
 
 def test_an_encoder_folder_is_its_own_name(tiny_encoder: Path) -> None:

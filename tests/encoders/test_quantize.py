@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from encoders.quantize import (
+from trimseek.encoders.quantize import (
     pack_nibbles,
     quantize_matrix,
     quantize_nibbles,

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from encoders import Precision, Quantization, QueryEncoder, open_encoder, write_encoder
-from encoders.cached import fingerprint
-from encoders.checkpoint import Checkpoint
-from encoders.native.library import kernels
-from encoders.runtime import choose
+from trimseek.encoders import Precision, Quantization, QueryEncoder, open_encoder, write_encoder
+from trimseek.encoders.cached import fingerprint
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.native.library import kernels
+from trimseek.encoders.runtime import choose
 from trimseek.errors import ConfigError, TrimseekError
 from trimseek.settings import RuntimeName
 
@@ -74,8 +74,8 @@ def test_without_kernels_onnxruntime_does_everything(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("encoders.runtime.kernels", lambda: None)
-    monkeypatch.setattr("encoders.cpu.cpu_flags", lambda: frozenset({"avx2"}))
+    monkeypatch.setattr("trimseek.encoders.runtime.kernels", lambda: None)
+    monkeypatch.setattr("trimseek.encoders.cpu.cpu_flags", lambda: frozenset({"avx2"}))
     assert choose(INT8) is RuntimeName.ONNX
     card = write_encoder(tiny, tmp_path / "e", INT8)
     assert card.quantization.reduced_range
@@ -92,10 +92,10 @@ def test_an_encoder_of_another_machine_is_said_to_be_inexact(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("encoders.cpu.cpu_flags", lambda: frozenset({"avx512_vnni"}))
+    monkeypatch.setattr("trimseek.encoders.cpu.cpu_flags", lambda: frozenset({"avx512_vnni"}))
     monkeypatch.setenv("TRIMSEEK_RUNTIME", "onnxruntime")
     write_encoder(tiny, tmp_path / "e", INT8)
-    monkeypatch.setattr("encoders.cpu.cpu_flags", lambda: frozenset({"avx2"}))
+    monkeypatch.setattr("trimseek.encoders.cpu.cpu_flags", lambda: frozenset({"avx2"}))
     QueryEncoder(tmp_path / "e")
     assert "8-bit weights overflow in this CPU's 16-bit sums" in capsys.readouterr().err
 

@@ -2,8 +2,15 @@
 
 from pathlib import Path
 
-from encoders.shrink.texts import some_docstrings, some_manuals, some_terms, training_texts
+import pytest
+
 from tests.conftest import shared
+from trimseek.encoders.shrink.texts import (
+    sample_docstrings,
+    sample_manuals,
+    sample_terms,
+    training_texts,
+)
 
 ONTOLOGY = """[Term]
 id: HP:0000003
@@ -32,19 +39,19 @@ class Shell:
 def test_names_synonyms_and_definitions_of_an_ontology(tmp_path: Path) -> None:
     path = tmp_path / "terms.obo"
     path.write_text(ONTOLOGY)
-    assert sorted(some_terms(path, 10)) == [
+    assert sorted(sample_terms(path, 10)) == [
         'Characterized by \\"multiple\\" cysts.',
         "Multicystic kidney dysplasia",
         "Multicystic kidneys",
     ]
-    assert len(some_terms(path, 2)) == 2
+    assert len(sample_terms(path, 2)) == 2
 
 
 def test_first_sentences_of_docstrings(tmp_path: Path) -> None:
     (tmp_path / "shell.py").write_text(SOURCE)
     (tmp_path / "broken.py").write_text("def (:")
     (tmp_path / "binary.py").write_bytes(b"\0\xff")
-    assert sorted(some_docstrings(tmp_path, 10)) == [
+    assert sorted(sample_docstrings(tmp_path, 10)) == [
         "Shell Splits words as a shell does.",
         "Splits words as a shell does.",
         "Wait until the shell ends.",
@@ -60,7 +67,7 @@ def test_headings_and_sentences_of_manuals(tmp_path: Path) -> None:
     )
     (tmp_path / "read.md").write_text("# Read this\n\nSee [the manual](manual.html) for more.\n")
     (tmp_path / "data.bin").write_bytes(b"Not a manual of anything.")
-    found = some_manuals(tmp_path, 100)
+    found = sample_manuals(tmp_path, 100)
     sentences = {
         "Splitting words",
         "Use shlex.split, as the shell does.",
@@ -72,9 +79,10 @@ def test_headings_and_sentences_of_manuals(tmp_path: Path) -> None:
     runs = set(found) - sentences
     assert runs
     assert all(any(run in each for each in sentences) for run in runs)
-    assert len(some_manuals(tmp_path, 2)) == 2
+    assert len(sample_manuals(tmp_path, 2)) == 2
 
 
+@pytest.mark.slow
 def test_the_script_reads_its_texts() -> None:
     texts = training_texts(shared("text"))
     assert len(texts) == len(set(texts)) > 400_000

@@ -10,20 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from encoders import DocumentEncoder
-from indexer import Ingest, open_corpus
-from indexer.backup import restore_backup, write_backup
-from indexer.care import find_damage
-from indexer.documents import Document
-from indexer.folder import open_index
-from indexer.snapshot import SnapshotKind
-from indexer.store import DATABASE, Store
-from indexer.summary import summarize
-from indexer.writer import IndexWriter
-from search import Searcher
 from tests.conftest import Run, ingest, write_jsonl
 from tests.indexer.test_ingest import rows, stored
+from trimseek.encoders import DocumentEncoder
 from trimseek.errors import IndexFolderError
+from trimseek.indexer import Ingest, open_corpus
+from trimseek.indexer.backup import restore_backup, write_backup
+from trimseek.indexer.care import find_damage
+from trimseek.indexer.database import DATABASE
+from trimseek.indexer.documents import Document
+from trimseek.indexer.folder import open_index
+from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.store import Store
+from trimseek.indexer.summary import summarize
+from trimseek.indexer.writer import IndexWriter
+from trimseek.search import Searcher
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_tuning_finds_the_least_effort_that_is_enough(
     assert found["chosen"]["recall"] >= 0.97
     assert all(each["recall"] < 0.97 for each in found["tried"][:-1])
     searcher = Searcher(tmp_path / "i")
-    assert searcher._effort == found["chosen"]["effort"]
+    assert searcher.read(lambda now: now.effort) == found["chosen"]["effort"]
     searcher.close()
     (tmp_path / "q.txt").write_text("shell\nlist of words\n")
     assert "2 queries" in run("tune", "i", "--queries", "q.txt", "--recall", 0.5).stderr
@@ -166,7 +167,7 @@ def test_a_backup_is_the_index_as_it_was(
     folder: Path, tmp_path: Path, tiny_encoder: Path, run: Run
 ) -> None:
     before = stored(folder)
-    assert run("snapshot", folder, "-o", tmp_path / "copy.trimseek").returncode == 0
+    assert run("backup", folder, "-o", tmp_path / "copy.trimseek").returncode == 0
     writer = IndexWriter(folder, DocumentEncoder(tiny_encoder))
     writer.delete(["d1"])
     writer.put([Document("new", "", "fresh")])
@@ -222,7 +223,7 @@ NEEDS_ROOM = {
     "compact": ("compact", "{folder}"),
     "reembed": ("reembed", "{folder}", "--encoder", "{other}"),
     "export": ("export", "{folder}", "--into", "{base}/out.jsonl"),
-    "snapshot": ("snapshot", "{folder}", "--into", "{base}/copy"),
+    "backup": ("backup", "{folder}", "--into", "{base}/copy"),
     "restore": ("restore", "{base}/backup", "--into", "{folder}", "--yes"),
 }
 

@@ -3,10 +3,10 @@ import random
 
 import pytest
 
-from encoders.tokens import TextTokenizer
-from indexer.chunks import PIECE, Chunker
-from indexer.documents import Document
 from tests.tiny import tiny_tokenizer
+from trimseek.encoders.tokens import TextTokenizer
+from trimseek.indexer.chunks import PIECE, Chunker
+from trimseek.indexer.documents import Document
 
 
 @pytest.fixture

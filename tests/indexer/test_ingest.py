@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from encoders import DocumentEncoder
-from indexer import Ingest, open_corpus
-from indexer.care import find_damage
-from indexer.folder import open_index, write_lock
-from indexer.store import DATABASE, Store
-from indexer.summary import summarize
 from tests.conftest import Run, ingest, write_jsonl
+from trimseek.encoders import DocumentEncoder
 from trimseek.errors import CorpusError, IndexFolderError, StorageError, TrimseekError
+from trimseek.indexer import Ingest, open_corpus
+from trimseek.indexer.care import find_damage
+from trimseek.indexer.database import DATABASE
+from trimseek.indexer.folder import open_index, write_lock
+from trimseek.indexer.store import Store
+from trimseek.indexer.summary import summarize
 
 Rows = list[dict[str, object]]
 
@@ -141,10 +142,10 @@ def test_another_space_is_refused(
 def test_a_newer_index_is_refused(corpus: Path, folder: Path, tiny_encoder: Path) -> None:
     ingest(corpus, folder, tiny_encoder)
     card = folder / "index.json"
-    card.write_text(card.read_text().replace('"format_version": 1', '"format_version": 2'))
-    with pytest.raises(IndexFolderError, match="format version 2, this trimseek reads 1"):
+    card.write_text(card.read_text().replace('"format_version": 2', '"format_version": 3'))
+    with pytest.raises(IndexFolderError, match="format version 3, this trimseek reads 1 and 2"):
         ingest(corpus, folder, tiny_encoder)
-    card.write_text(card.read_text().replace('"format_version": 2', '"format_version": 1'))
+    card.write_text(card.read_text().replace('"format_version": 3', '"format_version": 2'))
     with sqlite3.connect(folder / DATABASE) as db:
         db.execute("PRAGMA user_version = 3")
     db.close()
@@ -212,9 +213,9 @@ def test_a_damaged_snapshot_is_made_anew(corpus: Path, folder: Path, tiny_encode
 
 
 def test_a_huge_document_is_chunked(folder: Path, tmp_path: Path, tiny_encoder: Path) -> None:
-    text = "split the words of the shell " * (5 * 2**20 // 29)
+    text = "split the words of the shell " * (2**20 // 29)
     corpus = write_jsonl(tmp_path / "c.jsonl", [{"_id": "huge", "text": text}])
-    assert ingest(corpus, folder, tiny_encoder).chunks > 10_000
+    assert ingest(corpus, folder, tiny_encoder).chunks > 2_000
     assert stored(folder)["huge"] == text
 
 
@@ -232,7 +233,7 @@ def test_a_full_disk_leaves_the_index_as_it_was(
     ingest(corpus, folder, tiny_encoder)
     before = stored(folder)
     write_jsonl(corpus, [row | {"text": "new text " * 99} for row in rows(400)])
-    monkeypatch.setattr("indexer.folder.Store", FullDisk)
+    monkeypatch.setattr("trimseek.indexer.folder.Store", FullDisk)
     with pytest.raises(StorageError, match="cannot write .*full.*; what was committed before"):
         ingest(corpus, folder, tiny_encoder)
     monkeypatch.undo()
@@ -244,7 +245,7 @@ def test_a_full_disk_at_the_first_run_leaves_nothing(
     corpus: Path, folder: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_jsonl(corpus, [row | {"text": "new text " * 99} for row in rows(400)])
-    monkeypatch.setattr("indexer.folder.Store", FullDisk)
+    monkeypatch.setattr("trimseek.indexer.folder.Store", FullDisk)
     with pytest.raises(StorageError):
         ingest(corpus, folder, tiny_encoder)
     assert not folder.exists()
@@ -270,11 +271,19 @@ def test_a_file_size_limit_is_a_clear_error(corpus: Path, folder: Path, tiny_enc
     assert find_damage(folder) == []
 
 
+IN_SMALL_BATCHES = """
+import sys
+from trimseek.cli import main
+from trimseek.indexer import ingest
+ingest.BATCH_DOCUMENTS = 50
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def start_indexing(corpus: Path, folder: Path, encoder: Path) -> subprocess.Popen[str]:
+    words = ("index", corpus, "--into", folder, "--encoder", encoder)
     return subprocess.Popen(
-        [sys.executable, "-m", "trimseek", "index", corpus, "--into", folder, "--encoder", encoder],
-        stderr=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", IN_SMALL_BATCHES, *words], stderr=subprocess.PIPE, text=True
     )
 
 
@@ -289,7 +298,7 @@ def documents_so_far(folder: Path) -> int:
 def test_an_interrupted_run_goes_on_where_it_stopped(
     kill: signal.Signals, folder: Path, tmp_path: Path, tiny_encoder: Path
 ) -> None:
-    corpus = write_jsonl(tmp_path / "c.jsonl", rows(20_000))
+    corpus = write_jsonl(tmp_path / "c.jsonl", rows(3000))
     process = start_indexing(corpus, folder, tiny_encoder)
     while documents_so_far(folder) == 0:
         assert process.poll() is None
@@ -297,13 +306,13 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     os.kill(process.pid, kill)
     _, message = process.communicate()
     done = documents_so_far(folder)
-    assert 0 < done < 20_000, message
+    assert 0 < done < 3000, message
     assert find_damage(folder) == []
     if kill is signal.SIGINT:
         assert process.returncode == 130
         assert message == "trimseek: interrupted; what was finished is kept\n"
     report = ingest(corpus, folder, tiny_encoder)
-    assert (report.added, report.unchanged) == (20_000 - done, done)
+    assert (report.added, report.unchanged) == (3000 - done, done)
     assert find_damage(folder) == []
 
 

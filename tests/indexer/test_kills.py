@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.kills import JOBS, kill_writers
 
 
+@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_nothing_is_lost_or_half_there(
-    tmp_path: Path, tiny_encoder: Path, other_encoder: Path
+    rounds: int, tmp_path: Path, tiny_encoder: Path, other_encoder: Path
 ) -> None:
-    kill_writers(3 * len(JOBS), tmp_path, 5, (str(tiny_encoder), str(other_encoder)))
+    kill_writers(rounds * len(JOBS), tmp_path, 5, (str(tiny_encoder), str(other_encoder)))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from indexer.corpus import open_corpus
-from indexer.documents import Document, Fields
 from trimseek.errors import CorpusError
+from trimseek.indexer.corpus import open_corpus
+from trimseek.indexer.documents import Document, Fields
 
 
 def read(path: Path | str, fields: Fields | None = None) -> list[Document]:

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from encoders import DocumentEncoder, open_encoder
-from indexer.backup import restore_backup, write_backup
-from indexer.card import read_card
-from indexer.care import find_damage
-from indexer.documents import Document
-from indexer.ingest import Ingest
-from indexer.reembed import reembed
-from indexer.summary import summarize
-from indexer.writer import IndexWriter
-from search import Searcher
 from tests.conftest import Run, ingest, write_jsonl
 from tests.indexer.test_ingest import rows, stored
+from trimseek.encoders import DocumentEncoder, open_encoder
 from trimseek.errors import IndexFolderError
+from trimseek.indexer.backup import restore_backup, write_backup
+from trimseek.indexer.card import read_card
+from trimseek.indexer.care import find_damage
+from trimseek.indexer.documents import Document
+from trimseek.indexer.ingest import Ingest
+from trimseek.indexer.reembed import reembed
+from trimseek.indexer.summary import summarize
+from trimseek.indexer.writer import IndexWriter
+from trimseek.search import Searcher
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_an_interrupted_one_goes_on(
         stored_batches.append(arguments)
         store_batch(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("indexer.ingest.BATCH_DOCUMENTS", 256)
+    monkeypatch.setattr("trimseek.indexer.ingest.BATCH_DOCUMENTS", 256)
     monkeypatch.setattr(Ingest, "_store_batch", stop_at_the_second)
     encoder = DocumentEncoder(other_encoder)
     with pytest.raises(KeyboardInterrupt):

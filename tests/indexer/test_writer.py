@@ -1,22 +1,23 @@
 """Writing to an index that lives: what is acknowledged stays, through kills too."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from encoders import DocumentEncoder
-from indexer.care import find_damage
-from indexer.documents import Document
-from indexer.folder import write_lock
-from indexer.store import Store
-from indexer.where import parse_where
-from indexer.writer import IndexWriter, Put
-from search import Searcher
 from tests.conftest import Run, ingest, write_jsonl
 from tests.indexer.test_ingest import rows, stored
+from trimseek.encoders import DocumentEncoder
 from trimseek.errors import CorpusError, IndexFolderError, StorageError, UnknownDocumentError
+from trimseek.indexer.care import find_damage
+from trimseek.indexer.documents import Document
+from trimseek.indexer.embedding import DocumentEmbedder, EmbeddedDocuments
+from trimseek.indexer.folder import write_lock
+from trimseek.indexer.store import Store
+from trimseek.indexer.where import parse_where
+from trimseek.indexer.writer import IndexWriter, PutCounts
+from trimseek.search import Searcher
 
 
 @pytest.fixture
@@ -47,8 +48,8 @@ def test_put_says_what_became_of_each(writer: IndexWriter, folder: Path) -> None
         Document("d3", "t3", str(rows(50)[3]["text"]), {"n": "other"}),
         Document("new", "", "fresh"),
     ]
-    assert writer.put(documents) == Put(added=1, updated=2, unchanged=1)
-    assert writer.put(documents) == Put(0, 0, 4)
+    assert writer.put(documents) == PutCounts(added=1, updated=2, unchanged=1)
+    assert writer.put(documents) == PutCounts(0, 0, 4)
     assert stored(folder)["d2"] == "another text"
     assert find_damage(folder) == []
 
@@ -59,7 +60,7 @@ def test_put_says_what_became_of_each(writer: IndexWriter, folder: Path) -> None
         (Document("new", "", "again"), "the id 'new' is given twice"),
         (Document("x", "", "  "), "document 'x': it has no text and no title"),
         (Document("x", "", "a\0b"), "document 'x': the text holds a NUL"),
-        (Document("x", "", "a", {"v": float("nan")}), "metadata cannot be stored"),
+        (Document("x", "", "a", {"v": float("nan")}), "metadata field 'v': nan is no number"),
     ],
 )
 def test_one_bad_document_leaves_all_out(
@@ -116,18 +117,19 @@ def test_a_document_changed_meanwhile_is_embedded_again(
 ) -> None:
     """Between the look at what is stored and the write, another writer deletes a document."""
     other = IndexWriter(folder)
-    embed = writer._embed
+    embed = DocumentEmbedder.embed
     calls: list[object] = []
 
-    def slow(*arguments: object) -> None:
-        embed(*arguments)  # type: ignore[arg-type]
+    def slow(self: DocumentEmbedder, documents: Sequence[Document]) -> EmbeddedDocuments:
+        embedded = embed(self, documents)
         if not calls:
             other.delete(["d1"])
-        calls.append(arguments)
+        calls.append(documents)
+        return embedded
 
-    monkeypatch.setattr(writer, "_embed", slow)
+    monkeypatch.setattr(DocumentEmbedder, "embed", slow)
     document = Document("d1", "t1", str(rows(50)[1]["text"]), {"n": 1})
-    assert writer.put([document]) == Put(1, 0, 0)
+    assert writer.put([document]) == PutCounts(1, 0, 0)
     other.close()
     assert "d1" in stored(folder)
 
@@ -135,7 +137,7 @@ def test_a_document_changed_meanwhile_is_embedded_again(
 def test_a_writer_does_not_wait_for_ever(
     writer: IndexWriter, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.writer.WAIT", 0.05)
+    monkeypatch.setattr("trimseek.indexer.writer.WAIT", 0.05)
     with write_lock(folder), pytest.raises(StorageError, match="another program is writing"):
         writer.delete(["d1"])
     assert writer.delete(["d1"]) == 1
@@ -156,9 +158,9 @@ def test_the_commands(folder: Path, run: Run, tmp_path: Path) -> None:
     assert "would delete 1 documents; say --yes" in refused.stderr
     done = run("delete", folder, "--where", "year = 2021", "--yes", "--json")
     assert done.stdout == '{"deleted": 1}\n'
-    assert "2 deleted" in run("delete", folder, "--id", "d1", "--id", "d2", "--yes").stderr
+    assert "2 deleted" in run("delete", folder, "d1", "--id", "d2", "--yes").stderr
     for words, message in (
-        (("delete", folder), "--id ID or --where"),
+        (("delete", folder), "their ids or --where"),
         (("patch", folder, "d3", "[1]"), "must be a JSON object"),
         (("patch", folder, "d3", "{"), "the changes are not JSON"),
         (("patch", folder, "gone", "{}"), "no document 'gone'"),

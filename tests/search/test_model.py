@@ -15,17 +15,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from encoders import DocumentEncoder, QueryEncoder
-from indexer import Ingest, open_corpus
-from indexer.care import compact_index, find_damage
-from indexer.documents import Document
-from indexer.filters import Condition, Operator
-from indexer.snapshot import SnapshotKind
-from indexer.writer import IndexWriter
-from search import Searcher
-from search.options import MOST_EFFORT, Options
 from tests.conftest import write_jsonl
 from tests.tiny import write_tiny
+from trimseek.encoders import DocumentEncoder, QueryEncoder
+from trimseek.indexer import Ingest, open_corpus
+from trimseek.indexer.care import compact_index, find_damage
+from trimseek.indexer.documents import Document
+from trimseek.indexer.filters import Condition, Operator
+from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.writer import IndexWriter
+from trimseek.search import Searcher
+from trimseek.search.options import MOST_EFFORT, Options
 
 IDS = st.integers(0, 40).map(lambda i: f"d{i}")
 TEXTS = st.lists(
@@ -119,8 +119,11 @@ def run_model(kind: SnapshotKind, encoder: Path, runs: int, steps: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_searches_after_random_changes(kind: SnapshotKind, tiny_encoder: Path) -> None:
-    run_model(kind, tiny_encoder, 3, 15)
+@pytest.mark.parametrize(("runs", "steps"), [(2, 12), pytest.param(5, 40, marks=pytest.mark.slow)])
+def test_searches_after_random_changes(
+    runs: int, steps: int, kind: SnapshotKind, tiny_encoder: Path
+) -> None:
+    run_model(kind, tiny_encoder, runs, steps)
 
 
 def main(steps: int) -> None:

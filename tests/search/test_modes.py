@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders import DocumentEncoder, QueryEncoder
-from indexer.store import Store
-from indexer.where import parse_where
-from search import Searcher
-from search.candidates import Candidate, diversified, fuse
-from search.hits import Source
-from search.options import Mode, Options
-from search.recommend import Examples, history_weights, recommend
 from tests.conftest import Run, ingest, write_jsonl
+from trimseek.encoders import DocumentEncoder, QueryEncoder
 from trimseek.errors import IndexFolderError, QueryError, UnknownDocumentError
+from trimseek.indexer.filters import to_sql
+from trimseek.indexer.store import Store
+from trimseek.indexer.where import parse_where
+from trimseek.search import Searcher
+from trimseek.search.candidates import Candidate, diversified, fuse
+from trimseek.search.hits import Source
+from trimseek.search.options import Mode, Options
+from trimseek.search.recommend import Examples, document_vectors, history_weights, recommend
 
 TOPICS = ["shell", "split", "words", "list", "files", "number"]
 
@@ -157,10 +158,7 @@ def test_fusion_by_hand() -> None:
 )  # fmt: skip
 def test_filtered_hits_equal_brute_force(where: str, mode: Mode, searcher: Searcher) -> None:
     condition = parse_where(where)
-    store = searcher._store
-    from indexer.filters import to_sql
-
-    let_through = set(store.ids_where(to_sql(condition)))
+    let_through = set(searcher.read(lambda now: now.store.ids_where(to_sql(condition))))
     everything = ids(searcher, "split qed words", 240, mode=mode)
     found = ids(searcher, "split qed words", 240, mode=mode, where=condition)
     assert set(found) == set(everything) & let_through
@@ -219,7 +217,7 @@ def test_maximal_marginal_relevance_by_hand() -> None:
 
 def test_diverse_hits_are_less_alike(searcher: Searcher) -> None:
     def likeness(found: list[str]) -> float:
-        vectors = searcher.vectors(found)
+        vectors = searcher.read(lambda now: document_vectors(now, found))
         return float((vectors @ vectors.T)[np.triu_indices(len(found), 1)].mean())
 
     plain, diverse = ids(searcher, "qed"), ids(searcher, "qed", diversity=0.6)
@@ -322,12 +320,13 @@ def test_the_command_shows_what_is_asked_for(folder: Path, run: Run) -> None:
     assert len(re.findall(r"^-?0\.\d+  d", alike.stdout, re.MULTILINE)) == 4
     wrong = run("search", folder, "x", "--where", "year >")
     assert wrong.returncode == 2
-    assert "--where, character 7: expected a value" in wrong.stderr
+    assert "filter, character 7: expected a value" in wrong.stderr
 
 
 def test_a_hit_is_scored_by_its_query_encoder(searcher: Searcher, tiny_encoder: Path) -> None:
     vector = QueryEncoder(tiny_encoder).encode(["qed"]).vectors[0]
-    assert [hit.id for hit in searcher.nearest(vector, 5)] == ids(searcher, "qed", 5)
+    hits, _ = searcher.read(lambda now: searcher.find(now, "", vector, 5, Options()))
+    assert [hit.id for hit in hits] == ids(searcher, "qed", 5)
 
 
 @pytest.mark.parametrize("highlight", [False, True])

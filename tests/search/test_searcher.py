@@ -5,17 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders import DocumentEncoder, QueryEncoder
-from indexer.card import IndexCard, read_card
-from indexer.chunks import Chunk
-from indexer.documents import Document
-from indexer.folder import create_files, open_for_writing, open_index
-from indexer.snapshot import KIND, SnapshotKind, build_snapshot, read_snapshot
-from search import Searcher
-from search.view import open_view, refreshed
 from tests.conftest import Run, ingest, write_jsonl
 from tests.indexer.test_ingest import Rows, rows
+from trimseek.encoders import DocumentEncoder, QueryEncoder
 from trimseek.errors import IndexFolderError, QueryError, UnknownDocumentError
+from trimseek.indexer import Ingest, open_corpus
+from trimseek.indexer.card import IndexCard, read_card
+from trimseek.indexer.chunks import Chunk
+from trimseek.indexer.documents import Document
+from trimseek.indexer.folder import create_files, open_for_changes, open_index
+from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.snapshot import KIND, build_snapshot, read_snapshot
+from trimseek.search import Searcher
+from trimseek.search.options import Options
+from trimseek.search.view import open_view, refreshed
 
 
 @pytest.fixture
@@ -81,6 +84,10 @@ def test_a_long_document_is_one_hit_with_its_best_passage(
     searcher.close()
 
 
+def snapshot_number(searcher: Searcher) -> int:
+    return searcher.read(lambda now: now.view.snapshot)
+
+
 def test_changes_are_seen_by_the_next_search(
     searcher: Searcher, folder: Path, tmp_path: Path, tiny_encoder: Path
 ) -> None:
@@ -95,7 +102,7 @@ def test_changes_are_seen_by_the_next_search(
         documents.append({"_id": f"new{step}", "title": "new", "text": f"the files {step}"})
         ingest(write_jsonl(tmp_path / "c.jsonl", documents), folder, tiny_encoder, sync=True)
         assert_best(searcher, query, 20, brute_force(query, documents, tiny_encoder))
-    assert searcher._view.snapshot == 1
+    assert snapshot_number(searcher) == 1
     fresh = Searcher(folder)
     assert_best(fresh, query, 20, brute_force(query, documents, tiny_encoder))
     fresh.close()
@@ -107,7 +114,7 @@ def test_a_new_snapshot_is_taken_up(
     documents = rows(3000)
     ingest(write_jsonl(tmp_path / "c.jsonl", documents), folder, tiny_encoder)
     assert_best(searcher, "shell x7", 10, brute_force("shell x7", documents, tiny_encoder))
-    assert searcher._view.snapshot == 2
+    assert snapshot_number(searcher) == 2
     assert [path.name for path in folder.glob("*.faiss")] == ["snapshot-2.faiss"]
 
 
@@ -131,14 +138,14 @@ def test_a_damaged_snapshot_is_made_anew(
 
 def test_a_view_without_snapshot_finds_everything(folder: Path) -> None:
     card = read_card(folder)
-    with open_for_writing(folder, card) as store, store.transaction():
+    with open_for_changes(folder) as (_, store), store.transaction():
         store._db.execute("DELETE FROM snapshots")
     _, store = open_index(folder)
     view = open_view(store, folder, card.dim)
     assert view.snapshot == 0
     query = np.ones(card.dim, np.float32)
     assert len(view.search(query, 1000).keys) == 300
-    with open_for_writing(folder, card) as writer, writer.transaction():
+    with open_for_changes(folder) as (_, writer), writer.transaction():
         assert writer.delete(["d1", "d2", "nobody"]) == 2
     view = refreshed(view, store, folder, card.dim)
     assert len(view.search(query, 1000).keys) == 298
@@ -150,7 +157,7 @@ def test_an_index_killed_before_its_first_document_has_no_hits(
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    create_files(empty, read_card(folder)).close()
+    create_files(empty, read_card(folder)).store.close()
     searcher = Searcher(empty)
     assert searcher.search("shell", 10).hits == []
     searcher.close()
@@ -209,11 +216,11 @@ def test_meaning_is_found_by_the_real_encoder(tmp_path: Path, minilm: Path) -> N
 def test_documents_cannot_command_the_terminal(
     tmp_path: Path, tiny_encoder: Path, run: Run
 ) -> None:
-    rows_ = [{"_id": "a\nb", "title": "T\u001b[2J", "text": "x \u001b[31m red"}]
+    rows_ = [{"_id": "a\u202eb", "title": "T\u001b[2J", "text": "x \u001b[31m red"}]
     ingest(write_jsonl(tmp_path / "c.jsonl", rows_), tmp_path / "i", tiny_encoder)
     shown = run("search", "i", "x").stdout
     assert "\x1b" not in shown
-    assert "a\\nb  T\\x1b[2J" in shown
+    assert "a\\u202eb  T\\x1b[2J" in shown
 
 
 def test_the_command(folder: Path, run: Run) -> None:
@@ -250,7 +257,7 @@ def test_a_snapshot_that_cannot_be_read_is_made_anew_once(
     def refuse(*_: object) -> None:
         raise IndexFolderError("snapshot: FAISS cannot read it")
 
-    monkeypatch.setattr("search.view.read_snapshot", refuse)
+    monkeypatch.setattr("trimseek.search.view.read_snapshot", refuse)
     searcher = Searcher(folder)
     assert len(searcher.search("shell", 3).hits) == 3
     searcher.close()
@@ -263,11 +270,55 @@ def test_ivf_of_the_real_dimension_is_read_again(tmp_path: Path) -> None:
     vectors = rng.standard_normal((2000, 384)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     (tmp_path / "i").mkdir()
-    store = create_files(tmp_path / "i", IndexCard("s", 384, "minilm-int8", 0))
+    _, store = create_files(tmp_path / "i", IndexCard("s", 384, "minilm-int8", 0))
     with store.transaction():
         store.set_setting(KIND, SnapshotKind.IVF.value)
         for i, vector in enumerate(vectors):
             store.upsert(Document(str(i), "", "x"), [Chunk(0, 1, "x")], vector[None])
     record = build_snapshot(store, tmp_path / "i", 384)
+    assert record is not None
     assert read_snapshot(record, tmp_path / "i", 384).ntotal == 2000
     store.close()
+
+
+KINDS = [SnapshotKind.EXACT, SnapshotKind.SQ8, SnapshotKind.HNSW, SnapshotKind.IVF]
+
+
+def make_kind(kind: SnapshotKind, texts: list[str], folder: Path, encoder: Path) -> None:
+    documents = [{"_id": f"d{i}", "text": text} for i, text in enumerate(texts)]
+    corpus = open_corpus(str(write_jsonl(folder.with_suffix(".jsonl"), documents)))
+    Ingest(corpus, folder, DocumentEncoder(encoder), str(encoder), kind=kind).run()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pages_of_equal_scores_have_every_document_once(
+    kind: SnapshotKind, tmp_path: Path, tiny_encoder: Path
+) -> None:
+    better = [f"the list of files {i}" for i in range(7)]
+    others = [f"number {i} words" for i in range(1100)]
+    texts = [*others[:500], *better, *["the list of shell words"] * 120, *others[500:]]
+    make_kind(kind, texts, tmp_path / "i", tiny_encoder)
+    with Searcher(tmp_path / "i") as searcher:
+        pages = [
+            [hit.id for hit in searcher.search("the list", 10, Options(offset=offset)).hits]
+            for offset in range(0, 300, 10)
+        ]
+        whole = [hit.id for hit in searcher.search("the list", 300).hits]
+    listed = [id_ for page in pages for id_ in page]
+    assert len(set(listed)) == 300
+    assert listed == whole
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lost_tombstones_hide_nothing(
+    kind: SnapshotKind, tmp_path: Path, tiny_encoder: Path
+) -> None:
+    """Chunks that a snapshot still has, and nothing says that they were deleted."""
+    texts = ["the list of shell words"] * 60 + [f"number {i} words" for i in range(1100)]
+    make_kind(kind, texts, tmp_path / "i", tiny_encoder)
+    with open_for_changes(tmp_path / "i") as (_, store), store.transaction():
+        store.delete([f"d{i}" for i in range(60)])
+        store._db.execute("DELETE FROM tombstones")
+    with Searcher(tmp_path / "i") as searcher:
+        for k in (1, 10, 100, 1000):
+            assert len(searcher.search("the list of shell words", k).hits) == k

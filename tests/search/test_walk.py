@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from indexer.rows import Vectors
-from indexer.snapshot import SnapshotKind, fill, search_parameters, trained_index
-from search.native import walk
-from search.native.walk import Walk, walk_of
 from trimseek.errors import IndexFolderError
+from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.rows import Vectors
+from trimseek.indexer.snapshot import KINDS, fill
+from trimseek.indexer.snapshot_check import check_graph, view_of
+from trimseek.search.native import walk
+from trimseek.search.native.walk import Walk, walk_of
 
 pytestmark = pytest.mark.skipif(walk.functions() is None, reason="was not compiled")
 COUNT = 3000
@@ -26,7 +28,7 @@ def clustered(count: int, dim: int, seed: int) -> NDArray[np.float32]:
 
 
 def graph_of(vectors: NDArray[np.float32]) -> Any:
-    index = trained_index(SnapshotKind.HNSW, vectors.shape[1], vectors, len(vectors))
+    index = KINDS[SnapshotKind.HNSW].make(vectors.shape[1], vectors, len(vectors))
     keys = FIRST_KEY + STEP * np.arange(len(vectors), dtype=np.int64)
     fill(index, [Vectors(keys, vectors.astype(np.float16))])
     return index
@@ -45,7 +47,7 @@ def test_the_same_as_faiss(dim: int, effort: int) -> None:
     ours = walked(index)
     shared = []
     for query in clustered(50, dim, 2):
-        parameters = search_parameters(SnapshotKind.HNSW, effort, None)
+        parameters = KINDS[SnapshotKind.HNSW].parameters(effort, None)
         scores, keys = index.search(query[None], effort, params=parameters)
         found, values = ours.search(query, effort)
         assert len(set(found.tolist())) == len(found) == effort
@@ -73,20 +75,33 @@ def test_a_query_of_zeros_finds_something() -> None:
 def test_a_graph_that_leads_out_of_it_is_refused() -> None:
     index = graph_of(clustered(200, 384, 5))
     inner: Any = faiss.downcast_index(index.index)
-    neighbours = walk.view_of(inner.hnsw.neighbors)
+    neighbours = view_of(inner.hnsw.neighbors)
     neighbours[10] = 200
     with pytest.raises(IndexFolderError, match="graph leads out of it"):
-        walk_of(index)
+        check_graph(inner)
     neighbours[10] = 3
-    walked(index)
+    check_graph(inner)
     inner.hnsw.entry_point = 200
     with pytest.raises(IndexFolderError, match="graph leads out of it"):
-        walk_of(index)
+        check_graph(inner)
+
+
+def test_a_neighbour_on_a_level_that_it_does_not_have_is_refused() -> None:
+    index = graph_of(clustered(400, 384, 5))
+    inner: Any = faiss.downcast_index(index.index)
+    check_graph(inner)
+    depth = faiss.vector_to_array(inner.hnsw.levels)
+    begins = faiss.vector_to_array(inner.hnsw.cum_nneighbor_per_level)
+    offsets = view_of(inner.hnsw.offsets)
+    high, low = int(np.flatnonzero(depth > 1)[0]), int(np.flatnonzero(depth == 1)[0])
+    view_of(inner.hnsw.neighbors)[int(offsets[high]) + int(begins[1])] = low
+    with pytest.raises(IndexFolderError, match="graph leads out of it"):
+        check_graph(inner)
 
 
 def test_what_it_does_not_know_is_left_to_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = clustered(100, 384, 6)
-    other = trained_index(SnapshotKind.SQ8, 384, vectors, 100)
+    other = KINDS[SnapshotKind.SQ8].make(384, vectors, 100)
     assert walk_of(other) is None
     index = graph_of(vectors)
     monkeypatch.setattr(walk, "functions", lambda: None)

@@ -8,18 +8,23 @@ import pytest
 
 from tests.conftest import Run, ingest, write_jsonl
 from trimseek import __version__
-from trimseek.cli import COMMANDS, load_command, main
+from trimseek.cli import load_command, main
+from trimseek.command_table import COMMANDS
 
+DOCUMENTS = [
+    {"id": "a", "text": "a cat sleeps", "year": 2020},
+    {"id": "b", "text": "oil for the engine", "year": 2021},
+]
 HEAVY = ("torch", "transformers", "datasets")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_each_says_itself(name: str) -> None:
-    assert load_command(name).help.splitlines()[0] == COMMANDS[name][1]
+    assert load_command(name).help.splitlines()[0] == COMMANDS[name].help
 
 
-def test_help_lists_every_command_and_imports_none(run: Run) -> None:
-    shown = run("--help").stdout
+def test_help_lists_every_command_and_imports_none(run_process: Run) -> None:
+    shown = run_process("--help").stdout
     assert all(name in shown for name in COMMANDS)
     code = (
         "import sys; from trimseek.cli import main; main(['--help']);"
@@ -39,8 +44,8 @@ def test_no_arguments_show_the_help(run: Run) -> None:
     assert run().stdout == run("--help").stdout
 
 
-def test_version(run: Run) -> None:
-    assert run("--version").stdout == f"{__version__}\n"
+def test_version(run_process: Run) -> None:
+    assert run_process("--version").stdout == f"{__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -48,7 +53,7 @@ def test_version(run: Run) -> None:
     [
         (["fly"], "No such command 'fly'"),
         (["index"], "Missing"),
-        (["index", "x.jsonl"], "Missing option '--into'"),
+        (["index", "x.jsonl"], "trimseek index x.jsonl --into DIR"),
         (["index", "nowhere.jsonl", "--into", "i"], "nowhere.jsonl: no such file or folder"),
         (["pull", "nothing"], "no encoder 'nothing'"),
         (["index", "", "--into", "i"], "the corpus has no name"),
@@ -64,6 +69,48 @@ def test_mistakes_are_one_line_and_status_2(words: list[str], message: str, run:
     assert message in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("serach docs-index cat", "did you mean search?"),
+        ("stats docs-index", "did you mean info?"),
+        ("snapshot docs-index -o x", "did you mean backup?"),
+        ("search docs-index cat --top-k 3", "No such option: --top-k; did you mean -k?"),
+        ("search docs-index cat -n 3", "did you mean -k?"),
+        ("search docs-index cat --limit 3", "did you mean -k?"),
+        ("search docs-index cat --filter year=1", "did you mean --where?"),
+        ("search docs-index --hlep", "did you mean --help"),
+        ("search cat docs-index", "the folder comes first: trimseek search docs-index 'cat'"),
+        ("info", "which index? trimseek info DIR; there are: docs-index"),
+        ("get docs-index", "Missing argument 'ID'; trimseek get --help shows what it takes"),
+        ("get docs-index nope", "docs-index: no document 'nope'"),
+        ("delete docs-index a", "that would delete 1 documents; say --yes to do it"),
+    ],
+)
+def test_what_is_typed_nearly_right_is_told_what_to_type(
+    words: str, message: str, run: Run, tmp_path: Path, tiny_encoder: Path
+) -> None:
+    ingest(write_jsonl(tmp_path / "d.jsonl", DOCUMENTS), tmp_path / "docs-index", tiny_encoder)
+    done = run(*words.split())
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+def test_what_many_type_works(run: Run, tmp_path: Path, tiny_encoder: Path) -> None:
+    write_jsonl(tmp_path / "d.jsonl", DOCUMENTS)
+    for target in (["one"], ["-o", "two"]):
+        assert run("index", "d.jsonl", *target, "--encoder", tiny_encoder).returncode == 0
+    assert [line.split()[0] for line in run("list").stdout.splitlines()] == ["one", "two"]
+    assert "a cat sleeps" in run("search", "one", "cat", "sleeps").stdout
+    assert run("get", "one", "a").stdout.startswith("a cat sleeps")
+    assert run("search", "one", "cat", "--where", "year > 2030").stderr.startswith("no hits")
+    for words in (["-h"], ["help"]):
+        assert run(*words).stdout == run("--help").stdout
+    assert run("help", "search").stdout == run("search", "--help").stdout
+    assert run("-V").stdout == run("version").stdout == f"{__version__}\n"
+
+
 @pytest.mark.parametrize("value", ["many", "0", "-1"])
 def test_a_bad_setting_names_its_variable(value: str, run: Run, tiny_encoder: Path) -> None:
     done = run("doctor", "--encoder", tiny_encoder, TRIMSEEK_THREADS=value)
@@ -71,15 +118,15 @@ def test_a_bad_setting_names_its_variable(value: str, run: Run, tiny_encoder: Pa
     assert f"TRIMSEEK_THREADS='{value}': input should be" in done.stderr
 
 
-def test_debug_shows_the_traceback(run: Run) -> None:
-    assert "Traceback" not in run("search", "nowhere", "x").stderr
-    assert "Traceback" in run("--debug", "search", "nowhere", "x").stderr
+def test_debug_shows_the_traceback(run_process: Run) -> None:
+    assert "Traceback" not in run_process("search", "nowhere", "x").stderr
+    assert "Traceback" in run_process("--debug", "search", "nowhere", "x").stderr
 
 
 def test_an_unexpected_error_is_one_line_and_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("indexer.commands.summarize", lambda _: 1 / 0)
+    monkeypatch.setattr("trimseek.indexer.commands.summarize", lambda _: 1 / 0)
     assert main(["info", "x"]) == 1
     assert capsys.readouterr().err.startswith("trimseek: unexpected ZeroDivisionError: division")
 
@@ -103,9 +150,9 @@ def test_nothing_heavy_is_imported(job: str, tmp_path: Path, tiny_encoder: Path)
         "index": f"main(['index', {str(corpus)!r}, '--into', {str(tmp_path / 'i')!r}])",
         "search": f"main(['search', {str(tmp_path / 'i')!r}, 'list'])",
         "serve": (
-            "import api.commands, api.server, api.settings, pathlib;"
+            "import trimseek.api as api, trimseek.api.process, trimseek.api.settings, pathlib;"
             "from fastapi.testclient import TestClient; settings = api.settings.ServiceSettings();"
-            f"s = api.server.open_service([pathlib.Path({str(tmp_path / 'i')!r})], settings);"
+            f"s = api.process.open_service([pathlib.Path({str(tmp_path / 'i')!r})], settings);"
             "c = TestClient(api.create_app(s), base_url='http://localhost');"
             "r = c.get('/v1/indexes/i/search?q=list');"
             "assert r.status_code == 200 and r.json()['hits'], r.text"

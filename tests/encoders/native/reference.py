@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.pooling import Pooling
-from encoders.quantize import (
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.quantize import (
     WHOLE_ROW,
     Precision,
     Quantization,
@@ -14,9 +14,22 @@ from encoders.quantize import (
     quantize_nibbles,
     quantize_rows,
 )
-from encoders.weights import EncoderWeights, FloatArray, LayerNorm, Linear
+from trimseek.encoders.weights import EncoderWeights, FloatArray, LayerNorm, Linear
 
 Array = NDArray[np.float64]
+
+# Those of gelu() in forward.inc, from the highest power to the lowest.
+GELU_COEFFICIENTS = (
+    4.71154171e-11,
+    -4.62782595e-09,
+    2.0172491e-07,
+    -5.19173816e-06,
+    8.88289027e-05,
+    -1.08040036e-03,
+    9.72067526e-03,
+    -6.61889953e-02,
+    3.98815748e-01,
+)
 
 
 def encode(
@@ -96,11 +109,14 @@ def table(tokens: FloatArray, precision: Precision) -> Array:
 
 
 def activate(x: Array, activation: str) -> Array:
-    import torch
-    from torch.nn import functional
-
     if activation == "relu":
         return np.maximum(x, 0)
-    kind = "none" if activation == "gelu" else "tanh"
-    found: Array = functional.gelu(torch.from_numpy(x), approximate=kind).numpy()
-    return found
+    if activation == "gelu":
+        return gelu_polynomial(x)
+    return np.asarray(x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2)
+
+
+def gelu_polynomial(x: Array) -> Array:
+    """GELU as forward.inc approximates it: x (1/2 + c P(c^2)), c = x cut to [-4.2, 4.2]."""
+    c = np.clip(x, -4.2, 4.2)
+    return np.asarray(x * (0.5 + c * np.polyval(GELU_COEFFICIENTS, c * c)))

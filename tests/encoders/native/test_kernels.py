@@ -1,6 +1,7 @@
 """The compiled kernels against what they compute, written out in numpy."""
 
 import ctypes
+import math
 import shutil
 import subprocess
 import sys
@@ -14,16 +15,19 @@ import numpy as np
 import onnx
 import pytest
 
-from encoders.graph import build_graph
-from encoders.native import library as native_library
-from encoders.native.library import KERNELS, kernels, library
-from encoders.native.runtime import NativeRuntime
-from encoders.pooling import Pooling
-from encoders.quantize import Precision, Quantization
-from encoders.tokens import Tokens
-from encoders.weights import EncoderWeights, Linear
-from tests.encoders.native.reference import encode
-from tests.tiny import MAX_TOKENS, VOCABULARY, tiny_weights
+from tests.encoders.native.reference import encode, gelu_polynomial
+from tests.tiny import MAX_TOKENS, VOCABULARY, tiny_checkpoint, tiny_weights
+from trimseek.compiled import load
+from trimseek.encoders.card import EncoderCard, LayerShape
+from trimseek.encoders.folder import card_of
+from trimseek.encoders.graph import build_graph
+from trimseek.encoders.native import library as native_library
+from trimseek.encoders.native.library import KERNELS, kernels, library
+from trimseek.encoders.native.runtime import NativeRuntime
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.quantize import Precision, Quantization
+from trimseek.encoders.tokens import Tokens
+from trimseek.encoders.weights import EncoderWeights, Linear
 from trimseek.errors import EncoderError
 
 SOURCES = Path(native_library.__file__).parent
@@ -54,9 +58,15 @@ def native(
     graph = build_graph(weights, pooling=pooling, normalize=normalize, quantization=quantization)
     path = folder / "model.onnx"
     onnx.save(graph, path)
-    return NativeRuntime(
-        path, pooling, normalize=normalize, threads=threads, instructions=instructions
-    )
+    card = tiny_card(weights, pooling, normalize=normalize)
+    return NativeRuntime(path, card, threads=threads, instructions=instructions)
+
+
+def tiny_card(
+    weights: EncoderWeights, pooling: Pooling = Pooling.MEAN, *, normalize: bool = True
+) -> EncoderCard:
+    checkpoint = tiny_checkpoint(weights=weights, pooling=pooling, normalize=normalize)
+    return card_of(checkpoint, "tiny", INT8)
 
 
 def projected(weights: EncoderWeights) -> EncoderWeights:
@@ -84,7 +94,7 @@ SHAPES = {
     "uneven": shape(1, dim=40, heads=(5, 1, 3), neurons=50),
     "wide": shape(2, dim=136, heads=(17,), neurons=300),
     "gelu": shape(3, "gelu"),
-    "tanh": shape(3, "gelu_tanh"),
+    "tanh": shape(3, "gelu_new"),
     "projected": projected(shape(3)),
     "untyped": replace(shape(3), token_type_embeddings=None),
 }
@@ -108,17 +118,66 @@ def check(
         quantization=quantization,
         levels=levels,
     )
-    found = runtime.run(MANY)
-    apart = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
-    # An activation between two steps may fall to either in float32, which moves a tiny encoder's
-    # vector by a percent; GELU is a polynomial, so that it happens in nearly every text.
-    assert apart.max() < 0.04
-    assert weights.activation != "relu" or np.quantile(apart, 0.2) < 1e-5
+    vectors = runtime.run(MANY)
+    errors = np.linalg.norm(vectors - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    # In float32 an activation halfway between two steps may be rounded to the other one, which
+    # moves a tiny encoder's vector by up to 0.6 % (measured). All other vectors are the same.
+    assert errors.max() < 0.01
+    assert np.quantile(errors, 0.8) < 1e-6
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_shapes_and_activations(name: str, tmp_path: Path) -> None:
     check(native(SHAPES[name], tmp_path), SHAPES[name])
+
+
+def test_the_polynomial_is_gelu_within_what_forward_inc_says() -> None:
+    x = np.linspace(-20, 20, 8001)
+    exact = [value * (1 + math.erf(value / math.sqrt(2))) / 2 for value in x]
+    errors = np.abs(gelu_polynomial(x) - exact)
+    assert errors[np.abs(x) <= 4.2].max() < 2e-5
+    assert (errors <= np.maximum(2e-5, 1.1e-5 * np.abs(x))).all()
+
+
+def test_the_activation_is_the_cards(tmp_path: Path) -> None:
+    """Not that of the graph, whose nodes the kernels never look at."""
+    weights = SHAPES["gelu"]
+    native(weights, tmp_path)
+    for activation in ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu"):
+        other = replace(weights, activation=activation)
+        check(NativeRuntime(tmp_path / "model.onnx", tiny_card(other), threads=1), other)
+    unknown = replace(tiny_card(weights), activation="swish")
+    with pytest.raises(EncoderError, match=r"model\.onnx: .*unknown activation 'swish'"):
+        NativeRuntime(tmp_path / "model.onnx", unknown, threads=1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"head_dim": 4},
+        {"positions": MAX_TOKENS - 1},
+        {"dim": 16},
+        {"layers": (LayerShape(4, 64),) * 3},
+        {"layers": (LayerShape(4, 64), LayerShape(4, 63))},
+    ],
+    ids=str,
+)
+def test_a_card_of_another_encoder_is_refused(fields: dict[str, Any], tmp_path: Path) -> None:
+    native(SHAPES["uniform"], tmp_path)
+    card = replace(tiny_card(SHAPES["uniform"]), **fields)
+    with pytest.raises(EncoderError, match=r"model\.onnx: not an encoder's graph"):
+        NativeRuntime(tmp_path / "model.onnx", card, threads=1)
+
+
+def test_a_library_with_other_structures_is_not_used(capsys: pytest.CaptureFixture[str]) -> None:
+    class Longer(ctypes.Structure):
+        _fields_ = (("more", ctypes.c_char * 1000),)
+
+    module, size = native_library.MODULE, "encoder_struct_size"
+    assert load(module, size, native_library.STRUCTURES) is not None
+    assert load(module, size, (*native_library.STRUCTURES[:-1], Longer)) is None
+    assert load(module, "no_such_function", ()) is None
+    assert capsys.readouterr().err.count("compiled from another version") == 2
 
 
 @pytest.mark.parametrize("pooling", Pooling)
@@ -171,7 +230,7 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     )
     functions = native_library.with_types(ctypes.CDLL(str(built)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("encoders.native.runtime.library", lambda: functions)
+        patch.setattr("trimseek.encoders.native.runtime.library", lambda: functions)
         yield
 
 
@@ -258,11 +317,11 @@ def test_an_array_of_another_shape_is_never_read(name: str, tmp_path: Path) -> N
             each.CopyFrom(onnx.numpy_helper.from_array(array[: len(array) // 2], name))
     onnx.save(model, path)
     with pytest.raises(EncoderError, match=r"model\.onnx: not an encoder's graph: .*shape"):
-        NativeRuntime(path, Pooling.MEAN, normalize=True, threads=1)
+        NativeRuntime(path, tiny_card(SHAPES["uniform"]), threads=1)
 
 
 def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x00 no graph")
     with pytest.raises(EncoderError, match=r"model\.onnx: not an encoder's graph"):
-        NativeRuntime(path, Pooling.MEAN, normalize=True, threads=1)
+        NativeRuntime(path, tiny_card(SHAPES["uniform"]), threads=1)

@@ -7,24 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.pooling import Pooling
-from encoders.shrink.align import (
+from tests.encoders.shrink.test_obs import calibration
+from tests.tiny import tiny_weights
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.shrink.agreement import agreement, encode
+from trimseek.encoders.shrink.align import (
     SHARES,
     Aligner,
     AlignmentSettings,
-    agreement,
     alignment_loss,
-    encode,
     schedule,
     take_best_mean,
 )
-from encoders.shrink.calibration import Ids, embeddings
-from encoders.shrink.cut import keep_layers
-from encoders.shrink.lessons import Lessons, TrainingTexts, length_batches, nearest
-from encoders.shrink.module import EncoderModule
-from encoders.shrink.training_state import Validation
-from tests.encoders.shrink.test_obs import calibration
-from tests.tiny import tiny_weights
+from trimseek.encoders.shrink.calibration import Ids, embeddings
+from trimseek.encoders.shrink.cut import keep_layers
+from trimseek.encoders.shrink.lessons import Lessons, TrainingTexts, length_batches, nearest
+from trimseek.encoders.shrink.module import EncoderModule
+from trimseek.encoders.shrink.validation import Validation
 from trimseek.errors import EncoderError
 
 SETTINGS = AlignmentSettings(
@@ -136,9 +135,9 @@ def test_a_state_of_another_training_or_a_damaged_one(tmp_path: Path) -> None:
 
 
 def test_training_ends_when_nothing_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("encoders.shrink.align.PATIENCE", 3)
-    found = aligner(replace(SETTINGS, steps=400, learning_rate=0.0))
-    assert found.run()[-1].step < 210
+    monkeypatch.setattr("trimseek.encoders.shrink.align.PATIENCE", 3)
+    found = aligner(replace(SETTINGS, steps=60, learning_rate=0.0))
+    assert found.run()[-1].step < 60 / 2 + 5
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

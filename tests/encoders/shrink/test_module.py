@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from encoders import QueryEncoder, write_encoder
-from encoders.checkpoint import Checkpoint
-from encoders.pooling import Pooling
-from encoders.quantize import Precision, Quantization
-from encoders.shrink.calibration import batches, embeddings
-from encoders.shrink.cut import keep_heads, keep_layers, keep_neurons
-from encoders.shrink.module import EncoderModule
-from encoders.weights import EncoderWeights
 from tests.tiny import tiny_weights
+from trimseek.encoders import QueryEncoder, write_encoder
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.quantize import Precision, Quantization
+from trimseek.encoders.shrink.calibration import batches, embeddings
+from trimseek.encoders.shrink.cut import keep_heads, keep_layers, keep_neurons
+from trimseek.encoders.shrink.module import EncoderModule
+from trimseek.encoders.weights import EncoderWeights
 from trimseek.errors import EncoderError
 
 TEXTS = ["split words", "the shell command for text", "a", "number of words in the list of files"]

@@ -9,16 +9,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from encoders.card import LayerShape
-from encoders.checkpoint import Checkpoint
-from encoders.pooling import Pooling
-from encoders.shrink.calibration import cosine_loss, embeddings
-from encoders.shrink.cut import keep_heads, keep_neurons
-from encoders.shrink.module import EncoderModule
-from encoders.shrink.obs import Problem, eliminate, pose, prune, refit
-from encoders.shrink.taylor import prune_by_magnitude
-from encoders.weights import EncoderWeights, Linear
 from tests.tiny import VOCABULARY, tiny_weights
+from trimseek.encoders.card import LayerShape
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.shrink.calibration import cosine_loss, embeddings
+from trimseek.encoders.shrink.cut import keep_heads, keep_neurons
+from trimseek.encoders.shrink.module import EncoderModule
+from trimseek.encoders.shrink.obs import Problem, eliminate, pose, prune, refit
+from trimseek.encoders.shrink.taylor import prune_by_magnitude
+from trimseek.encoders.weights import EncoderWeights, Linear
 from trimseek.errors import EncoderError
 
 TINY_RIDGE = 1e-9
@@ -75,7 +75,7 @@ def test_each_step_takes_the_unit_that_costs_least_by_brute_force(size: int) -> 
 
 def test_steps_that_are_pending_count(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = eliminate(small_problem(4)[0])
-    monkeypatch.setattr("encoders.shrink.obs.PENDING", 2)
+    monkeypatch.setattr("trimseek.encoders.shrink.obs.PENDING", 2)
     assert eliminate(small_problem(4)[0]).order == whole.order
 
 

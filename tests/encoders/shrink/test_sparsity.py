@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from encoders.checkpoint import Checkpoint
-from encoders.shrink.sparsity import sparsify
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.shrink.sparsity import sparsify
 from trimseek.errors import ConfigError
 
 

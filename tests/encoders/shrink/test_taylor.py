@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from encoders.card import LayerShape
-from encoders.checkpoint import Checkpoint
-from encoders.pooling import Pooling
-from encoders.shrink.calibration import batches
-from encoders.shrink.module import EncoderModule
-from encoders.shrink.taylor import TEMPERATURE, gates, prune_by_taylor, taylor_scores
-from encoders.weights import EncoderWeights
 from tests.encoders.shrink.test_obs import calibration
 from tests.tiny import tiny_weights
+from trimseek.encoders.card import LayerShape
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.shrink.calibration import batches
+from trimseek.encoders.shrink.module import EncoderModule
+from trimseek.encoders.shrink.taylor import TEMPERATURE, gates, prune_by_taylor, taylor_scores
+from trimseek.encoders.weights import EncoderWeights
 
 STEP = 0.02
 

@@ -1,0 +1,183 @@
+"""A client's connection: limits of a request's head, of the time that it takes, and of idle ones.
+
+uvicorn alone reads a head of any size for any time, and keeps a connection on which nothing arrives
+for ever: each costs a file descriptor, of which a process has a limited number.
+"""
+
+import asyncio
+import resource
+from http import HTTPStatus
+from typing import Any
+
+from pydantic_core import to_json
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from trimseek.api import metrics
+from trimseek.api.security import secured
+
+LARGEST_HEAD = 32 * 2**10  # bytes of method, address and headers
+MOST_HEADERS = 100
+SENDING = 30.0  # seconds beyond the deadline that a client may take to read its answer
+RESERVED = 64  # descriptors for indexes, logs and the rest
+LARGEST_LIMIT = 65_536  # descriptors, where the system lets a process have more
+
+
+class HeadTooLargeError(Exception):
+    """Raised within the parser, which ends with it."""
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's connection, with limits.
+
+    ``head_seconds``: until a request's head must be whole, from the connection's beginning or from
+    the head's first byte. ``most``: connections at once; the oldest without a request under way
+    makes room for a new one. ``idle``: those, the oldest first.
+    """
+
+    head_seconds = 10.0
+    most = 1000
+    idle: dict["Connection", None] = {}  # noqa: RUF012 - of all connections of the process
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._in_head = False
+        self._head_bytes = 0  # of a head that is not whole yet
+        self._timer: asyncio.TimerHandle | None = None
+        self._refusal = HTTPStatus.BAD_REQUEST, "not HTTP that can be understood"
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a head; where there are too many connections, the oldest idle one goes."""
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            oldest = next(iter(self.idle), self)
+            self.idle.pop(oldest, None)
+            oldest.transport.abort()
+        if not transport.is_closing():
+            self.idle[self] = None
+            self._wait(self.head_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._stop_waiting()
+        self.idle.pop(self, None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read a part of a request."""
+        was_in_head = self._in_head
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._in_head and was_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > LARGEST_HEAD:
+                self._refuse_head()
+                self.send_400_response("")
+                return
+        if self._timer is None and self.is_idle:
+            self._wait(self.head_seconds)
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the address."""
+        super().on_url(url)
+        self._check_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A whole header."""
+        super().on_header(name, value)
+        self._check_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: from now on the application's deadline counts."""
+        self._in_head = False
+        self.idle.pop(self, None)
+        self._wait(self.head_seconds + SENDING)
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is sent: the next head may come, or uvicorn closes what stays idle."""
+        super().on_response_complete()
+        if self.is_idle and not self.transport.is_closing():
+            self._stop_waiting()
+            self.idle[self] = None
+            if self._in_head:
+                self._wait(self.head_seconds)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be read, in the shape of all our errors, and end the connection."""
+        status, message = self._refusal
+        kind = status.phrase.lower().replace(" ", "_")
+        body = to_json({"error": {"type": kind, "message": message}})
+        headers = secured(
+            [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                (b"connection", b"close"),
+            ]
+        )
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode()]
+        lines += [name + b": " + value for name, value in headers.raw]
+        self.transport.write(b"\r\n".join([*lines, b"", body]))
+        self.transport.close()
+        metrics.REQUESTS.labels(metrics.UNKNOWN, metrics.UNKNOWN, status.value).inc()
+
+    def _check_head(self) -> None:
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if len(self.headers) > MOST_HEADERS or size > LARGEST_HEAD:
+            self._refuse_head()
+            raise HeadTooLargeError
+
+    def _refuse_head(self) -> None:
+        self._refusal = (
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"the address and headers have more than {LARGEST_HEAD:,} bytes, or there are more "
+            f"than {MOST_HEADERS} headers",
+        )
+
+    def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._timer = self.loop.call_later(seconds, self._time_is_over)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_is_over(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if not self.is_idle:
+            self.transport.abort()  # its answer is not read
+        elif self._in_head:
+            self._refusal = HTTPStatus.REQUEST_TIMEOUT, "the request's head did not arrive in time"
+            self.send_400_response("")
+        else:
+            self.transport.close()
+
+
+def connection_class(head_seconds: float) -> type[Connection]:
+    """Connections of this process, as many as its descriptors allow."""
+    limits = {"head_seconds": head_seconds, "most": most_connections()}
+    return type("ServiceConnection", (Connection,), limits)
+
+
+def most_connections() -> int:
+    """How many connections this process has descriptors for; their limit is raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = LARGEST_LIMIT if hard == resource.RLIM_INFINITY else min(hard, LARGEST_LIMIT)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    limit = LARGEST_LIMIT if soft == resource.RLIM_INFINITY else soft
+    return max(8, limit - RESERVED)

@@ -1,0 +1,80 @@
+"""One process that serves: opens the indexes, answers, and drains on SIGTERM."""
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from trimseek.api.app import create_app
+from trimseek.api.connections import connection_class
+from trimseek.api.indexes import Indexes, open_searchers
+from trimseek.api.keys import read_keys
+from trimseek.api.logs import start_logging
+from trimseek.api.service import Service
+from trimseek.api.settings import ServiceSettings
+from trimseek.errors import ConfigError
+
+DRAINING = Event()  # this process is about to end
+BACKLOG = 2048  # connections
+LEAST_HEAD_SECONDS = 1.0  # for a head to arrive, however short the deadline is
+
+
+def open_service(
+    folders: Sequence[Path], settings: ServiceSettings, buckets: int | None = None
+) -> Service:
+    """Open everything that is served; ConfigError, IndexFolderError. ``buckets``: see Service."""
+    if not folders and settings.data is None:
+        raise ConfigError("nothing to serve: give an index folder, or --data FOLDER")
+    keys = read_keys(settings.keys_file, settings.keys)
+    searchers = open_searchers(folders, settings.query_encoder)
+    indexes = Indexes(searchers, settings.data, settings.query_encoder)
+    return Service(indexes, settings, keys, DRAINING, buckets)
+
+
+class Server(uvicorn.Server):
+    """Says that it is not ready first, serves on for the notice, then drains."""
+
+    notice = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop being ready; drain after the notice, or at once on SIGINT or a second signal."""
+        again = DRAINING.is_set()
+        DRAINING.set()
+        if again or not self.notice or sig == signal.SIGINT:
+            super().handle_exit(sig, frame)
+        else:
+            asyncio.get_running_loop().call_later(self.notice, super().handle_exit, sig, frame)
+
+
+def run(service: Service, bound: socket.socket) -> None:
+    """Answer what arrives at a socket until SIGTERM; what is accepted by then is answered."""
+    start_logging(service.settings)
+    # uvicorn drains on SIGTERM, then raises the signal again, which lands here
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server = Server(uvicorn_config(create_app(service), service.settings))
+    server.notice = service.settings.notice
+    # what lives until the end is taken out of the garbage collector's rounds
+    gc.collect()
+    gc.freeze()
+    server.run(sockets=[bound])
+
+
+def uvicorn_config(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:
+    """How uvicorn runs: without its own logs, with our limits."""
+    return uvicorn.Config(
+        app,
+        http=connection_class(max(LEAST_HEAD_SECONDS, settings.deadline)),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=round(settings.drain),
+        backlog=BACKLOG,
+    )

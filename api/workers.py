@@ -1,0 +1,132 @@
+"""``trimseek serve --workers``: several processes that serve one socket, and their supervisor.
+
+The supervisor holds the socket and one end of a pipe. A worker that dies is started again, after a
+wait that grows while workers die at once; after a few such deaths the service ends with the last
+one's status. A worker reads the other end of the pipe: it ends when the supervisor is gone, however
+it went.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from trimseek.api.keys import read_keys
+from trimseek.api.process import open_service, run
+from trimseek.api.rates import bucket_file
+from trimseek.api.settings import ServiceSettings
+from trimseek.child import module_command
+from trimseek.console import note
+from trimseek.errors import TrimseekError, print_error
+from trimseek.settings import make_settings
+
+# What a worker is given: folders, settings and file descriptors, as JSON.
+ASSIGNMENT = "TRIMSEEK_WORKER"
+SETTLED = 10.0  # seconds after which a worker's death is no failure to start
+MOST_FAILURES = 5  # deaths in a row before that
+FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds before a worker is started again, doubled each time
+
+
+def supervise(folders: Sequence[Path], settings: ServiceSettings, bound: socket.socket) -> None:
+    """Run the workers of a socket until SIGTERM or SIGINT; exits with their status."""
+    alive, held = os.pipe()  # nothing is ever written: the reader sees its end
+    buckets = bucket_file(len(read_keys(settings.keys_file, settings.keys)))
+    assignment = {
+        "folders": [str(folder.absolute()) for folder in folders],
+        "settings": settings.model_dump(mode="json"),
+        "socket": bound.fileno(),
+        "supervisor": alive,
+        "buckets": buckets,
+    }
+    environment = os.environ | {ASSIGNMENT: json.dumps(assignment)}
+    status = Supervisor(settings.workers, environment, (bound.fileno(), alive, buckets)).run()
+    os.close(held)
+    sys.exit(status)
+
+
+class Supervisor:
+    """Starts ``count`` workers, which inherit ``descriptors``, and replaces those that die."""
+
+    def __init__(
+        self, count: int, environment: dict[str, str], descriptors: tuple[int, ...]
+    ) -> None:
+        self._environment, self._descriptors = environment, descriptors
+        self._ending = threading.Event()
+        self._failures = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.end)
+        self._started: dict[int, float] = {}  # when, by process id
+        self._workers = [self._start() for _ in range(count)]
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        worker = subprocess.Popen(
+            module_command("trimseek.api.workers"),
+            env=self._environment,
+            pass_fds=self._descriptors,
+            start_new_session=True,
+        )
+        self._started[worker.pid] = time.monotonic()
+        return worker
+
+    def end(self, *_: object) -> None:
+        """Let the workers finish what they answer, and end."""
+        self._ending.set()
+        for worker in self._workers:
+            worker.terminate()
+
+    def run(self) -> int:
+        """Until the end; the exit status: of the first worker that did not end well, or 0."""
+        while not self._ending.is_set():
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            for i, worker in enumerate(self._workers):
+                if worker.poll() is None or self._ending.is_set():
+                    continue
+                if not self._may_start_again(worker):
+                    self.end()
+                    return worker.returncode if worker.returncode > 0 else 1
+                self._workers[i] = self._start()
+        statuses = [worker.wait() for worker in self._workers]
+        # one that had not begun to serve was ended by the signal itself
+        return next((status for status in statuses if status not in (0, -signal.SIGTERM)), 0)
+
+    def _may_start_again(self, worker: subprocess.Popen[bytes]) -> bool:
+        """Wait as long as the failures until now ask for; false after too many, or at the end."""
+        lived = time.monotonic() - self._started.pop(worker.pid)
+        self._failures = 1 if lived >= SETTLED else self._failures + 1
+        if self._failures > MOST_FAILURES:
+            note(f"{self._failures} workers in a row ended at once; giving up")
+            return False
+        wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (self._failures - 1))
+        note(f"a worker ended with {worker.returncode}; starting another in {wait:g} s")
+        return not self._ending.wait(wait)
+
+
+def work() -> int:
+    """Serve as one worker; the exit status."""
+    assignment = json.loads(os.environ[ASSIGNMENT])
+    threading.Thread(target=end_with, args=(assignment["supervisor"],), daemon=True).start()
+    try:
+        settings = make_settings(ServiceSettings, **assignment["settings"])
+        folders = [Path(folder) for folder in assignment["folders"]]
+        service = open_service(folders, settings, assignment["buckets"])
+    except TrimseekError as error:
+        print_error(str(error))
+        return error.exit_code
+    run(service, socket.socket(fileno=assignment["socket"]))
+    return 0
+
+
+def end_with(supervisor: int) -> None:
+    """End this process when the supervisor's end of the pipe is closed."""
+    os.read(supervisor, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(work())

@@ -1,0 +1,1 @@
+"""The search for the smallest and fastest encoder that keeps to a stated loss."""

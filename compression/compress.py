@@ -1,0 +1,165 @@
+"""``trimseek.compress``: from a base model and a budget to an encoder folder."""
+
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from trimseek.encoders.card import EncoderCard
+from trimseek.encoders.catalog import read_encoder, split_precision
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.folder import as_checkpoint, is_encoder_folder
+from trimseek.encoders.unlabelled import read_unlabelled
+from trimseek.errors import BudgetError, ConfigError, MissingExtraError, OutOfTimeError
+from trimseek.eval.quality.collection import TestCollection, read_collection
+from trimseek.eval.quality.known_items import known_items
+from trimseek.time_limit import time_limit
+
+try:
+    from trimseek.compression.budget import Budget, Measurement
+    from trimseek.compression.candidates import Compressor, EncoderCandidate
+    from trimseek.compression.report import note_validation, write_compressed
+    from trimseek.compression.search import search
+    from trimseek.encoders.shrink.recipe import Recipe
+    from trimseek.encoders.shrink.validation import Report
+except ImportError as error:
+    if error.name != "torch":
+        raise
+    raise MissingExtraError("making an encoder smaller", "compress") from None
+
+FINISHING = 10.0  # seconds kept to write the best encoder; at most a tenth of all minutes
+
+Texts = str | Path | Sequence[str]
+
+
+class Compressed(NamedTuple):
+    """The encoder that was written, how it was made, and everything that was measured.
+
+    ``best``: its loss, speed and size; ``tried``: those of every candidate, in order. ``steps``:
+    what was done to the base, in words.
+    """
+
+    folder: Path
+    card: EncoderCard
+    best: Measurement
+    steps: tuple[str, ...]
+    tried: tuple[Measurement, ...]
+
+
+def compress(
+    base: str | Path,
+    into: str | Path,
+    *,
+    texts: Texts | None = None,
+    queries: Texts | None = None,
+    collection: str | None = None,
+    max_loss: float | None = None,
+    speedup: float | None = None,
+    max_ms: float | None = None,
+    recipe: Recipe | None = None,
+    minutes: float = 10.0,
+    query_only: bool = False,
+    report: Report = note_validation,
+) -> Compressed:
+    """Make an encoder as small and fast as a stated loss allows, and write it to a new folder.
+
+    With a budget it searches; with a recipe it makes just that. Needs the extra compress.
+
+    :param base: "minilm", a hub id, a checkpoint folder or an encoder folder.
+    :param into: the encoder folder to write, which must not exist.
+    :param texts: your own documents, unlabelled: a file, or a list; 500 or more are good.
+    :param queries: what your users ask, unlabelled; for training.
+    :param collection: a judged collection, as ``evaluate`` takes it, to measure the loss on.
+    :param max_loss: the most nDCG@10 to lose, relative to float32: 0.01.
+    :param speedup: how many times float32's query speed at least.
+    :param max_ms: the most milliseconds for one query (p50).
+    :param recipe: what to make, instead of a budget.
+    :param minutes: wall clock for everything, with a budget.
+    :param query_only: a query encoder for an index that the base embeds, not one for both.
+    :param report: called after each validation while an encoder is trained.
+    :raises BudgetError: if nothing keeps to the budget, with the closest; nothing is written then.
+    :raises ConfigError: for options that make no sense together.
+    """
+    began, folder = time.monotonic(), Path(into)
+    if folder.exists():
+        raise ConfigError(f"{folder}: exists already; name a folder that does not")
+    if not 0 < minutes < float("inf"):
+        raise ConfigError(f"minutes {minutes:g}: must be more than 0")
+    budget = Budget(max_loss, speedup, max_ms)
+    if (recipe is None) == (budget == Budget()):
+        raise ConfigError(
+            "say what to keep to (--max-loss 1%, --speedup 10x, --max-ms 0.3), "
+            "or what to make (--recipe, --heads, --neurons, --layers, --precision), not both"
+        )
+    documents, trial = read_texts(texts, collection)
+    user_queries = [] if queries is None else texts_of(queries)
+    checkpoint = base_of(str(base))
+    ends = began + 60 * minutes - min(FINISHING, 6 * minutes)
+    with tempfile.TemporaryDirectory(prefix="trimseek-compress-") as name:
+        try:
+            with time_limit(ends if recipe is None else math.inf):
+                compressor = Compressor(
+                    checkpoint,
+                    trial,
+                    documents,
+                    user_queries,
+                    budget,
+                    Path(name),
+                    query_only=query_only,
+                    report=report,
+                )
+                best = (
+                    search(compressor) if recipe is None else compressor.attempt(recipe, "as asked")
+                )
+        except OutOfTimeError:
+            raise BudgetError(
+                f"minutes {minutes:g} was too little to encode {len(trial.documents):,} texts by "
+                "float32 and to measure one smaller encoder; give more minutes or fewer documents; "
+                "nothing is written, but what float32 encoded is kept for the next run"
+            ) from None
+        return write_best(compressor, best, folder)
+
+
+def write_best(compressor: Compressor, best: EncoderCandidate, folder: Path) -> Compressed:
+    """Write the best encoder, and what was tried beside it."""
+    card = write_compressed(compressor, best, folder)
+    tried = tuple(candidate.measurement for candidate in compressor.candidates)
+    return Compressed(folder, card, best.measurement, best.shrunk.steps, tried)
+
+
+def read_texts(texts: Texts | None, collection: str | None) -> tuple[list[str], TestCollection]:
+    """Documents to calibrate on, and the judged collection that losses are measured on.
+
+    Where nothing is judged, the collection is of known items. ConfigError without any text.
+    """
+    if texts is None and collection is None:
+        raise ConfigError(
+            "no calibration text; give --texts FILE (500 of your documents or more) "
+            "or --collection FOLDER"
+        )
+    documents = [] if texts is None else texts_of(texts)
+    if collection is None:
+        name = str(texts) if isinstance(texts, str | Path) else "the texts"
+        return documents, known_items(documents, name)
+    trial = read_collection(collection)
+    documents = documents or list(trial.documents.values())
+    if not trial.is_judged:
+        trial = known_items(list(trial.documents.values()), trial.name)
+    return documents, trial
+
+
+def texts_of(texts: Texts) -> list[str]:
+    """The texts of a list, or those of a file with their titles before them; CorpusError."""
+    if not isinstance(texts, str | Path):
+        return list(texts)
+    return [f"{line.title} {line.text}".strip() for line in read_unlabelled(Path(texts))]
+
+
+def base_of(name: str) -> Checkpoint:
+    """The checkpoint of an encoder folder, or of a name without a precision; EncoderError."""
+    if is_encoder_folder(Path(name)):
+        return as_checkpoint(Path(name))
+    checkpoint, _ = read_encoder(split_precision(name)[0])
+    return checkpoint

@@ -1,0 +1,86 @@
+"""The candidates as a table and a picture, and the folder of the best one."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from trimseek.atomic import write_text
+from trimseek.compression.budget import MEASURE, Measurement
+from trimseek.compression.candidates import Compressor, EncoderCandidate
+from trimseek.console import note
+from trimseek.encoders.card import EncoderCard
+from trimseek.encoders.folder import write_encoder
+from trimseek.encoders.shrink.validation import Validation
+from trimseek.eval.bench.pareto import Panel, Point, as_svg, draw_panels
+from trimseek.eval.bench.report import Cells, markdown_table
+
+PICTURE_TITLE = "Quality against latency of one query"
+
+
+def measurement_cells(measurements: Sequence[Measurement], title: str) -> Cells:
+    """A row for each encoder that was made."""
+    headings = ("recipe", "heads/neurons", "MB", "query ms", "speed", "loss", "95 % interval", "s")
+    rows = [
+        (
+            measurement.recipe,
+            measurement.shape,
+            f"{measurement.graph_bytes / 1e6:.1f}",
+            f"{measurement.query_ms:.2f}",
+            f"{measurement.speedup:.1f}x",
+            f"{measurement.loss:+.2%}",
+            f"{measurement.interval.low:+.2%} to {measurement.interval.high:+.2%}",
+            f"{measurement.seconds:.0f}",
+        )
+        for measurement in measurements
+    ]
+    return Cells(title, headings, rows)
+
+
+def measurement_panel(measurements: Sequence[Measurement]) -> Panel:
+    """Per cent of float32's quality that is kept, against ms of one query."""
+    points = [
+        Point(measurement.recipe, measurement.query_ms, 100 * (1 - measurement.loss), peer=False)
+        for measurement in measurements
+    ]
+    return Panel("what was tried", f"% of float32's {MEASURE}", points, "encoding p50")
+
+
+def note_validation(validation: Validation, training_loss: float) -> None:
+    """Say on stderr how training goes: a step's loss, and agreement on held-out texts."""
+    note(
+        f"  step {validation.step:,}, {validation.seconds / 60:.1f} min: loss {training_loss:.4f}; "
+        f"held-out texts: cosine {validation.cosine:.4f}, overlap@10 {validation.overlap:.3f}"
+    )
+
+
+def write_compressed(compressor: Compressor, best: EncoderCandidate, folder: Path) -> EncoderCard:
+    """Write the best encoder, with its measurement on its card.
+
+    tried.json, tried.md and tried.svg beside it have every candidate.
+    """
+    measurement = best.measurement
+    card = write_encoder(
+        best.shrunk.checkpoint,
+        folder,
+        best.shrunk.quantization,
+        best.shrunk.steps,
+        {
+            "graph_bytes": measurement.graph_bytes,
+            "query_ms": measurement.query_ms,
+            "speedup": measurement.speedup,
+            "loss": measurement.loss,
+            "loss_low": measurement.interval.low,
+            "loss_high": measurement.interval.high,
+            "loss_queries": len(compressor.trial.queries),
+        },
+    )
+    tried = [candidate.measurement for candidate in compressor.candidates]
+    rows = [asdict(measurement) for measurement in tried]
+    write_text(folder / "tried.json", json.dumps(rows, indent=2))
+    title = f"{compressor.base.name} for {compressor.budget}; losses on {compressor.trial.name}"
+    table = markdown_table(measurement_cells(tried, title))
+    write_text(folder / "tried.md", f"# {title}\n\n{table}\n\n![](tried.svg)\n")
+    picture = draw_panels([measurement_panel(tried)], PICTURE_TITLE)
+    write_text(folder / "tried.svg", as_svg(picture))
+    return card

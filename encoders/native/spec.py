@@ -1,0 +1,180 @@
+"""From the files of an int8 encoder to the structures that the compiled kernels read."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from trimseek.compiled import address
+from trimseek.encoders.card import LARGEST_SIZE, EncoderCard, LayerShape
+from trimseek.encoders.native.library import EncoderSpec, LayerSpec, Matrix, Norm
+from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.weights import FloatArray
+from trimseek.errors import EncoderError
+
+# How token embeddings are stored, by the end of their name: the number in encoder.h, how many
+# numbers are in a byte, and the type of the array.
+TABLES: dict[str, tuple[int, int, type[np.generic]]] = {
+    "": (0, 1, np.float32),
+    ".int8": (1, 1, np.uint8),
+    ".int4": (2, 2, np.uint8),
+}
+ACTIVATIONS = {"gelu": 0, "gelu_new": 1, "gelu_pytorch_tanh": 1, "relu": 2}
+MOST_TOKENS = 2**24  # rows of the token table
+POOLINGS = {Pooling.MEAN: 0, Pooling.CLS: 1, Pooling.MAX: 2}
+
+Constants = dict[str, NDArray[Any]]
+
+
+class SpecReader:
+    """Makes an ``EncoderSpec`` of a graph's constants.
+
+    Every array is checked to have the shape that the card says, because the kernels rely on it.
+    ``kept``: arrays that the kernels read in place, so that they must outlive the encoder.
+    ``copied``: those that ``encoder_new`` copies.
+    """
+
+    def __init__(self, constants: Constants, card: EncoderCard) -> None:
+        self.constants, self.card = constants, card
+        self.kept: list[NDArray[Any]] = []
+        self.copied: list[NDArray[Any]] = []
+
+    def encoder(self) -> EncoderSpec:
+        """EncoderError if an array is missing or of another shape, or an unknown activation."""
+        card = self.card
+        if card.activation not in ACTIVATIONS:
+            raise EncoderError(f"unknown activation {card.activation!r}")
+        suffix = self.table_suffix()
+        table, packed, dtype = TABLES[suffix]
+        tokens = self.array(f"token_embeddings{suffix}", 2)
+        vocabulary, embedding_dim = len(tokens), tokens.shape[1] * packed
+        if not (1 <= vocabulary <= MOST_TOKENS and 1 <= embedding_dim <= LARGEST_SIZE):
+            raise EncoderError(f"token_embeddings: its shape cannot be {tokens.shape}")
+        positions = self.positions()
+        check("position_embeddings", positions, (card.positions, embedding_dim))
+        projected = "embedding_projection.int8" in self.constants
+        if not projected and embedding_dim != card.dim:
+            raise EncoderError(f"token_embeddings: {embedding_dim} columns, not {card.dim}")
+        scale = self.scales("token_embeddings", vocabulary) if suffix else None
+        layers = [self.layer(f"layers.{i}", shape) for i, shape in enumerate(card.layers)]
+        return EncoderSpec(
+            vocabulary=vocabulary,
+            embedding_dim=embedding_dim,
+            positions=card.positions,
+            dim=card.dim,
+            head_dim=card.head_dim,
+            layers=len(layers),
+            table=table,
+            activation=ACTIVATIONS[card.activation],
+            pooling=POOLINGS[card.pooling],
+            normalize=card.normalize,
+            epsilon=card.layer_norm_eps,
+            tokens=keep(self.kept, tokens, dtype),
+            token_scale=0 if scale is None else keep(self.kept, scale, np.float32),
+            position=keep(self.kept, positions, np.float32),
+            embedding_norm=self.norm("embedding_norm", embedding_dim),
+            projection=self.matrix("embedding_projection", embedding_dim, card.dim)
+            if projected
+            else Matrix(),
+            layer=(LayerSpec * len(layers))(*layers),
+        )
+
+    def layer(self, name: str, shape: LayerShape) -> LayerSpec:
+        """The layer whose arrays' names begin with ``name``."""
+        dim, width = self.card.dim, shape.heads * self.card.head_dim
+        return LayerSpec(
+            qkv=self.matrix(f"{name}.qkv", dim, 3 * width),
+            attention_output=self.matrix(f"{name}.attention_output", width, dim),
+            intermediate=self.matrix(f"{name}.intermediate", dim, shape.neurons),
+            output=self.matrix(f"{name}.output", shape.neurons, dim),
+            attention_norm=self.norm(f"{name}.attention_norm", dim),
+            output_norm=self.norm(f"{name}.output_norm", dim),
+        )
+
+    def matrix(self, name: str, in_dim: int, out_dim: int) -> Matrix:
+        """An int8 matrix with its scales and bias."""
+        values = self.array(f"{name}.int8", 2)
+        check(name, values, (in_dim, out_dim))
+        bias = self.array(f"{name}.bias", 1)
+        check(f"{name}.bias", bias, (out_dim,))
+        return Matrix(
+            in_dim=in_dim,
+            out_dim=out_dim,
+            values=keep(self.copied, values, np.int8),
+            scale=keep(self.copied, self.scales(name, out_dim), np.float32),
+            bias=keep(self.copied, bias, np.float32),
+        )
+
+    def norm(self, name: str, dim: int) -> Norm:
+        """Weight and bias of a layer normalization."""
+        addresses = {}
+        for field in ("weight", "bias"):
+            array = self.array(f"{name}.{field}", 1)
+            check(f"{name}.{field}", array, (dim,))
+            addresses[field] = keep(self.kept, array, np.float32)
+        return Norm(**addresses)
+
+    def scales(self, name: str, count: int) -> NDArray[Any]:
+        """A scale for each column or row; a single scale is repeated."""
+        scale = self.array(f"{name}.scale").ravel()
+        if scale.size == 1:
+            scale = np.full(count, scale[0], np.float32)
+        check(f"{name}.scale", scale, (count,))
+        return scale
+
+    def positions(self) -> FloatArray:
+        """The position table, which is stored in 8 bits beside a 4-bit token table."""
+        name = "position_embeddings"
+        if name in self.constants:
+            return self.array(name, 2)
+        values = self.array(f"{name}.int8", 2).astype(np.float32) - self.array(f"{name}.zero")
+        table: FloatArray = values * self.array(f"{name}.scale")
+        return table
+
+    def table_suffix(self) -> str:
+        """The end of the token table's name, a key of ``TABLES``."""
+        for suffix in TABLES:
+            if f"token_embeddings{suffix}" in self.constants:
+                return suffix
+        raise EncoderError("token_embeddings: not in the graph")
+
+    def array(self, name: str, dimensions: int | None = None) -> NDArray[Any]:
+        """A constant of the graph; EncoderError unless it has so many dimensions."""
+        array = self.constants.get(name)
+        if array is None:
+            raise EncoderError(f"{name}: not in the graph")
+        if dimensions not in (None, array.ndim):
+            raise EncoderError(f"{name}: its shape has {array.ndim} dimensions, not {dimensions}")
+        return array
+
+
+def check(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """EncoderError unless the array has this shape."""
+    if array.shape != shape:
+        raise EncoderError(f"{name}: its shape is {array.shape}, not {shape}")
+
+
+def keep(arrays: list[NDArray[Any]], array: NDArray[Any], dtype: type[np.generic]) -> int:
+    """The address of a contiguous ``dtype`` copy, valid as long as ``arrays``, which gets it.
+
+    EncoderError for numbers of another kind, and for such as are not finite.
+    """
+    if np.dtype(array.dtype).kind != np.dtype(dtype).kind:
+        raise EncoderError(f"an array of {array.dtype} where {np.dtype(dtype)} should be")
+    if np.dtype(dtype).kind == "f" and not np.isfinite(array).all():
+        raise EncoderError("a weight, scale or bias is not a finite number")
+    arrays.append(np.ascontiguousarray(array, dtype))
+    return address(arrays[-1])
+
+
+def read_constants(graph: Path) -> Constants:
+    """The arrays of an ONNX file by their names; EncoderError if it cannot be read."""
+    try:
+        # arrays in other files are refused: to_array finds no data
+        initializers = onnx.load(graph, load_external_data=False).graph.initializer
+        return {tensor.name: numpy_helper.to_array(tensor) for tensor in initializers}
+    except Exception as error:  # protobuf's errors have no common base with onnx's
+        raise EncoderError(f"{graph}: not an encoder's graph: {error}") from error

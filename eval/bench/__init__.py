@@ -1,0 +1,1 @@
+"""``trimseek bench``: encoders and peers measured side by side, and the report of it."""

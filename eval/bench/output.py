@@ -1,0 +1,23 @@
+"""A benchmark's folder: results.json, report.md, report.html, pareto.png and .svg, run files."""
+
+from pathlib import Path
+
+from trimseek.atomic import make_folder, write_text
+from trimseek.eval.bench.page import page
+from trimseek.eval.bench.pareto import write_pictures
+from trimseek.eval.bench.report import markdown
+from trimseek.eval.bench.results import BenchReport, write_results
+
+RESULTS = "results.json"
+RUNS = "runs"
+UNFINISHED = "unfinished.json"  # of a run that was interrupted; the same command goes on
+
+
+def write_report(report: BenchReport, folder: Path) -> None:
+    """Write every file of the report; existing ones are replaced."""
+    make_folder(folder)
+    write_results(report, folder / RESULTS)
+    write_text(folder / "report.md", markdown(report))
+    write_text(folder / "report.html", page(report))
+    write_pictures(report, folder)
+    (folder / UNFINISHED).unlink(missing_ok=True)

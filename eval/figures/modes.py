@@ -1,0 +1,126 @@
+"""nDCG@10 of the search modes on judged collections: by meaning, by words, by both.
+
+python -m trimseek.eval.figures modes COLLECTION [COLLECTION ...]
+
+Rows go into results/modes.json as soon as a collection is done; rows of other collections stay.
+Each collection becomes an index with one passage for each document, cut where the encoder stops
+reading, as in ``trimseek bench``. Vectors come from its cache where they are there.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+
+from trimseek.console import progress
+from trimseek.encoders import DEFAULT_ENCODER, DocumentEncoder, find_encoder
+from trimseek.encoders.cached import embed_with
+from trimseek.eval.bench.report import Cells
+from trimseek.eval.figures.files import (
+    RESULTS,
+    CollectionRow,
+    by_collection,
+    collection_cells,
+    collections_of,
+    measure_again,
+    read_figures,
+)
+from trimseek.eval.quality.collection import TestCollection, read_collection
+from trimseek.eval.quality.measures import measure_run, parse_measure
+from trimseek.eval.quality.significance import Interval, Values, loss, loss_interval
+from trimseek.indexer.card import IndexCard
+from trimseek.indexer.chunks import Chunk
+from trimseek.indexer.documents import Document
+from trimseek.indexer.folder import create_index, open_for_changes
+from trimseek.search import Searcher
+from trimseek.search.options import Mode, Options
+
+MODES = RESULTS / "modes.json"
+MEASURE = parse_measure("nDCG@10")
+
+
+@dataclass(frozen=True)
+class ModeQuality(CollectionRow):
+    """nDCG@10 of one mode; ``gain``: relative to dense, with its paired bootstrap 95 % interval."""
+
+    mode: str
+    value: float
+    gain: float
+    interval: Interval
+
+
+def measure_modes(name: str) -> Iterator[ModeQuality]:
+    """Every mode on one collection, by the default encoder."""
+    collection = read_collection(name)
+    with tempfile.TemporaryDirectory(prefix="trimseek-modes-") as name:
+        folder = Path(name) / "index"
+        make_index(collection, folder)
+        with Searcher(folder) as searcher:
+            values = {mode: ndcg_values(searcher, collection, mode) for mode in Mode}
+    dense = values[Mode.DENSE]
+    for mode, of_mode in values.items():
+        low, high = loss_interval(dense, of_mode)
+        yield ModeQuality(
+            collection.name,
+            mode.value,
+            float(of_mode.mean()),
+            -loss(dense, of_mode),
+            Interval(-high, -low),
+        )
+
+
+def make_index(collection: TestCollection, folder: Path) -> None:
+    """An index of the collection by the default encoder, with one passage for each document."""
+    encoder = DocumentEncoder(find_encoder(DEFAULT_ENCODER))
+    texts = list(collection.documents.values())
+    vectors = embed_with(encoder, texts, f"{collection.name}: documents")
+    card = IndexCard(encoder.card.space, encoder.dim, DEFAULT_ENCODER, overlap=0)
+    create_index(folder, card)
+    with open_for_changes(folder) as (_, store), store.transaction():
+        rows = zip(collection.documents.items(), vectors, strict=True)
+        for (id_, text), vector in rows:
+            chunk = Chunk(0, len(text), text)
+            store.upsert(Document(id_, "", text), [chunk], vector[None])
+
+
+def ndcg_values(searcher: Searcher, collection: TestCollection, mode: Mode) -> Values:
+    """nDCG@10 of each query. A query that has a document's id never finds that document."""
+    run: dict[str, dict[str, float]] = {}
+    options = Options(mode=mode)
+    with progress(f"{collection.name}: {mode.value}", len(collection.queries)) as ticker:
+        for id_, query in collection.queries.items():
+            hits = searcher.search(query, MEASURE.depth + 1, options).hits
+            run[id_] = {hit.id: hit.score for hit in hits if hit.id != id_}
+            ticker.advance(1)
+    values = measure_run(collection.qrels, run, [MEASURE])[str(MEASURE)]
+    return np.array([values[query] for query in collection.queries])
+
+
+def read_modes() -> list[ModeQuality]:
+    """The committed rows."""
+    return read_figures(MODES, list[ModeQuality])
+
+
+def modes_cells(rows: Sequence[ModeQuality]) -> Cells:
+    """A row for each mode, a column for each collection, and the mean."""
+    collections = collections_of(rows)
+    lines = []
+    for mode, measured in by_collection(rows, lambda row: row.mode).items():
+        cells = collection_cells(measured, collections, value_and_gain)
+        mean = fmean(row.value for row in measured.values())
+        lines.append([mode, *cells, f"{mean:.4f}"])
+    return Cells(f"{MEASURE} by mode", ["mode", *collections, "mean"], lines)
+
+
+def value_and_gain(row: ModeQuality) -> str:
+    """``0.7073 (+9.2%)``; the value alone for dense, which the others are relative to."""
+    gain = "" if row.mode == Mode.DENSE.value else f" ({row.gain:+.1%})"
+    return f"{row.value:.4f}{gain}"
+
+
+def main(names: Sequence[str]) -> None:
+    """Measure the collections named on the command line."""
+    measure_again(MODES, ModeQuality, names, measure_modes)

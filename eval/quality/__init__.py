@@ -1,0 +1,1 @@
+"""Test collections, and how well an encoder retrieves their judged documents."""

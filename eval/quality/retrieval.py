@@ -1,0 +1,138 @@
+"""FAISS indexes to compare, and the rankings that they give."""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from trimseek.encoders.weights import FloatArray
+from trimseek.errors import ConfigError
+from trimseek.eval.quality.agreement import Ranking
+from trimseek.eval.quality.collection import TestCollection
+from trimseek.eval.quality.measures import Run
+from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.snapshot import new_index
+from trimseek.settings import load_settings
+
+EXACT = SnapshotKind.EXACT.value
+NO_HIT = -1
+HNSW_LINKS = re.compile(r"HNSW(\d+)")
+MOST_LINKS = 512
+
+
+@dataclass(frozen=True)
+class BuiltIndex:
+    """A FAISS index whose keys are the documents' positions."""
+
+    kind: str
+    faiss_index: Any
+    documents: int
+    build_seconds: float
+
+    @property
+    def bytes_per_document(self) -> float:
+        """Of the index as FAISS writes it to a file."""
+        return len(faiss.serialize_index(self.faiss_index)) / self.documents
+
+    def write(self, path: Path) -> None:
+        """Write a FAISS file."""
+        faiss.write_index(self.faiss_index, str(path))
+
+
+def build_index(kind: str, vectors: FloatArray) -> BuiltIndex:
+    """Build an index of vectors ``(n, dim)``; ConfigError if FAISS cannot.
+
+    ``kind``: "exact", which is what ``trimseek index`` makes, or a description as FAISS's
+    index_factory takes it, with search parameters behind a colon: "HNSW32", "SQ8",
+    "HNSW32,SQ8:efSearch=64", "IVF64,Flat:nprobe=8".
+    """
+    faiss.omp_set_num_threads(load_settings().threads)
+    began = time.perf_counter()
+    if kind == EXACT:
+        index = new_index(vectors.shape[1])
+        index.add_with_ids(vectors, np.arange(len(vectors)))
+    else:
+        index = described_index(kind, vectors)
+    return BuiltIndex(kind, index, len(vectors), time.perf_counter() - began)
+
+
+def described_index(kind: str, vectors: FloatArray) -> Any:
+    """An index of FAISS's index_factory, filled, and tried with one search; ConfigError."""
+    dim = vectors.shape[1]
+    description, _, parameters = kind.partition(":")
+    try:
+        index = faiss.index_factory(dim, description, faiss.METRIC_INNER_PRODUCT)
+        index.train(vectors)
+        if parameters:
+            faiss.ParameterSpace().set_index_parameters(index, parameters)  # type: ignore[arg-type]
+        index.add(vectors)
+        index.search(vectors[:1], 1)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).rpartition("Error: ")[2].strip().partition("\n")[0]
+        raise ConfigError(
+            f"--index {kind}: FAISS cannot make it of {len(vectors):,} vectors ({reason[:100]}); "
+            "use exact or a FAISS description such as HNSW32 or IVF64,SQ8:nprobe=8"
+        ) from error
+    return index
+
+
+def check_kinds(kinds: Sequence[str], dim: int) -> None:
+    """ConfigError if FAISS does not know a kind; quick, so that it can come before encoding."""
+    for kind in kinds:
+        description = kind.partition(":")[0]
+        if kind != EXACT:
+            try:
+                if any(not 2 <= int(m) <= MOST_LINKS for m in HNSW_LINKS.findall(description)):
+                    raise RuntimeError  # FAISS would end the process
+                faiss.index_factory(dim, description, faiss.METRIC_INNER_PRODUCT)
+            except RuntimeError as error:
+                raise ConfigError(
+                    f"--index {kind}: neither exact nor a FAISS description "
+                    "such as HNSW32 or IVF64,SQ8:nprobe=8"
+                ) from error
+
+
+def rank(
+    collection: TestCollection, index: BuiltIndex, queries: FloatArray, depth: int
+) -> tuple[Ranking, FloatArray]:
+    """Document positions and scores ``(queries, depth)``, best first; -1 where there are no more.
+
+    A query that has a document's id never finds that document (in ArguAna queries are documents).
+    """
+    depth = min(depth, index.documents)
+    one_more = min(depth + 1, index.documents)
+    scores, keys = index.faiss_index.search(queries, one_more)
+    positions = {id_: i for i, id_ in enumerate(collection.documents)}
+    namesakes = np.array([positions.get(query, NO_HIT - 1) for query in collection.queries])
+    is_namesake = keys == namesakes[:, None]
+    order = np.argsort(is_namesake, axis=1, kind="stable")  # the namesake last
+    keys, scores = np.take_along_axis(keys, order, 1), np.take_along_axis(scores, order, 1)
+    keys = np.where(keys == namesakes[:, None], NO_HIT, keys)
+    return keys[:, :depth], scores[:, :depth]
+
+
+def as_run(collection: TestCollection, ranking: Ranking, scores: NDArray[np.float32]) -> Run:
+    """``[query][document]`` -> score, of a ranking and scores ``(queries, depth)``."""
+    names = list(collection.documents)
+    run: dict[str, Mapping[str, float]] = {}
+    rows = zip(collection.queries, ranking.tolist(), scores.tolist(), strict=True)
+    for query, keys, values in rows:
+        run[query] = {
+            names[key]: value for key, value in zip(keys, values, strict=True) if key != NO_HIT
+        }
+    return run
+
+
+def write_run(run: Run, path: Path, tag: str) -> None:
+    """A TREC run file: ``query Q0 document rank score tag``; spaces in ids become underscores."""
+    with path.open("w", encoding="utf-8") as file:
+        for query, hits in run.items():
+            for place, (document, score) in enumerate(hits.items(), 1):
+                names = ("_".join(query.split()), "Q0", "_".join(document.split()))
+                file.write(f"{' '.join(names)} {place} {score:.6f} {tag}\n")

@@ -1,0 +1,90 @@
+"""Documents to stored passages with vectors: what is new is embedded, the rest is left alone.
+
+The way of every write, of ``ingest`` and ``writer`` alike: find what changed, embed it while others
+may write, then store it in one transaction.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from trimseek.encoders.encoder import DocumentEncoder
+from trimseek.encoders.weights import FloatArray
+from trimseek.indexer.chunks import Chunk, Chunker
+from trimseek.indexer.documents import Document, document_metadata
+from trimseek.indexer.store import Store, content_hash
+
+ADDED, UPDATED, UNCHANGED = "added", "updated", "unchanged"
+
+
+class Changes(NamedTuple):
+    """How documents differ from what is stored under their ids.
+
+    ``new``: to be embedded, since their title or text is not stored. ``relabelled``: only their
+    metadata is another. ``statuses``: by id, "added", "updated" or "unchanged".
+    """
+
+    new: list[Document]
+    relabelled: list[Document]
+    statuses: dict[str, str]
+
+
+class Embedded(NamedTuple):
+    """A document's chunks and their vectors ``(chunks, dim) float32``."""
+
+    chunks: list[Chunk]
+    vectors: FloatArray
+
+
+class EmbeddedDocuments(NamedTuple):
+    """Documents by id; ``tokens`` that were encoded, special tokens included."""
+
+    by_id: dict[str, Embedded]
+    tokens: int
+
+
+class DocumentEmbedder:
+    """Cuts documents into passages and encodes them.
+
+    ``overlap``: tokens that neighbouring passages share.
+    """
+
+    def __init__(self, encoder: DocumentEncoder, overlap: int) -> None:
+        self.encoder = encoder
+        self._chunker = Chunker(encoder.tokenizer, overlap)
+
+    def embed(self, documents: Sequence[Document]) -> EmbeddedDocuments:
+        """Encode all passages of all documents together, in batches of the encoder's choice."""
+        chunks = [self._chunker.chunks(document) for document in documents]
+        texts = [chunk.embedded for of_document in chunks for chunk in of_document]
+        encoded = self.encoder.encode(texts)
+        by_id, start = {}, 0
+        for document, of_document in zip(documents, chunks, strict=True):
+            end = start + len(of_document)
+            by_id[document.id] = Embedded(of_document, encoded.vectors[start:end])
+            start = end
+        return EmbeddedDocuments(by_id, encoded.tokens)
+
+
+def find_changes(store: Store, documents: Sequence[Document]) -> Changes:
+    """Compare documents with what is stored under their ids."""
+    stored = store.known([document.id for document in documents])
+    changes = Changes([], [], {})
+    for document in documents:
+        hash_, metadata = stored.get(document.id, (b"", ""))
+        status = UPDATED if document.id in stored else ADDED
+        if hash_ != content_hash(document):
+            changes.new.append(document)
+        elif metadata != document_metadata(document):
+            changes.relabelled.append(document)
+        else:
+            status = UNCHANGED
+        changes.statuses[document.id] = status
+    return changes
+
+
+def write_changes(store: Store, changes: Changes, embedded: Mapping[str, Embedded]) -> None:
+    """Store what changed; inside a transaction. ``embedded`` has every new document."""
+    for document in changes.new:
+        store.upsert(document, *embedded[document.id])
+    for document in changes.relabelled:
+        store.set_metadata(document)

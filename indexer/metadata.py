@@ -1,0 +1,112 @@
+"""What metadata may be, so that whatever is stored can be filtered, counted and answered as JSON.
+
+One rule at every door (files, command line, Python, HTTP, restore): at most ``MOST_DEPTH`` levels,
+``MOST_BYTES`` of JSON, whole numbers of 64 bits with a sign, other numbers finite, texts of Unicode
+without NUL. An index of an earlier trimseek may break it and is served all the same: ``answerable``
+gives what breaks it in another form.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from typing import Any
+
+from trimseek.errors import CorpusError
+
+MOST_DEPTH = 32  # levels of lists and objects
+MOST_BYTES = 2**20  # of a document's metadata as JSON
+LEAST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1  # SQLite's
+# In the JSON of what breaks the rule, and seldom in other's: long or huge numbers, and many levels.
+SUSPICIOUS = re.compile(r"\d{19}|[eE]\+?\d{3}|NaN|Infinity")
+
+
+def metadata_json(metadata: Mapping[str, Any], where: str) -> str:
+    """Metadata as it is stored: JSON whose names are sorted; dates and times as ISO 8601 has them.
+
+    CorpusError, which begins with ``where`` and names the field, for what breaks the rule.
+    """
+    for name, value in metadata.items():
+        check_value(value, str(name), where)
+    try:
+        text = json.dumps(
+            dict(metadata), ensure_ascii=False, allow_nan=False, sort_keys=True, default=as_text
+        )
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CorpusError(f"{where}: metadata cannot be stored as JSON: {error}") from None
+    check_text(text, "metadata", where)
+    if len(text) > MOST_BYTES or len(text.encode()) > MOST_BYTES:
+        raise CorpusError(
+            f"{where}: the metadata has {len(text.encode()):,} bytes as JSON; the most is "
+            f"{MOST_BYTES:,}"
+        )
+    return text
+
+
+def check_value(value: object, name: str, where: str, depth: int = 1) -> None:
+    """CorpusError for a value of a field that breaks the rule."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise CorpusError(f"{where}: metadata field {name!a} holds a NUL (U+0000); remove it")
+    elif isinstance(value, bool) or value is None:
+        return
+    elif isinstance(value, int):
+        if not LEAST_INTEGER <= value <= LARGEST_INTEGER:
+            raise CorpusError(
+                f"{where}: metadata field {name!a}: a whole number beyond 64 bits; write it as text"
+            )
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise CorpusError(f"{where}: metadata field {name!a}: {value} is no number of JSON")
+    elif isinstance(value, Mapping | list | tuple):
+        if depth >= MOST_DEPTH:
+            raise CorpusError(f"{where}: metadata field {name!a} has more than {MOST_DEPTH} levels")
+        for part in value.values() if isinstance(value, Mapping) else value:
+            check_value(part, name, where, depth + 1)
+
+
+def as_text(value: object) -> str:
+    """A value that JSON has no form for, as text."""
+    return value.isoformat() if isinstance(value, datetime | date | time) else str(value)
+
+
+def check_text(value: str, name: str, where: str) -> None:
+    """CorpusError for NUL and for halves of surrogate pairs."""
+    if "\0" in value:
+        raise CorpusError(f"{where}: the {name} holds a NUL character (U+0000); remove it")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise CorpusError(
+            f"{where}: the {name} holds a lone surrogate at character {error.start}, "
+            "which is not Unicode text"
+        ) from None
+
+
+def stored_metadata(text: str) -> dict[str, Any]:
+    """Metadata from its JSON, in a form that can be answered; ValueError if it is damaged."""
+    metadata = json.loads(text)
+    if not isinstance(metadata, dict):
+        raise ValueError("not a JSON object")
+    if SUSPICIOUS.search(text) or text.count("[") + text.count("{") > MOST_DEPTH:
+        return {name: answerable(value) for name, value in metadata.items()}
+    return metadata
+
+
+def answerable(value: Any, depth: int = 1) -> Any:
+    """A value of an earlier trimseek that breaks the rule, in a form that JSON has.
+
+    Numbers beyond 64 bits and levels beyond the most become text, infinite numbers null.
+    """
+    if isinstance(value, int) and not LEAST_INTEGER <= value <= LARGEST_INTEGER:
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
+        if depth >= MOST_DEPTH:
+            return json.dumps(value, ensure_ascii=False)
+        if isinstance(value, Mapping):
+            return {name: answerable(part, depth + 1) for name, part in value.items()}
+        return [answerable(part, depth + 1) for part in value]
+    return value

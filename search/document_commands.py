@@ -1,0 +1,114 @@
+"""Commands for the documents of an index: add, get, delete, patch."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from trimseek.console import note, print_json, progress
+from trimseek.errors import ConfigError
+from trimseek.indexer.corpus import open_corpus
+from trimseek.indexer.documents import Fields
+from trimseek.options import AsJson, Folder, IdField, TextField, TitleField, Where, Yes
+from trimseek.search.index import Index
+
+app = typer.Typer()
+DocumentId = Annotated[str, typer.Argument(metavar="ID", help="Id of a document.")]
+
+
+@app.command()
+def add(
+    folder: Folder,
+    corpus: Annotated[str, typer.Argument(help="Documents, as trimseek index takes them.")],
+    id_field: IdField = None,
+    title_field: TitleField = None,
+    text_field: TextField = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add documents to an index, or replace them, while it is searched and served."""
+    source = open_corpus(corpus, Fields(id_field, title_field, text_field))
+    with Index(folder) as index, progress("adding") as ticker:
+        counts = index.add(ticker.counted(source.documents()))._asdict()
+    if as_json:
+        print_json(counts)
+        return
+    note(f"{folder}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+
+
+@app.command()
+def get(folder: Folder, id_: DocumentId, as_json: AsJson = False) -> None:
+    """Print a document as it was indexed."""
+    with Index(folder) as index:
+        document = index.get(id_)
+    if as_json:
+        print_json(
+            {
+                "id": document.id,
+                "title": document.title,
+                "text": document.text,
+                "metadata": dict(document.metadata),
+            }
+        )
+        return
+    if document.title:
+        typer.echo(document.title)
+    typer.echo(document.text)
+    if document.metadata:
+        note(json.dumps(document.metadata, ensure_ascii=False))
+
+
+@app.command()
+def delete(
+    folder: Folder,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID...]", help="Ids of documents.")
+    ] = None,
+    id_: Annotated[
+        list[str] | None, typer.Option("--id", help="An id, as an option. Repeatable.")
+    ] = None,
+    where: Where = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete documents by their ids or by a filter."""
+    chosen = [*(ids or ()), *(id_ or ())]
+    if bool(chosen) == (where is not None):
+        raise ConfigError("say which documents: their ids or --where FILTER, one of the two")
+    with Index(folder) as index:
+        if not yes:
+            count = index.count(chosen, where=where)
+            raise ConfigError(f"{folder}: that would delete {count} documents; say --yes to do it")
+        count = index.delete(chosen or None, where=where)
+    if as_json:
+        print_json({"deleted": count})
+        return
+    note(f"{folder}: {count} deleted")
+
+
+@app.command()
+def patch(
+    folder: Folder,
+    id_: DocumentId,
+    changes: Annotated[
+        str, typer.Argument(help='New metadata as JSON: {"year": 2021}; null removes a field.')
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Change a document's metadata without embedding it again."""
+    with Index(folder) as index:
+        document = index.patch(id_, as_object(changes))
+    if as_json:
+        print_json({"id": document.id, "metadata": dict(document.metadata)})
+        return
+    note(f"{folder}: {document.id!r} has {json.dumps(document.metadata, ensure_ascii=False)}")
+
+
+def as_object(text: str) -> dict[str, Any]:
+    """A JSON object; ConfigError."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"the changes are not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigError('the changes must be a JSON object such as {"year": 2021}')
+    return value

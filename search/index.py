@@ -1,0 +1,370 @@
+"""An index as a Python program uses it: documents in, hits out, in one object.
+
+with trimseek.create_index("notes", [{"id": "a", "text": "Bread rises when warm."}]) as notes:
+for hit in notes.search("how to let dough rise").hits:
+print(hit.score, hit.id, hit.passage.text)
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, TypedDict, Unpack
+
+from trimseek.encoders import DEFAULT_ENCODER, DocumentEncoder, find_encoder, open_encoder
+from trimseek.encoders.catalog import absolute_name, find_index_encoder
+from trimseek.errors import CorpusError, QueryError, UnknownDocumentError
+from trimseek.indexer import folder as index_folder
+from trimseek.indexer.card import IndexCard, read_card
+from trimseek.indexer.chunks import DEFAULT_OVERLAP
+from trimseek.indexer.corpus import open_corpus
+from trimseek.indexer.documents import USUAL_IDS, Document, Fields, document_from_row
+from trimseek.indexer.filters import Filter, from_json, parse_field, to_sql
+from trimseek.indexer.folder import check_space
+from trimseek.indexer.folder import open_index as open_store
+from trimseek.indexer.ingest import batches
+from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.store import Store
+from trimseek.indexer.summary import IndexSummary, summarize
+from trimseek.indexer.where import parse_where
+from trimseek.indexer.writer import IndexWriter, PutCounts
+from trimseek.search.hits import Hit, Results
+from trimseek.search.options import Mode, Options
+from trimseek.search.recommend import Examples, recommend
+from trimseek.search.searcher import Searcher
+
+DOCUMENTS_AT_A_TIME = 256
+
+Row = Mapping[str, Any] | Document
+Documents = Iterable[Row] | str | Path  # rows, or a corpus as ``trimseek index`` takes it
+Where = str | Mapping[str, Any] | Filter  # 'year >= 2020', or a filter as HTTP has it
+
+
+class SearchOptions(TypedDict, total=False):
+    """What ``Index.search`` takes beside the query and ``k``."""
+
+    mode: Mode | str
+    where: Where | None
+    offset: int
+    group_by: str | None
+    diversity: float
+    min_score: float | None
+    highlight: bool
+    facets: Sequence[str]
+    effort: int | None
+
+
+def create_index(
+    folder: str | Path,
+    documents: Documents = (),
+    *,
+    encoder: str | Path = DEFAULT_ENCODER,
+    facets: Sequence[str] = (),
+    kind: str | None = None,
+    overlap: int = DEFAULT_OVERLAP,
+) -> "Index":
+    """Make an index in a new folder, and add documents to it.
+
+    :param documents: see ``Index.add``.
+    :param encoder: of documents: "minilm", a model folder or a hub id, with ``-int8`` (the
+        default) or ``-float32`` behind it.
+    :param facets: metadata fields (``author.name``) whose filters are to be fast.
+    :param kind: "exact", "sq8", "hnsw" or "ivf"; by the number of passages where it is None.
+    :param overlap: tokens that neighbouring passages of a document share.
+    :raises IndexFolderError: if the folder exists already; ``open_index`` opens it.
+    :raises EncoderError: if there is no such encoder.
+    :raises CorpusError: for a document that cannot be stored; those of earlier batches are there,
+        and no folder if there were none.
+    """
+    path, name = Path(folder), absolute_name(str(encoder))
+    card = open_encoder(find_encoder(name))
+    index_card = IndexCard(card.space, card.dim, name, overlap)
+    index_folder.create_index(path, index_card, facets=facets, kind=as_kind(kind))
+    index = Index(path)
+    try:
+        index.add(documents)
+    except BaseException:
+        index.close()
+        if not len(index):
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+    return index
+
+
+def open_index(folder: str | Path, *, query_encoder: str | Path | None = None) -> "Index":
+    """Open an index that exists.
+
+    :param query_encoder: of the index's space, such as "minilm-swift" for an index that minilm
+        embedded; by default the index's own encoder.
+    :raises IndexFolderError: if there is no index, or it is damaged, or of another space.
+    :raises EncoderError: if there is no such encoder.
+    """
+    index = Index(folder, query_encoder=query_encoder)
+    index.summary()
+    if query_encoder is not None:
+        encoder = open_encoder(find_encoder(str(query_encoder)))
+        check_space(read_card(index.folder), encoder.space, index.folder, encoder.name)
+    return index
+
+
+class Index:
+    """An index folder, opened to be searched and changed; close it, or use it in a ``with`` block.
+
+    Its encoders are opened when they are first needed. Searches are safe from several threads;
+    other processes may search and write at the same time. What a method wrote is on the disk when
+    it returns.
+    """
+
+    def __init__(self, folder: str | Path, *, query_encoder: str | Path | None = None) -> None:
+        self.folder = Path(folder)
+        self._query_encoder = None if query_encoder is None else str(query_encoder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its files; what was opened is opened again when it is used again."""
+        for name in ("searcher", "_writer"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+
+    def __len__(self) -> int:
+        """How many documents there are."""
+        return self.summary().documents
+
+    def __repr__(self) -> str:
+        return f"trimseek.Index({str(self.folder)!r})"
+
+    @cached_property
+    def searcher(self) -> Searcher:
+        """What answers its queries."""
+        return Searcher(self.folder, self._query_encoder)
+
+    @cached_property
+    def _writer(self) -> IndexWriter:
+        card = read_card(self.folder)
+        return IndexWriter(
+            self.folder, DocumentEncoder(find_index_encoder(card.encoder, self.folder))
+        )
+
+    def summary(self) -> IndexSummary:
+        """Counts of documents and passages, encoder, size on disk; IndexFolderError."""
+        return summarize(self.folder)
+
+    def add(self, documents: Documents) -> PutCounts:
+        """Add documents, or replace those of the same ids; unchanged ones are not embedded again.
+
+        A document is a mapping with an ``id`` (or ``_id``), a ``text`` and perhaps a ``title``; its
+        other fields are metadata. Or give the name of a corpus: a file, a folder, "hub:owner/name".
+        They are stored in batches, each wholly or not at all.
+
+        :raises CorpusError: for a document that cannot be stored; earlier batches stay.
+        """
+        counts = PutCounts(0, 0, 0)
+        for batch in batches(documents_of(documents)):
+            stored = self._writer.put(batch)
+            counts = PutCounts(*(a + b for a, b in zip(counts, stored, strict=True)))
+        self._writer.refresh()
+        return counts
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        mode: Mode | str = Mode.DENSE,
+        where: Where | None = None,
+        offset: int = 0,
+        group_by: str | None = None,
+        diversity: float = 0.0,
+        min_score: float | None = None,
+        highlight: bool = False,
+        facets: Sequence[str] = (),
+        effort: int | None = None,
+    ) -> Results:
+        """The ``k`` documents that answer a query best; fewer if there are fewer.
+
+        :param mode: "dense" (by meaning), "lexical" (by words, BM25) or "hybrid" (both).
+        :param where: which documents count: ``'year >= 2020 and lang = "en"'``, or a filter as
+            HTTP has it.
+        :param offset: hits to leave out, for the next page.
+        :param group_by: a metadata field; only the best hit of each of its values is given.
+        :param diversity: 0 to 1: how much hits should differ from one another.
+        :param min_score: the least score of a hit, in the scores of the mode.
+        :param highlight: say where the query's words are in each passage.
+        :param facets: metadata fields whose values among the best documents are counted.
+        :param effort: of an hnsw or ivf index: more finds more and takes longer.
+        :raises QueryError: for a blank query, or an option that makes no sense.
+        """
+        options = options_of(
+            mode=mode,
+            where=where,
+            offset=offset,
+            group_by=group_by,
+            diversity=diversity,
+            min_score=min_score,
+            highlight=highlight,
+            facets=facets,
+            effort=effort,
+        )
+        return self.searcher.search(query, k, options)
+
+    def search_batch(
+        self, queries: Sequence[str], k: int = 10, **options: Unpack[SearchOptions]
+    ) -> list[Results]:
+        """As ``search``, for several queries, which are encoded together; with the same options."""
+        texts = several(queries, "queries")
+        return self.searcher.search_batch(texts, k, options_of(**options))
+
+    def recommend(
+        self,
+        like: Sequence[str],
+        k: int = 10,
+        *,
+        unlike: Sequence[str] = (),
+        weights: Sequence[float] | None = None,
+        where: Where | None = None,
+        offset: int = 0,
+        group_by: str | None = None,
+        diversity: float = 0.0,
+        effort: int | None = None,
+    ) -> list[Hit]:
+        """The ``k`` documents most like some of the index and unlike others, none of these.
+
+        :param like: ids of documents that are liked.
+        :param unlike: ids of documents that are not.
+        :param weights: one for each liked document, by default 1; ``history_weights`` of
+            ``trimseek.search.recommend`` makes the latest of a history count most.
+        :raises UnknownDocumentError: for an id that is not there.
+        """
+        options = options_of(
+            where=where, offset=offset, group_by=group_by, diversity=diversity, effort=effort
+        )
+        given = None if weights is None else tuple(weights)
+        examples = Examples(tuple(several(like, "like")), tuple(several(unlike, "unlike")), given)
+        return recommend(self.searcher, examples, k, options)
+
+    def get(self, id_: str) -> Document:
+        """A document as it was added; UnknownDocumentError."""
+        with open_store(self.folder) as (_, store):
+            document = store.document(id_)
+        if document is None:
+            raise UnknownDocumentError(f"{self.folder}: no document {id_!r}")
+        return document
+
+    def __contains__(self, id_: object) -> bool:
+        with open_store(self.folder) as (_, store):
+            return isinstance(id_, str) and bool(store.keys_of([id_]))
+
+    def documents(self) -> Iterator[Document]:
+        """Every document, in the order in which they came, as of the moment of the call."""
+        with ExitStack() as opened:
+            _, store = opened.enter_context(open_store(self.folder))
+            frozen = opened.enter_context(store.reading())
+            return documents_in(frozen, opened.pop_all())
+
+    def count(self, ids: Sequence[str] = (), *, where: Where | None = None) -> int:
+        """How many documents have one of these ids, or are let through by a filter."""
+        condition = as_filter(where)
+        with open_store(self.folder) as (_, store):
+            if condition is None:
+                return len(store.keys_of(ids))
+            return len(store.ids_where(to_sql(condition, store.facets())))
+
+    def delete(self, ids: Sequence[str] | str | None = None, *, where: Where | None = None) -> int:
+        """Delete documents by ids or by a filter; how many there were.
+
+        :raises QueryError: unless one of the two is given.
+        """
+        condition = as_filter(where)
+        if (ids is None) == (condition is None):
+            raise QueryError("say which documents: ids or where, one of the two")
+        with IndexWriter(self.folder) as writer:
+            if condition is not None:
+                count = writer.delete_where(condition)
+            else:
+                count = writer.delete([ids] if isinstance(ids, str) else ids or [])
+            writer.refresh()
+        return count
+
+    def patch(self, id_: str, metadata: Mapping[str, Any]) -> Document:
+        """Change a document's metadata without embedding it again; the document as it is now.
+
+        Fields given as None are removed (JSON Merge Patch, RFC 7396, at the first level).
+
+        :raises UnknownDocumentError: if there is no such document.
+        """
+        with IndexWriter(self.folder) as writer:
+            return writer.patch(id_, metadata)
+
+
+def options_of(**given: Unpack[SearchOptions]) -> Options:
+    """The options as the searcher has them; QueryError, TypeError for one that there is not."""
+    chosen: dict[str, Any] = {**given}
+    chosen["mode"] = as_mode(given.get("mode", Mode.DENSE))
+    chosen["where"] = as_filter(given.get("where"))
+    group_by = given.get("group_by")
+    chosen["group_by"] = parse_field(group_by) if group_by else None
+    chosen["facets"] = tuple(map(parse_field, several(given.get("facets", ()), "facets")))
+    return Options(**chosen)
+
+
+def several(texts: Sequence[str], name: str) -> Sequence[str]:
+    """The texts themselves; QueryError for a single one, whose letters would be taken for them."""
+    if isinstance(texts, str):
+        raise QueryError(f"{name}: give a list of texts, not one text")
+    return texts
+
+
+def documents_in(store: Store, opened: ExitStack) -> Iterator[Document]:
+    """Every document of a store; what was opened for it is closed at the end."""
+    with opened:
+        for part in store.all_documents(DOCUMENTS_AT_A_TIME):
+            yield from (document for _, document in part)
+
+
+def documents_of(documents: Documents) -> Iterator[Document]:
+    """Documents of mappings, of documents, or of a corpus's name; CorpusError."""
+    if isinstance(documents, str | Path):
+        yield from open_corpus(str(documents)).documents()
+        return
+    if isinstance(documents, Mapping):
+        raise CorpusError("give a list of documents, not one document")
+    for number, row in enumerate(documents, 1):
+        where = f"document {number}"
+        if isinstance(row, Document):
+            yield row if row.where else replace(row, where=where)
+            continue
+        if isinstance(row, Mapping) and not any(name in row for name in USUAL_IDS):
+            raise CorpusError(f"{where}: no field 'id'; every document needs one of its own")
+        yield document_from_row(row, Fields(), number, where)
+
+
+def as_filter(where: Where | None) -> Filter | None:
+    """A filter as text or as HTTP has it; QueryError says what is wrong."""
+    if isinstance(where, str):
+        return parse_where(where)
+    return from_json(where) if isinstance(where, Mapping) else where
+
+
+def as_mode(mode: Mode | str) -> Mode:
+    """QueryError for a mode that there is not."""
+    try:
+        return Mode(mode)
+    except ValueError:
+        known = ", ".join(known_mode.value for known_mode in Mode)
+        raise QueryError(f"no mode {mode!r}; there are {known}") from None
+
+
+def as_kind(kind: str | None) -> SnapshotKind | None:
+    """QueryError for a kind that there is not."""
+    try:
+        return None if kind is None else SnapshotKind(kind)
+    except ValueError:
+        known = ", ".join(known_kind.value for known_kind in SnapshotKind)
+        raise QueryError(f"no kind of index {kind!r}; there are {known}") from None

@@ -1,0 +1,193 @@
+"""An index as it was opened: its card, its query encoder, and connections for several threads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+from trimseek.console import note
+from trimseek.encoders import QueryEncoder, find_encoder
+from trimseek.encoders.catalog import find_index_encoder
+from trimseek.errors import IndexFolderError, ReplacedError, StorageError
+from trimseek.indexer.card import IndexCard, folder_identity
+from trimseek.indexer.efforts import tuned_effort
+from trimseek.indexer.folder import check_space, open_for_changes, open_index, refresh_snapshot
+from trimseek.indexer.store import Store
+from trimseek.search.view import View, open_view, refreshed, view_without_snapshot
+
+
+class Moment(NamedTuple):
+    """An index at one moment: whatever is read through it fits together.
+
+    ``version``: another one after every change. ``effort``: what was tuned for the query encoder,
+    None where nothing was.
+    """
+
+    card: IndexCard
+    store: Store
+    view: View
+    version: int
+    effort: int | None
+
+
+class Latest(NamedTuple):
+    """The newest view, which all threads share, and what belongs to it; see ``Moment``."""
+
+    version: int
+    view: View
+    effort: int | None
+
+
+class OpenedIndex:
+    """One index in one folder, from its opening until another has taken its place.
+
+    ``query_encoder``, ``shared``: as ``Searcher``.
+    """
+
+    def __init__(self, folder: Path, query_encoder: str | None, *, shared: bool) -> None:
+        self.folder = folder
+        identity = folder_identity(folder)
+        self.card, store = open_index(folder)
+        self.identity = self.card.id or identity
+        try:
+            if query_encoder is None:
+                path = find_index_encoder(self.card.encoder, folder)
+            else:
+                path = find_encoder(query_encoder)
+            self.encoder_name = query_encoder or self.card.encoder
+            self.encoder = QueryEncoder(path, shared=shared)
+            check_space(self.card, self.encoder.card.space, folder, self.encoder_name)
+        except BaseException:
+            store.close()
+            raise
+        self._connections = Connections(folder, self.card, store)
+        self._refreshing = Lock()
+        self._latest: Latest | None = None
+        try:
+            with self.moment():
+                pass
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connections, those in use when they are given back."""
+        self._connections.close()
+
+    @contextmanager
+    def moment(self) -> Iterator[Moment]:
+        """The index as it is now, until the end of the block.
+
+        ReplacedError if the index was closed, or another has taken its place.
+        """
+        with self._connections.one() as store:
+            try:
+                latest = self._begin(store)
+                view = replace(latest.view, store=store)
+                yield Moment(self.card, store, view, latest.version, latest.effort)
+            finally:
+                store.end()
+
+    def _begin(self, store: Store) -> Latest:
+        """Begin a moment that is not before the newest view, and bring that up to it."""
+        made_anew = False
+        while True:
+            store.begin()
+            version, latest = store.version(), self._latest
+            if latest is not None and latest.version == version:
+                return latest
+            with self._refreshing:
+                latest = self._latest
+                if latest is None or latest.version < version or not self.card.id:
+                    try:
+                        return self._refresh(store, version)
+                    except IndexFolderError as error:
+                        record = store.snapshot()
+                        store.end()
+                        store.begin()
+                        if store.snapshot() == record:  # else it was replaced meanwhile
+                            note(f"{error}; making it anew from documents.db")
+                            if made_anew or not rebuild(self.folder):
+                                view = view_without_snapshot(store, self.card.dim)
+                                return self._keep(store, store.version(), view)
+                            made_anew = True
+            store.end()
+
+    def _refresh(self, store: Store, version: int) -> Latest:
+        if self._latest is None:
+            view = open_view(store, self.folder, self.card.dim)
+        else:
+            known = replace(self._latest.view, store=store)
+            view = refreshed(known, store, self.folder, self.card.dim)
+        return self._keep(store, version, view)
+
+    def _keep(self, store: Store, version: int, view: View) -> Latest:
+        effort = tuned_effort(store, view.kind, self.encoder.card)
+        self._latest = Latest(version, view, effort)
+        return self._latest
+
+
+class Connections:
+    """Connections to one database: each thread that reads takes one and gives it back."""
+
+    def __init__(self, folder: Path, card: IndexCard, first: Store) -> None:
+        self._folder, self._card = folder, card
+        self._idle, self._closed = [first], False
+        self._lock = Lock()
+        # without an id, nothing tells whether another connection is to the same index
+        self._alone = None if card.id else Lock()
+
+    def close(self) -> None:
+        """Close those that are not in use now; the others when they are given back."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for store in idle:
+            store.close()
+
+    @contextmanager
+    def one(self) -> Iterator[Store]:
+        """A connection of one's own; ReplacedError if they were closed."""
+        if self._alone is not None:
+            with self._alone:
+                yield from self._taken()
+        else:
+            yield from self._taken()
+
+    def _taken(self) -> Iterator[Store]:
+        with self._lock:
+            if self._closed:
+                raise ReplacedError(f"{self._folder}: closed")
+            store = self._idle.pop() if self._idle else None
+        if store is not None and store.is_outdated():
+            store.close()
+            store = None
+        store = store or self._new()
+        try:
+            yield store
+        finally:
+            with self._lock:
+                keep = not self._closed
+                if keep:
+                    self._idle.append(store)
+            if not keep:
+                store.close()
+
+    def _new(self) -> Store:
+        card, store = open_index(self._folder)
+        if card.id != self._card.id:
+            store.close()
+            raise ReplacedError(f"{self._folder}: another index has taken its place")
+        return store
+
+
+def rebuild(folder: Path) -> bool:
+    """Write the snapshot anew; false where the folder cannot be written now."""
+    try:
+        with open_for_changes(folder, 0.0) as opened:
+            refresh_snapshot(opened, folder)
+    except StorageError:
+        return False
+    return True

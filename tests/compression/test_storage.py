@@ -1,0 +1,54 @@
+"""``trimseek encoder storage``: every way of storing an encoder, beside float32."""
+
+import json
+from pathlib import Path
+
+from tests.compression.test_search import documents
+from tests.conftest import Run, write_jsonl
+from trimseek.compression.storage import PROBED, storage_choices
+from trimseek.encoders import open_encoder
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.quantize import Quantization
+from trimseek.encoders.shrink.sensitivity import sensitivities
+from trimseek.encoders.tokens import TextTokenizer
+from trimseek.eval.quality.collection import TestCollection
+
+
+def test_each_choice_is_measured_and_smaller_than_float32(
+    run: Run, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    texts = write_jsonl(tmp_path / "t.jsonl", [{"text": text} for text in documents(60)])
+    words = ("encoder", "storage", tiny_encoder, "--texts", texts, "--json")
+    done = run(*words, TRIMSEEK_RUNTIME="onnxruntime")  # which runs all of them
+    assert done.returncode == 0, done.stderr
+    comparisons = json.loads(done.stdout)
+    sizes = {name: row["second"]["graph_bytes"] for name, row in comparisons.items()}
+    assert max(sizes.values()) < comparisons["int8"]["first"]["graph_bytes"]
+    assert sizes["int4"] < sizes["int8, int4 table"] < sizes["int8"] < sizes["int8, 4 in float32"]
+    cosines = {name: row["cosine"] for name, row in comparisons.items()}
+    assert 0.9 < cosines["int4"] < cosines["int8, int4 table"] < cosines["int8"] < 1
+    assert cosines["int8"] < cosines["int8, 4 in float32"]
+    assert len(comparisons["int8, 4 in float32"]["quantization"]["kept"]) == 4
+    for row in comparisons.values():
+        assert 0 < row["overlap"] <= 1
+        assert row["second"]["query_ms"] > 0
+
+    assert not list(tmp_path.glob("trimseek-*"))
+    assert open_encoder(tiny_encoder)  # the original is as it was
+
+
+def test_what_stays_in_float_is_what_int8_hurts_most(tiny: Checkpoint) -> None:
+    texts = dict(enumerate(documents(60)))
+    trial = TestCollection("mine", {str(i): text for i, text in texts.items()}, {}, {})
+    kept = storage_choices(tiny, trial)["int8, 2 in float32"].kept
+    tokens = TextTokenizer(tiny.tokenizer, tiny.max_tokens).encode(list(texts.values())[:PROBED])
+    losses = sensitivities(tiny, [text.ids for text in tokens], Quantization())
+    assert min(losses[name] for name in kept) >= max(
+        loss for name, loss in losses.items() if name not in kept
+    )
+
+
+def test_a_missing_file_is_said(run: Run, tiny_encoder: Path) -> None:
+    done = run("encoder", "storage", tiny_encoder, "--texts", "gone.jsonl")
+    assert done.returncode == 2
+    assert "gone.jsonl: cannot be read as text" in done.stderr
