@@ -6,7 +6,7 @@ from trimseek.lazy import lazy_names
 
 if TYPE_CHECKING:
     from trimseek.indexer.corpus import open_corpus
-    from trimseek.indexer.documents import Corpus, Document, Fields
+    from trimseek.indexer.documents import Corpus, Document, Fields, ReadOptions
     from trimseek.indexer.ingest import Ingest, IngestReport
     from trimseek.indexer.summary import IndexSummary, summarize
 
@@ -17,6 +17,7 @@ __all__ = [
     "IndexSummary",
     "Ingest",
     "IngestReport",
+    "ReadOptions",
     "open_corpus",
     "summarize",
 ]
@@ -27,6 +28,7 @@ __getattr__, __dir__ = lazy_names(
         "Corpus": "trimseek.indexer.documents",
         "Document": "trimseek.indexer.documents",
         "Fields": "trimseek.indexer.documents",
+        "ReadOptions": "trimseek.indexer.documents",
         "IndexSummary": "trimseek.indexer.summary",
         "Ingest": "trimseek.indexer.ingest",
         "IngestReport": "trimseek.indexer.ingest",

@@ -13,12 +13,12 @@ from trimseek.errors import ConfigError
 from trimseek.indexer.card import is_index, read_card
 from trimseek.indexer.chunks import DEFAULT_OVERLAP
 from trimseek.indexer.corpus import open_corpus
-from trimseek.indexer.documents import Fields
+from trimseek.indexer.documents import Fields, ReadOptions
 from trimseek.indexer.folder import check_space
 from trimseek.indexer.ingest import Ingest
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.summary import summarize
-from trimseek.options import AsJson, IdField, TextField, TitleField
+from trimseek.options import AsJson, IdField, SkipBad, TextColumns, TextField, TitleField
 
 app = typer.Typer()
 
@@ -28,8 +28,9 @@ def index(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="A .jsonl, .csv, .tsv or .parquet file, a BEIR folder, a folder of .txt and .md "
-            "files, hub:owner/name, sample:python, or - for JSON Lines from standard input."
+            help="A .jsonl, .json, .csv, .tsv or .parquet file (also .gz, .bz2, .xz, .zst), a BEIR "
+            "folder, a folder of .txt, .md and .html files, hub:owner/name, sample:python, or - "
+            "for JSON Lines from standard input."
         ),
     ],
     folder: Annotated[
@@ -49,6 +50,8 @@ def index(
     id_field: IdField = None,
     title_field: TitleField = None,
     text_field: TextField = None,
+    text_columns: TextColumns = False,
+    skip_bad: SkipBad = False,
     split: Annotated[str, typer.Option(help="Split of a hub data set.")] = "train",
     sync: Annotated[
         bool, typer.Option("--sync", help="Remove documents that the corpus no longer has.")
@@ -76,7 +79,8 @@ def index(
     target = into or folder
     if target is None or (into and folder):
         raise ConfigError(f"where to? trimseek index {corpus or 'CORPUS'} --into DIR")
-    source = open_corpus(corpus, Fields(id_field, title_field, text_field), split)
+    fields = Fields(id_field, title_field, text_field)
+    source = open_corpus(corpus, ReadOptions(fields, text_columns, skip_bad, split))
     card = read_card(target) if is_index(target) else None
     if card is not None and encoder is None:
         name, path = card.encoder, find_index_encoder(card.encoder, target)
@@ -100,6 +104,8 @@ def index(
     if as_json:
         print_json(asdict(report))
         return
+    for line in [*source.notices.sentences(), *report.remarks[len(source.notices.remarks) :]]:
+        note(line)
     rate = (report.added + report.updated) / report.seconds
     skipped = f"{report.skipped} skipped, " if report.skipped else ""
     note(

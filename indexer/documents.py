@@ -1,12 +1,14 @@
 """A document, and how a row of a corpus becomes one."""
 
+import math
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from trimseek.errors import CorpusError
-from trimseek.indexer.metadata import check_text, metadata_json
+from trimseek.indexer.metadata import check_text, json_form, metadata_json
+from trimseek.indexer.notices import Notices
 
 LONGEST_DOCUMENT = 64 * 2**20  # characters
 LONGEST_ID = 512  # characters
@@ -42,6 +44,11 @@ class Corpus(Protocol):
         """Whether it can be gone through only once."""
         ...
 
+    @property
+    def notices(self) -> Notices:
+        """Of the latest reading."""
+        ...
+
     def documents(self) -> Iterator[Document]:
         """Every document; CorpusError for one that cannot be read."""
         ...
@@ -51,8 +58,8 @@ class Corpus(Protocol):
 class Fields:
     """Which fields of a row are its id, title and text; everything else is metadata.
 
-    None stands for the usual names. A row without an id is called by its number, unless the
-    field was named.
+    None stands for the usual names, in capitals or not. A row without an id is called by its
+    number, unless the field was named.
     """
 
     id: str | None = None
@@ -60,19 +67,36 @@ class Fields:
     text: str | None = None
 
 
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a corpus is read.
+
+    ``text_columns``: all columns of CSV and TSV stay text; otherwise those whose values are all
+    numbers, true or false, or times become such. ``skip_bad``: what cannot be read (a line, a row,
+    a file of a folder) is left out and counted. ``split``: of a data set of the hub.
+    """
+
+    fields: Fields = field(default_factory=Fields)
+    text_columns: bool = False
+    skip_bad: bool = False
+    split: str = "train"
+
+
 USUAL_IDS = ("_id", "id")
 USUAL_TITLES = ("title",)
 USUAL_TEXTS = ("text", "contents", "content", "body")
+MOST_NAMED = 20  # fields of a row that an error names
 
 
-def document_from_row(row: object, fields: Fields, number: int, where: str) -> Document:
-    """Make a document of a mapping; CorpusError says what the row lacks."""
+def document_from_row(
+    row: object, fields: Fields, number: int, where: str, notices: Notices | None = None
+) -> Document:
+    """Make a document of a mapping, noted in ``notices``; CorpusError says what the row lacks."""
     if not isinstance(row, Mapping):
         raise CorpusError(f"{where}: expected an object with fields, got {type(row).__name__}")
-    id_field = pick(row, fields.id, USUAL_IDS, "--id-field", where, required=False)
-    title_field = pick(row, fields.title, USUAL_TITLES, "--title-field", where, required=False)
-    text_field = pick(row, fields.text, USUAL_TEXTS, "--text-field", where, required=True)
-    used = {id_field, title_field, text_field}
+    roles = roles_of(row, fields, where)
+    id_field, title_field, text_field = roles["id"], roles["title"], roles["text"]
+    used = set(roles.values())
     title = string(row[title_field], title_field, where) if title_field is not None else ""
     document = Document(
         id=str(number) if id_field is None else identifier(row[id_field], id_field, where),
@@ -82,7 +106,18 @@ def document_from_row(row: object, fields: Fields, number: int, where: str) -> D
         where=where,
     )
     check(document)
+    if notices is not None:
+        notices.saw(roles, document.metadata)
     return document
+
+
+def roles_of(row: Mapping[Any, Any], fields: Fields, where: str) -> dict[str, str | None]:
+    """The fields of a row that are its id, title and text; CorpusError if one is missing."""
+    return {
+        "id": pick(row, fields.id, USUAL_IDS, "--id-field", where, required=False),
+        "title": pick(row, fields.title, USUAL_TITLES, "--title-field", where, required=False),
+        "text": pick(row, fields.text, USUAL_TEXTS, "--text-field", where, required=True),
+    }
 
 
 def pick(
@@ -95,20 +130,45 @@ def pick(
     required: bool,
 ) -> str | None:
     """The field of a row that has a role; None where it may be missing. CorpusError."""
-    for name in usual if named is None else (named,):
+    if named is not None:
+        if named in row:
+            return named
+        raise CorpusError(f"{where}: no field {named!r}, which {flag} names; {names_of(row)}")
+    for name in usual:
         if name in row:
             return name
-    if named is not None:
-        raise CorpusError(f"{where}: no field {named!r}, which {flag} names")
+    folded = {name.strip().casefold(): name for name in reversed(row) if isinstance(name, str)}
+    for name in usual:
+        if name in folded:
+            return folded[name]
     if required:
-        raise CorpusError(f"{where}: no field {usual[0]!r}; name the text's field with {flag}")
+        raise CorpusError(
+            f"{where}: no field {usual[0]!r}; {names_of(row)}: name the text's field with {flag}"
+        )
     return None
 
 
+def names_of(row: Mapping[Any, Any]) -> str:
+    """The fields that a row has, for an error."""
+    if not row:
+        return "it has no fields"
+    names = [repr(name) for name in row]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"there are {', '.join(names[:MOST_NAMED])}{more}"
+
+
 def string(value: object, name: str, where: str) -> str:
-    """A value as text: empty for None, numbers as they print. CorpusError for others."""
+    """A value as text: empty for None, numbers as they print, bytes in UTF-8. CorpusError."""
+    value = json_form(value)
     if value is None:
         return ""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise CorpusError(
+                f"{where}: field {name!r} is not UTF-8 at byte {error.start}"
+            ) from None
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -117,7 +177,12 @@ def string(value: object, name: str, where: str) -> str:
 
 
 def identifier(value: object, name: str, where: str) -> str:
-    """A value as an id; CorpusError if it is empty."""
+    """A value as an id: 1.0 is "1", as tables write whole numbers so; CorpusError if empty."""
+    value = json_form(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise CorpusError(f"{where}: field {name!r}, the id, is {value}")
+        value = int(value) if value.is_integer() else value
     text = string(value, name, where)
     if not text.strip():
         raise CorpusError(f"{where}: field {name!r}, the id, is empty")

@@ -44,7 +44,10 @@ def ignore_progress(_: int) -> None:
 class IngestReport:
     """What a run did, in documents; ``chunks`` and ``tokens`` that were embedded.
 
-    ``skipped``: documents without any text, left out because that was asked for.
+    ``skipped``: documents without any text, left out because that was asked for; ``bad``: parts
+    of the corpus that could not be read, left out for the same reason, of which ``bad_parts``
+    names the first ten. ``fields``: how each field of the corpus was read. ``remarks``: what a
+    user may not expect of it.
     """
 
     added: int = 0
@@ -52,9 +55,13 @@ class IngestReport:
     unchanged: int = 0
     removed: int = 0
     skipped: int = 0
+    bad: int = 0
     chunks: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    fields: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    bad_parts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,8 @@ class Ingest:
 
     ``encoder_name``: what the index records, so that a search finds the encoder again.
     ``facets``: metadata fields to index; ``kind``: of the snapshot, as it is by default.
-    ``sync``: documents of the index that the corpus lacks are removed. ``skip_empty``: documents
+    ``sync``: documents of the index that the corpus lacks are removed, unless parts of it could
+    not be read. ``skip_empty``: documents
     without any text are left out; otherwise they are a CorpusError. ``advance``: called after
     each batch with how many documents were stored.
     """
@@ -98,14 +106,24 @@ class Ingest:
                     ticker.advance(len(batch))
                     self.advance(len(batch))
             if self.report.added + self.report.updated + self.report.unchanged == 0:
-                raise CorpusError(f"{self.corpus.name}: no documents")
-            if self.sync:
+                raise self._no_documents()
+            self._take_notices()
+            if self.sync and not self.report.bad:
                 with store.transaction():
                     self.report.removed = store.delete(seen.missing(store.ids()))
             refresh_snapshot(opened, self.folder)
             store.checkpoint()
         self.report.seconds = time.perf_counter() - started
         return self.report
+
+    def _take_notices(self) -> None:
+        notices, report = self.corpus.notices, self.report
+        report.fields, report.remarks = notices.fields(), list(notices.remarks)
+        report.bad, report.bad_parts = notices.bad, notices.bad_parts
+        if self.sync and report.bad:
+            report.remarks.append(
+                "nothing was removed, as what could not be read may be in the index"
+            )
 
     def _check_encoder(self) -> None:
         """IndexFolderError, before the corpus is read, for an index of another space."""
@@ -137,8 +155,18 @@ class Ingest:
                 ticker.advance(1)
         self.report.skipped = 0  # the second reading counts them again
         if count == 0:
-            raise CorpusError(f"{self.corpus.name}: no documents")
+            raise self._no_documents()
         return count
+
+    def _no_documents(self) -> CorpusError:
+        """The error of an empty corpus."""
+        notices = self.corpus.notices
+        if notices.bad:
+            return CorpusError(
+                f"{self.corpus.name}: none of its {notices.bad} parts can be read: "
+                f"{notices.bad_parts[0]}"
+            )
+        return CorpusError(f"{self.corpus.name}: no documents")
 
     def _store_batch(
         self, store: Store, embedder: DocumentEmbedder, batch: Sequence[Document]

@@ -2,16 +2,23 @@
 
 One rule at every door (files, command line, Python, HTTP, restore): at most ``MOST_DEPTH`` levels,
 ``MOST_BYTES`` of JSON, whole numbers of 64 bits with a sign, other numbers finite, texts of Unicode
-without NUL. An index of an earlier trimseek may break it and is served all the same: ``answerable``
-gives what breaks it in another form.
+without NUL. Values that JSON has no form for become one that can be compared: decimals are numbers,
+durations seconds, dates and times ISO 8601 with a T, in UTC if they say their zone. An index of an
+earlier trimseek may break it and is served all the same: ``answerable`` gives what breaks it in
+another form.
 """
 
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
+
+import numpy as np
 
 from trimseek.errors import CorpusError
 
@@ -23,16 +30,13 @@ SUSPICIOUS = re.compile(r"\d{19}|[eE]\+?\d{3}|NaN|Infinity")
 
 
 def metadata_json(metadata: Mapping[str, Any], where: str) -> str:
-    """Metadata as it is stored: JSON whose names are sorted; dates and times as ISO 8601 has them.
+    """Metadata as it is stored: JSON whose names are sorted.
 
     CorpusError, which begins with ``where`` and names the field, for what breaks the rule.
     """
-    for name, value in metadata.items():
-        check_value(value, str(name), where)
+    plain = {name: plain_value(value, str(name), where) for name, value in metadata.items()}
     try:
-        text = json.dumps(
-            dict(metadata), ensure_ascii=False, allow_nan=False, sort_keys=True, default=as_text
-        )
+        text = json.dumps(plain, ensure_ascii=False, allow_nan=False, sort_keys=True)
     except (ValueError, TypeError, RecursionError) as error:
         raise CorpusError(f"{where}: metadata cannot be stored as JSON: {error}") from None
     check_text(text, "metadata", where)
@@ -44,31 +48,56 @@ def metadata_json(metadata: Mapping[str, Any], where: str) -> str:
     return text
 
 
-def check_value(value: object, name: str, where: str, depth: int = 1) -> None:
-    """CorpusError for a value of a field that breaks the rule."""
+def plain_value(value: object, name: str, where: str, depth: int = 1) -> Any:
+    """A value of a field as JSON has it; CorpusError for one that breaks the rule."""
+    value = json_form(value)
     if isinstance(value, str):
         if "\0" in value:
             raise CorpusError(f"{where}: metadata field {name!a} holds a NUL (U+0000); remove it")
-    elif isinstance(value, bool) or value is None:
-        return
-    elif isinstance(value, int):
+        return value
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
         if not LEAST_INTEGER <= value <= LARGEST_INTEGER:
             raise CorpusError(
                 f"{where}: metadata field {name!a}: a whole number beyond 64 bits; write it as text"
             )
-    elif isinstance(value, float):
+        return value
+    if isinstance(value, float):
         if not math.isfinite(value):
             raise CorpusError(f"{where}: metadata field {name!a}: {value} is no number of JSON")
-    elif isinstance(value, Mapping | list | tuple):
+        return value
+    if isinstance(value, Mapping | list | tuple):
         if depth >= MOST_DEPTH:
             raise CorpusError(f"{where}: metadata field {name!a} has more than {MOST_DEPTH} levels")
-        for part in value.values() if isinstance(value, Mapping) else value:
-            check_value(part, name, where, depth + 1)
+        if isinstance(value, Mapping):
+            return {key: plain_value(part, name, where, depth + 1) for key, part in value.items()}
+        return [plain_value(part, name, where, depth + 1) for part in value]
+    raise CorpusError(
+        f"{where}: metadata field {name!a}: {type(value).__name__} cannot be stored; give a text, "
+        "a number, true or false, a date, a list or an object"
+    )
 
 
-def as_text(value: object) -> str:
-    """A value that JSON has no form for, as text."""
-    return value.isoformat() if isinstance(value, datetime | date | time) else str(value)
+def json_form(value: object) -> object:
+    """The value of JSON that stands for one that JSON has no form for; others as they are."""
+    if value is None or type(value) in (str, int, float, bool, dict, list):
+        return value
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return json_form(value.item())
+    if isinstance(value, Decimal):
+        return int(value) if value.is_finite() and value.as_tuple().exponent == 0 else float(value)
+    if isinstance(value, datetime):
+        return (value if value.tzinfo is None else value.astimezone(UTC)).isoformat()
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, UUID | PurePath):
+        return str(value)
+    return value
 
 
 def check_text(value: str, name: str, where: str) -> None:

@@ -6,7 +6,7 @@ interrupted; then the two change places at once. What is written meanwhile is ta
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trimseek.atomic import replace_folder
@@ -17,6 +17,7 @@ from trimseek.indexer.card import CARD, folder_identity, read_card
 from trimseek.indexer.documents import Document
 from trimseek.indexer.folder import open_index, replaced_error, write_lock
 from trimseek.indexer.ingest import Ingest, IngestReport
+from trimseek.indexer.notices import Notices
 from trimseek.indexer.snapshot import chosen_kind
 from trimseek.indexer.store import Store
 
@@ -32,6 +33,7 @@ class StoredCorpus:
     store: Store
     name: str
     streamed: bool = True  # it was checked when it was stored
+    notices: Notices = field(default_factory=Notices)
 
     def documents(self) -> Iterator[Document]:
         """As ``Corpus.documents``."""

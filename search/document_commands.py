@@ -8,8 +8,18 @@ import typer
 from trimseek.console import note, print_json, progress
 from trimseek.errors import ConfigError
 from trimseek.indexer.corpus import open_corpus
-from trimseek.indexer.documents import Fields
-from trimseek.options import AsJson, Folder, IdField, TextField, TitleField, Where, Yes
+from trimseek.indexer.documents import Fields, ReadOptions
+from trimseek.options import (
+    AsJson,
+    Folder,
+    IdField,
+    SkipBad,
+    TextColumns,
+    TextField,
+    TitleField,
+    Where,
+    Yes,
+)
 from trimseek.search.index import Index
 
 app = typer.Typer()
@@ -23,15 +33,20 @@ def add(
     id_field: IdField = None,
     title_field: TitleField = None,
     text_field: TextField = None,
+    text_columns: TextColumns = False,
+    skip_bad: SkipBad = False,
     as_json: AsJson = False,
 ) -> None:
     """Add documents to an index, or replace them, while it is searched and served."""
-    source = open_corpus(corpus, Fields(id_field, title_field, text_field))
+    fields = Fields(id_field, title_field, text_field)
+    source = open_corpus(corpus, ReadOptions(fields, text_columns, skip_bad))
     with Index(folder) as index, progress("adding") as ticker:
         counts = index.add(ticker.counted(source.documents()))._asdict()
     if as_json:
         print_json(counts)
         return
+    for line in source.notices.sentences():
+        note(line)
     note(f"{folder}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
 
 

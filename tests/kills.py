@@ -24,6 +24,7 @@ from trimseek.indexer.care import compact_index, find_damage
 from trimseek.indexer.documents import Document
 from trimseek.indexer.folder import renew_snapshot
 from trimseek.indexer.ingest import Ingest
+from trimseek.indexer.notices import Notices
 from trimseek.indexer.reembed import reembed
 from trimseek.indexer.store import Store
 from trimseek.indexer.writer import IndexWriter
@@ -46,6 +47,7 @@ class Numbered:
     count: int = INGESTED
     name: str = "numbered"
     streamed: bool = True
+    notices: Notices = field(default_factory=Notices)
 
     def documents(self) -> Iterator[Document]:
         for i in range(self.start, self.start + self.count):

@@ -12,6 +12,14 @@ Where = Annotated[
 Folder = Annotated[Path, typer.Argument(help="The index folder.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it nothing is changed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+TextColumns = Annotated[
+    bool,
+    typer.Option("--text-columns", help="Leave all columns of CSV and TSV text, numbers too."),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Leave out lines, rows and files that cannot be read."),
+]
 IdField = Annotated[str | None, typer.Option(help="Field of the id. Default: _id, id.")]
 TitleField = Annotated[str | None, typer.Option(help="Field of the title. Default: title.")]
 TextField = Annotated[

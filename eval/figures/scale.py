@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -35,6 +35,7 @@ from trimseek.indexer.documents import Document
 from trimseek.indexer.folder import configure, folder_bytes, open_for_changes, open_index
 from trimseek.indexer.ingest import Ingest
 from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.notices import Notices
 from trimseek.indexer.snapshot import build_snapshot, snapshot_path
 from trimseek.memory import resident_bytes
 from trimseek.search import Searcher
@@ -121,6 +122,7 @@ class NumberedTexts:
     texts: Sequence[str]
     name: str = "texts"
     streamed: bool = True
+    notices: Notices = field(default_factory=Notices)
 
     def documents(self) -> Iterator[Document]:
         """The texts without titles."""

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from trimseek.errors import CorpusError
-from trimseek.indexer.readers.lines import open_bytes, rows_from_lines
+from trimseek.indexer.readers.files import open_bytes
+from trimseek.indexer.readers.lines import rows_from_lines
 
 Qrels = dict[str, dict[str, int]]
 LONGEST_SHOWN = 60

@@ -1,64 +1,93 @@
 """A folder of text files, each a document."""
 
+import os
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from trimseek.errors import CorpusError
-from trimseek.indexer.documents import LONGEST_DOCUMENT, Document, check
+from trimseek.indexer.documents import Document, ReadOptions, check
+from trimseek.indexer.notices import Notices
+from trimseek.indexer.readers.texts import TEXT_FILES, read_text
 
-SUFFIXES = (".txt", ".md", ".markdown")
+MOST_NAMED = 5  # endings of files that are left out
+
+
+@dataclass
+class FilesBelow:
+    """``texts`` in the order of their paths; the endings of other files; folders that are links."""
+
+    texts: list[Path] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    links: int = 0
+
+    def others_there(self) -> str:
+        """Which other files there are, for a message; empty if there are none."""
+        if not self.others:
+            return ""
+        named = ", ".join(f"{count} {ending}" for ending, count in self.others.most_common(5))
+        return f"; there are {named}" + (" and more" if len(self.others) > MOST_NAMED else "")
+
+    def sentences(self) -> list[str]:
+        """What was left out."""
+        said = []
+        if self.others:
+            count = sum(self.others.values())
+            files = "1 file of another kind" if count == 1 else f"{count} files of other kinds"
+            said.append(f"left out: {files}{self.others_there()}")
+        if self.links:
+            folders = "1 linked folder" if self.links == 1 else f"{self.links} linked folders"
+            said.append(f"not entered: {folders}")
+        return said
+
+
+def files_below(folder: Path) -> FilesBelow:
+    """The files below a folder; hidden ones, and those in hidden folders, do not count."""
+    found = FilesBelow()
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found.links += sum((Path(parent) / name).is_symlink() for name in folders)
+        for name in files:
+            path = Path(parent) / name
+            if name.startswith(".") or not path.is_file():
+                continue
+            if path.suffix.lower() in TEXT_FILES:
+                found.texts.append(path)
+            else:
+                found.others[path.suffix.lower() or "without ending"] += 1
+    found.texts.sort()
+    return found
 
 
 class TextFolder:
-    """Every .txt and .md file below a folder; a document's id is its path in the folder."""
+    """Every text, Markdown and HTML file below a folder; an id is the path in the folder."""
 
     streamed = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: ReadOptions) -> None:
         self.name = str(folder)
-        self._folder = folder
+        self._folder, self._options = folder, options
+        self.notices = Notices()
 
     def documents(self) -> Iterator[Document]:
         """As ``Corpus.documents``."""
-        for path in text_files(self._folder):
-            text = read_text(path)
-            document = Document(
-                id=path.relative_to(self._folder).as_posix(),
-                title=title_of(path, text),
-                text=text,
-                where=str(path),
-            )
-            check(document)
-            yield document
+        self.notices = Notices(self._options.skip_bad)
+        found = files_below(self._folder)
+        self.notices.remarks += found.sentences()
+        for path in found.texts:
+            document = self.notices.attempt(lambda path=path: self._document(path))  # type: ignore[misc]
+            if document is not None:
+                yield document
 
-
-def text_files(folder: Path) -> list[Path]:
-    """The text files below a folder, hidden ones left out, in the order of their paths."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-
-
-def read_text(path: Path) -> str:
-    """A file's text; CorpusError if it is too large or not UTF-8."""
-    try:
-        if path.stat().st_size > 4 * LONGEST_DOCUMENT:
-            raise CorpusError(f"{path}: larger than {4 * LONGEST_DOCUMENT:,} bytes")
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 at byte {error.start}") from None
-    except OSError as error:
-        raise CorpusError(f"{path}: {error.strerror}") from error
-
-
-def title_of(path: Path, text: str) -> str:
-    """The first heading of a Markdown file, else the file's name without its ending."""
-    if path.suffix.lower() != ".txt":
-        for line in text.splitlines():
-            if line.startswith("# "):
-                return line.removeprefix("# ").strip()
-    return path.stem
+    def _document(self, path: Path) -> Document:
+        read = read_text(path)
+        document = Document(
+            id=path.relative_to(self._folder).as_posix(),
+            title=read.title or path.stem,
+            text=read.text,
+            metadata=read.metadata,
+            where=str(path),
+        )
+        check(document)
+        self.notices.saw({}, document.metadata)
+        return document

@@ -6,7 +6,9 @@ from typing import Any
 
 from trimseek.encoders.fetch import HUB_TIMEOUT
 from trimseek.errors import CorpusError, MissingExtraError
-from trimseek.indexer.documents import Document, Fields, document_from_row
+from trimseek.indexer.documents import Document, ReadOptions, document_from_row
+from trimseek.indexer.notices import Notices
+from trimseek.indexer.readers.parquet import decoded, without_nan
 
 
 class HubDataset:
@@ -14,16 +16,28 @@ class HubDataset:
 
     streamed = True
 
-    def __init__(self, reference: str, split: str, fields: Fields) -> None:
+    def __init__(self, reference: str, options: ReadOptions) -> None:
         self.name = f"hub:{reference}"
         self._path, _, config = reference.partition("#")
-        self._config, self._split, self._fields = config or None, split, fields
+        self._config, self._options = config or None, options
+        self.notices = Notices()
 
     def documents(self) -> Iterator[Document]:
         """As ``Corpus.documents``."""
-        rows = hub_rows(self._path, self._config, self._split, f"{self.name}: cannot be read")
+        fields, notices = self._options.fields, Notices(self._options.skip_bad)
+        self.notices = notices
+        complaint = f"{self.name}: cannot be read"
+        rows = hub_rows(self._path, self._config, self._options.split, complaint)
         for number, row in enumerate(rows, 1):
-            yield document_from_row(row, self._fields, number, f"{self.name}: row {number}")
+            where = f"{self.name}: row {number}"
+
+            def read(row: Any = row, number: int = number, where: str = where) -> Document:
+                plain = decoded(without_nan(row))
+                return document_from_row(plain, fields, number, where, notices)
+
+            document = notices.attempt(read)
+            if document is not None:
+                yield document
 
 
 def hub_rows(path: str, config: str | None, split: str, complaint: str) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from trimseek.errors import CorpusError
 from trimseek.indexer.documents import Document
+from trimseek.indexer.notices import Notices
 
 # Without installed packages, some of which put themselves in the place of standard modules.
 BARE = ("-I", "-S")
@@ -24,6 +25,9 @@ class PythonDocs:
 
     name = "sample:python"
     streamed = False
+
+    def __init__(self) -> None:
+        self.notices = Notices()
 
     def documents(self) -> Iterator[Document]:
         """As ``Corpus.documents``."""

@@ -42,11 +42,9 @@ def test_gzip_and_named_fields(tmp_path: Path) -> None:
     assert summary(documents) == [("k", "H", "w", {"text": "meta"})]
 
 
-@pytest.mark.parametrize(("ending", "delimiter"), [(".csv", ","), (".tsv", "\t")])
-def test_tables(ending: str, delimiter: str, tmp_path: Path) -> None:
-    path = tmp_path / f"c{ending}"
-    rows = ["id", "text", "lang"], ["a", '"two\nlines"', "en"], ["b", "x", "de"]
-    path.write_text("\n".join(delimiter.join(row) for row in rows) + "\n", "utf-8")
+def test_tables(tmp_path: Path) -> None:
+    path = tmp_path / "c.csv"
+    path.write_text('id,text,lang\na,"two\nlines",en\nb,x,de\n', "utf-8")
     documents = read(path)
     assert summary(documents) == [
         ("a", "", "two\nlines", {"lang": "en"}),
@@ -127,7 +125,7 @@ def test_sample_python_is_large_unique_and_public() -> None:
         (b'{"_id": "1", "text": "x"}\n{"_id": ', r"c\.jsonl:2: malformed JSON"),
         (
             b'{"_id": "1"}\n',
-            r"c\.jsonl:1: no field 'text'; name the text's field with --text-field",
+            r"c\.jsonl:1: no field 'text'; there are '_id': name the text's field with --text-",
         ),
         (b'{"_id": "1", "text": ["x"]}\n', r"c\.jsonl:1: field 'text' must be text, not list"),
         (b'{"_id": {"a": 1}, "text": "x"}\n', r"c\.jsonl:1: field '_id' must be text, not dict"),
@@ -138,7 +136,6 @@ def test_sample_python_is_large_unique_and_public() -> None:
         (b'{"_id": "\\u0000", "text": "x"}\n', r"c\.jsonl:1: the id holds a NUL"),
         (b'{"_id": "1", "text": "a\\ud800"}\n', r"c\.jsonl:1: the text holds a lone surrogate"),
         (b'{"_id": "1", "text": "x", "m": "\\ud800"}\n', r"c\.jsonl:1: the metadata holds a lone"),
-        (b'{"_id": "1", "text": "x", "n": NaN}\n', r"c\.jsonl:1: malformed JSON: NaN is not JSON"),
         (b"[" * 100_000 + b"\n", r"c\.jsonl:1: malformed JSON"),
     ],
 )
@@ -153,7 +150,7 @@ def test_bad_lines_are_named(content: bytes, message: str, tmp_path: Path) -> No
     [
         (b"id,id,text\na,b,c\n", r"c\.csv:1: two columns have the same name"),
         (b"id,text\na,b,c\n", r"c\.csv:2: 3 columns where the header has 2"),
-        (b"id,text\na,\xff\n", r"c\.csv:\d: not UTF-8"),
+        (b"id,text\na,\xff\n", r"c\.csv:2: byte 3 is not UTF-8"),
         (b'id,text\na,"open\n', r"c\.csv:\d: malformed"),
     ],
 )
@@ -173,11 +170,11 @@ def test_named_fields_must_be_there(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("missing.jsonl", "no such file or folder"),
-        ("empty-folder", "a folder with neither corpus.jsonl nor .txt or .md files"),
+        ("empty-folder", "a folder with neither corpus.jsonl nor .txt, .md,"),
         ("data.jsonl", "a folder with neither"),
         ("file.xyz", "unknown kind of corpus '.xyz'"),
         ("cut.jsonl.gz", "cannot be read after line"),
-        ("bad.txt.d", "bad.txt: not UTF-8 at byte 0"),
+        ("bad.txt.d", "bad.txt:1: byte 1 is not UTF-8"),
     ],
 )
 def test_bad_files_are_named(name: str, message: str, tmp_path: Path) -> None:
