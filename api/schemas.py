@@ -289,6 +289,9 @@ class Hit(BaseModel):
     highlights: list[Highlight]
 
 
+WARNINGS: Any = Field([], description="What is asked of metadata fields, and no document has.")
+
+
 class SearchAnswer(BaseModel):
     """Hits, and what the search took."""
 
@@ -297,6 +300,7 @@ class SearchAnswer(BaseModel):
     query_tokens: int
     truncated: bool = Field(description="The query was too long; its end was left out.")
     facets: dict[str, list[FacetValue]] = Field(description="Of the best documents.")
+    warnings: list[str] = WARNINGS
     timing_ms: Timing
 
 
@@ -340,6 +344,7 @@ class RecommendAnswer(BaseModel):
 
     index: str
     hits: list[Hit] = Field(description="Best first.")
+    warnings: list[str] = WARNINGS
     timing_ms: Timing
 
 
@@ -348,6 +353,7 @@ class FacetsAnswer(BaseModel):
 
     index: str
     facets: dict[str, list[FacetValue]]
+    warnings: list[str] = WARNINGS
 
 
 class WrittenDocument(BaseModel):
@@ -370,6 +376,7 @@ class DeleteAnswer(BaseModel):
 
     index: str
     deleted: int
+    warnings: list[str] = WARNINGS
 
 
 class DocumentAnswer(BaseModel):

@@ -11,12 +11,12 @@ from threading import RLock
 from typing import Any, Self
 
 from trimseek.errors import IndexFolderError, OutOfTimeError, StorageError
-from trimseek.indexer.schema import ADDED_SCHEMA, SCHEMA, UPGRADE, strange_part
+from trimseek.indexer.schema import SCHEMAS, UPGRADES, strange_part
 from trimseek.time_limit import is_out_of_time
 
 DATABASE = "documents.db"
-FORMAT_VERSION = 2
-UPGRADABLE = 1  # a database of this version becomes one of FORMAT_VERSION when it is written to
+FORMAT_VERSION = 3  # to which a database of an earlier one is brought when it is written to
+WORDS_SINCE = 2  # the version that brought words, facets and settings
 REMEDY = "restore it from a copy, or delete the folder and index the corpus again"
 BUSY_TIMEOUT = 30.0  # seconds
 LARGEST_LOG = 2**22  # bytes that the write-ahead log keeps when it has grown beyond
@@ -68,14 +68,16 @@ class Database:
             self._db.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG}")
         if create:
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._run_script(SCHEMA + ADDED_SCHEMA)
+            self._run_script(SCHEMAS[FORMAT_VERSION])
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-        if version == UPGRADABLE and writable:
-            self._run_script(UPGRADE)
+        if version in UPGRADES and writable:
+            if (strange := strange_part(self._db, version)) is not None:
+                raise self._damaged(f"its {strange} is not ours")
+            self._upgrade(version)
             version = FORMAT_VERSION
         if version == 0:
             raise IndexFolderError(f"{self.path}: damaged (it is empty); {REMEDY}")
-        if version not in (UPGRADABLE, FORMAT_VERSION):
+        if version not in SCHEMAS:
             raise IndexFolderError(
                 f"{self.path}: format version {version}, this trimseek reads {FORMAT_VERSION}"
             )
@@ -89,9 +91,29 @@ class Database:
             f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
         )
 
+    def _upgrade(self, version: int) -> None:
+        """Bring a database of an earlier format to this one, as a whole or not at all."""
+        self._db.executescript(f"BEGIN IMMEDIATE; {UPGRADES[version]}")
+        try:
+            self._version = FORMAT_VERSION
+            self._fill_upgraded()
+            self._db.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+
+    def _fill_upgraded(self) -> None:
+        """What an upgrade has to fill in, within its transaction."""
+
     @property
-    def is_current(self) -> bool:
+    def has_words(self) -> bool:
         """Whether words and facets are there: an older database gets them when it is written to."""
+        return bool(self._version >= WORDS_SINCE)
+
+    @property
+    def follows_lists(self) -> bool:
+        """Whether the values of facets are also those that paths through lists lead to."""
         return bool(self._version == FORMAT_VERSION)
 
     def _connect(self, *, writable: bool, create: bool) -> sqlite3.Connection:
@@ -221,7 +243,7 @@ class Database:
 
         IndexFolderError for a value of another type than the default, unless that is None.
         """
-        if not self.is_current:
+        if not self.has_words:
             return default
         rows = self.rows("SELECT value FROM settings WHERE name = ?", [name])
         if not rows:
@@ -258,10 +280,12 @@ class Database:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._translated(error) from error
 
-    def _translated(self, error: sqlite3.Error) -> Exception:
+    def _translated(self, error: Exception) -> Exception:
+        if isinstance(error, UnicodeDecodeError):  # of a message that quotes what is damaged
+            return self._damaged(str(error))
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
         spoilt = any(words in str(error) for words in ("no such", "malformed", "decode to UTF-8"))
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or spoilt:

@@ -3,15 +3,12 @@
 import math
 from collections.abc import Sequence
 
-from trimseek.indexer.filters import Field, Scalar, Sql, json_path
+from trimseek.indexer.filters import Field, Scalar, Sql, values_of
 from trimseek.indexer.store import Store, marks
 
 MOST_VALUES = 100
-VALUES = (
-    "FROM documents JOIN json_each(documents.metadata, ?) AS each"
-    " ON each.type NOT IN ('object', 'array', 'null')"
-    " AND json_type(documents.metadata, ?) != 'object'"
-)
+LARGEST_EXACT = 2**53  # up to which a float is one whole number
+IS_SCALAR = "each.type NOT IN ('object', 'array', 'null')"
 
 
 def facet_counts(
@@ -30,12 +27,14 @@ def facet_totals(
     store: Store, field: Field, condition: Sql | None
 ) -> list[tuple[str | int | float | bool, int]]:
     """As ``facet_counts``, of the documents that a condition lets through, or of all."""
-    path = json_path(field)
-    where = f"WHERE {condition.text}" if condition else ""
+    values = values_of(field)
+    where = f"AND {condition.text}" if condition else ""
     rows = store.rows(
-        f"SELECT each.type, each.value, count(DISTINCT documents.key) {VALUES} {where}"
-        " GROUP BY each.type, each.value ORDER BY 3 DESC, 2 LIMIT ?",
-        (path, path, *(condition.parameters if condition else ()), MOST_VALUES),
+        f"SELECT each.type, each.value, count(DISTINCT documents.key) FROM documents,"
+        f" {values.tables} WHERE {values.guard} AND {IS_SCALAR} {where}"
+        " GROUP BY CASE each.type WHEN 'real' THEN 'integer' ELSE each.type END, each.value"
+        " ORDER BY 3 DESC, 2 LIMIT ?",
+        (*values.parameters, *(condition.parameters if condition else ()), MOST_VALUES),
     )
     return [
         (as_python(kind, value), count)
@@ -46,11 +45,11 @@ def facet_totals(
 
 def field_values(store: Store, field: Field, documents: Sequence[int]) -> dict[int, Scalar]:
     """The first value of a field of each document that has one."""
-    path = json_path(field)
+    source = values_of(field)
     rows = store.rows(
-        f"SELECT documents.key, each.type, each.value {VALUES}"
-        f" WHERE documents.key IN ({marks(documents)})",
-        (path, path, *documents),
+        f"SELECT documents.key, each.type, each.value FROM documents, {source.tables}"
+        f" WHERE {source.guard} AND {IS_SCALAR} AND documents.key IN ({marks(documents)})",
+        (*source.parameters, *documents),
     )
     values: dict[int, Scalar] = {}
     for document, kind, value in rows:
@@ -59,5 +58,9 @@ def field_values(store: Store, field: Field, documents: Sequence[int]) -> dict[i
 
 
 def as_python(kind: str, value: str | int | float) -> str | int | float | bool:
-    """A value as JSON has it: SQLite gives 1 and 0 for true and false."""
-    return kind == "true" if kind in ("true", "false") else value
+    """A value as JSON has it: SQLite gives 1 and 0 for true and false; 2020.0 is 2020."""
+    if kind in ("true", "false"):
+        return kind == "true"
+    if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_EXACT:
+        return int(value)
+    return value

@@ -1,9 +1,9 @@
 """Conditions on documents: what a filter is, and the parameterized SQL that it becomes.
 
 A field is a path into the metadata, ("author", "name"), or ("_id",) or ("_title",). A list has
-each of its elements as a value. Values are compared with values of their own kind only: a number
-is never smaller than a text. ``!=`` holds where no value is equal, also where there is no field;
-``exists`` holds where there is a value other than null.
+each of its elements as a value, and a path leads through the objects of a list. Values are compared
+with values of their own kind only: a number is never smaller than a text. ``!=`` holds where no
+value is equal, also where there is no field; ``exists`` where there is a value other than null.
 """
 
 import sys
@@ -38,6 +38,17 @@ class Sql(NamedTuple):
 
     text: str
     parameters: tuple[Scalar, ...] = ()
+
+
+class Values(NamedTuple):
+    """Where a field's values come from: what follows FROM documents, and what must hold.
+
+    The rows of ``each`` are of json_each: ``each.type`` and ``each.value``.
+    """
+
+    tables: str
+    guard: str
+    parameters: tuple[Scalar, ...]
 
 
 class Operator(Enum):
@@ -241,20 +252,73 @@ def passing_sql(condition: Condition, faceted: frozenset[str]) -> Sql:
     field, operator = condition.field, condition.operator
     if field[0] in COLUMNS:
         return column_sql(COLUMNS[field[0]], condition)
-    path = json_path(field)
-    if operator is Operator.EXISTS:  # an object and an empty list exist, though they have no value
-        return Sql("coalesce(json_type(documents.metadata, ?), 'null') != 'null'", (path,))
+    if operator is Operator.EXISTS:
+        return existence_sql(field)
     test = operator.test(condition.values)
-    if field_name(field) in faceted:
+    if is_faceted(field, faceted):
         return Sql(
             f"documents.key IN (SELECT document FROM facets WHERE field = ? AND ({test.text}))",
             (field_name(field), *test.parameters),
         )
+    values = values_of(field)
+    rows = f"SELECT each.type AS type, each.value AS value FROM {values.tables}"
     return Sql(
-        f"EXISTS (SELECT 1 FROM json_each(documents.metadata, ?) WHERE {test.text})"
-        " AND json_type(documents.metadata, ?) != 'object'",
-        (path, *test.parameters, path),
+        f"EXISTS (SELECT 1 FROM ({rows} WHERE {values.guard}) WHERE {test.text})",
+        (*values.parameters, *test.parameters),
     )
+
+
+def is_faceted(field: Field, faceted: frozenset[str]) -> bool:
+    """Whether a field's values are indexed; "a.b" as one name is not the path of that name."""
+    name = field_name(field)
+    return name in faceted and parse_field(name) == field
+
+
+def existence_sql(field: Field) -> Sql:
+    """Whether there is something other than null: an object and an empty list, too, exist."""
+    *outer, last = field
+    test = "coalesce(json_type({}, ?), 'null') != 'null'"
+    if not outer:
+        return Sql(test.format("documents.metadata"), (json_path(field),))
+    objects = objects_of(tuple(outer))
+    return Sql(
+        f"EXISTS (SELECT 1 FROM {objects.tables} WHERE {objects.guard} AND "
+        f"{test.format('each.value')})",
+        (*objects.parameters, json_path((last,))),
+    )
+
+
+def values_of(field: Field) -> Values:
+    """The values of a field: of a list each element, of a path each that it leads to."""
+    *outer, last = field
+    path = json_path((last,))
+    if not outer:
+        return Values(
+            "json_each(documents.metadata, ?) AS each",
+            "json_type(documents.metadata, ?) != 'object'",  # whose members it would give
+            (path, path),
+        )
+    objects = objects_of(tuple(outer), "owner")
+    return Values(
+        f"{objects.tables}, json_each(CASE owner.type WHEN 'object' THEN owner.value END, ?)"
+        " AS each",
+        "CASE owner.type WHEN 'object' THEN json_type(owner.value, ?) END != 'object'",
+        (*objects.parameters, path, path),
+    )
+
+
+def objects_of(field: Field, name: str = "each") -> Values:
+    """The objects at a path, those of lists one by one."""
+    whole, tables, parameters = "documents.metadata", [], []
+    for level, part in enumerate(field, 1):
+        row = name if level == len(field) else f"level{level}"
+        tables.append(
+            f"json_each(CASE json_type({whole}, ?) WHEN 'array' THEN json_extract({whole}, ?)"
+            f" WHEN 'object' THEN '[' || json_extract({whole}, ?) || ']' END) AS {row}"
+        )
+        parameters += [json_path((part,))] * 3
+        whole = f"CASE {row}.type WHEN 'object' THEN {row}.value END"
+    return Values(", ".join(tables), f"{name}.type = 'object'", tuple(parameters))
 
 
 def column_sql(column: str, condition: Condition) -> Sql:
@@ -296,6 +360,15 @@ def equality_test(values: Sequence[Scalar]) -> Sql:
 def kind_test(value: Scalar) -> str:
     """Whether a row's value is of the same kind as this one."""
     return "type = 'text'" if isinstance(value, str) else "type IN ('integer', 'real')"
+
+
+def kind_name(value: Scalar) -> str:
+    """What values of its kind are called, which alone it can be equal to."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    return "text" if isinstance(value, str) else "numbers"
 
 
 def prefix_test(prefix: str) -> Sql:

@@ -31,7 +31,7 @@ CREATE TABLE snapshots (
     chunks INTEGER NOT NULL
 );
 """
-# What format 2 has beside format 1.
+# What format 3 has beside format 1.
 ADDED_SCHEMA = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);  -- JSON
 -- Metadata fields that are indexed, and their values; type and value are those of json_each.
@@ -44,21 +44,8 @@ CREATE TABLE facets (
 );
 CREATE INDEX facets_by_value ON facets (field, value, document);
 CREATE INDEX facets_of_document ON facets (document);
-CREATE TRIGGER facets_inserted AFTER INSERT ON documents BEGIN
-    INSERT INTO facets SELECT facet_fields.field, each.type, each.value, new.key
-    FROM facet_fields JOIN json_each(new.metadata, facet_fields.path) AS each
-    WHERE each.type NOT IN ('object', 'array')
-    AND json_type(new.metadata, facet_fields.path) != 'object';
-END;
 CREATE TRIGGER facets_deleted AFTER DELETE ON documents BEGIN
     DELETE FROM facets WHERE document = old.key;
-END;
-CREATE TRIGGER facets_updated AFTER UPDATE OF metadata ON documents BEGIN
-    DELETE FROM facets WHERE document = new.key;
-    INSERT INTO facets SELECT facet_fields.field, each.type, each.value, new.key
-    FROM facet_fields JOIN json_each(new.metadata, facet_fields.path) AS each
-    WHERE each.type NOT IN ('object', 'array')
-    AND json_type(new.metadata, facet_fields.path) != 'object';
 END;
 -- The words of title and text, for BM25; the texts themselves stay in documents.
 CREATE VIRTUAL TABLE words USING fts5 (
@@ -78,15 +65,33 @@ CREATE TRIGGER words_updated AFTER UPDATE OF title, text ON documents BEGIN
     INSERT INTO words (rowid, title, text) VALUES (new.key, new.title, new.text);
 END;
 """
-UPGRADE = f"{ADDED_SCHEMA} INSERT INTO words (words) VALUES ('rebuild');"
-
-
-# Values of a newly indexed field: its path (?1) and its name (?2).
-FILL_FACET = """
-INSERT INTO facets SELECT ?2, each.type, each.value, documents.key
-FROM documents JOIN json_each(documents.metadata, ?1) AS each
-WHERE each.type NOT IN ('object', 'array') AND json_type(documents.metadata, ?1) != 'object'
+# In format 2 triggers filled the facets, which cannot follow a path through lists; since then those
+# who write do.
+TRIGGERS_OF_2 = """
+CREATE TRIGGER facets_inserted AFTER INSERT ON documents BEGIN
+    INSERT INTO facets SELECT facet_fields.field, each.type, each.value, new.key
+    FROM facet_fields JOIN json_each(new.metadata, facet_fields.path) AS each
+    WHERE each.type NOT IN ('object', 'array')
+    AND json_type(new.metadata, facet_fields.path) != 'object';
+END;
+CREATE TRIGGER facets_updated AFTER UPDATE OF metadata ON documents BEGIN
+    DELETE FROM facets WHERE document = new.key;
+    INSERT INTO facets SELECT facet_fields.field, each.type, each.value, new.key
+    FROM facet_fields JOIN json_each(new.metadata, facet_fields.path) AS each
+    WHERE each.type NOT IN ('object', 'array')
+    AND json_type(new.metadata, facet_fields.path) != 'object';
+END;
 """
+# What makes a database of an earlier format one of this one.
+UPGRADES = {
+    1: f"{ADDED_SCHEMA} INSERT INTO words (words) VALUES ('rebuild');",
+    2: "DROP TRIGGER facets_inserted; DROP TRIGGER facets_updated;",
+}
+SCHEMAS = {
+    1: SCHEMA,
+    2: SCHEMA + ADDED_SCHEMA + TRIGGERS_OF_2,
+    3: SCHEMA + ADDED_SCHEMA,
+}
 
 
 COMMENT = re.compile(r"--[^\n]*")
@@ -120,7 +125,7 @@ def expected_parts(version: int) -> dict[str, str]:
     """As ``parts_of``, of an empty database of a format version."""
     db = sqlite3.connect(":memory:")
     try:
-        db.executescript(SCHEMA if version == 1 else SCHEMA + ADDED_SCHEMA)
+        db.executescript(SCHEMAS[version])
         return parts_of(db)
     finally:
         db.close()

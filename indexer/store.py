@@ -18,11 +18,10 @@ from trimseek.errors import CorpusError, ReplacedError
 from trimseek.indexer.chunks import Chunk
 from trimseek.indexer.database import Database
 from trimseek.indexer.documents import Document, check, document_metadata
-from trimseek.indexer.filters import Sql, json_path, parse_field
+from trimseek.indexer.filters import Sql, json_path, parse_field, values_of
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.metadata import stored_metadata
 from trimseek.indexer.rows import ChunkPlace, Counts, SnapshotRecord, StoredChunk, Vectors
-from trimseek.indexer.schema import FILL_FACET
 
 ROWS_AT_A_TIME = 8192
 SNAPSHOT_KINDS = {kind.value for kind in SnapshotKind if kind is not SnapshotKind.AUTO}
@@ -75,6 +74,7 @@ class Store(Database):
             ),
         ).fetchone()
         self._delete_chunks(row[0])
+        self._fill_facets(row[0])
         self._db.executemany(
             "INSERT INTO chunks (document, start, end, vector) VALUES (?, ?, ?, ?)",
             [
@@ -85,10 +85,11 @@ class Store(Database):
 
     def set_metadata(self, document: Document) -> None:
         """New metadata for a stored document; inside a transaction."""
-        self._db.execute(
-            "UPDATE documents SET metadata = ?, hash = ? WHERE id = ?",
+        row = self._db.execute(
+            "UPDATE documents SET metadata = ?, hash = ? WHERE id = ? RETURNING key",
             (document_metadata(document), stored_hash(document), document.id),
-        )
+        ).fetchone()
+        self._fill_facets(row[0])
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete documents; inside a transaction. How many there were."""
@@ -103,15 +104,42 @@ class Store(Database):
 
     def facets(self) -> frozenset[str]:
         """The metadata fields whose values are indexed."""
-        rows = self.rows("SELECT field FROM facet_fields") if self.is_current else []
-        return frozenset(row[0] for row in rows)
+        rows = self.rows("SELECT field FROM facet_fields") if self.has_words else []
+        fields = frozenset(row[0] for row in rows)
+        if self.follows_lists:
+            return fields
+        return frozenset(field for field in fields if len(parse_field(field)) == 1)
 
     def add_facet(self, field: str) -> None:
         """Index a metadata field's values, of what is stored and will be; in a transaction."""
         if field not in self.facets():
             path = json_path(parse_field(field))
             self._db.execute("INSERT INTO facet_fields VALUES (?, ?)", (field, path))
-            self._db.execute(FILL_FACET, (path, field))
+            self._fill_facet(field)
+
+    def _fill_upgraded(self) -> None:
+        for field in self.facets():
+            self._db.execute("DELETE FROM facets WHERE field = ?", (field,))
+            self._fill_facet(field)
+
+    def _fill_facet(self, field: str, document: int | None = None) -> None:
+        """Note a field's values in one document, or in all."""
+        values = values_of(parse_field(field))
+        one, key = ("", ()) if document is None else ("AND documents.key = ?", (document,))
+        self._db.execute(
+            "INSERT INTO facets SELECT ?, each.type, each.value, documents.key"
+            f" FROM documents, {values.tables}"
+            f" WHERE {values.guard} AND each.type NOT IN ('object', 'array') {one}",
+            (field, *values.parameters, *key),
+        )
+
+    def _fill_facets(self, document: int) -> None:
+        """Note the values of all indexed fields in a document whose metadata are new."""
+        fields = self.facets()
+        if fields:
+            self._db.execute("DELETE FROM facets WHERE document = ?", (document,))
+        for field in fields:
+            self._fill_facet(field, document)
 
     def matching(self, condition: Sql) -> NDArray[np.int64]:
         """Keys of the chunks whose document a filter lets through, ascending."""
@@ -318,7 +346,7 @@ class Store(Database):
             damage += [f"{count} rows of {table} hold values of another type"] if count else []
         if deep and not damage:
             damage += self._content_damage()
-            if self.is_current:
+            if self.has_words:
                 damage += self._words_damage()
         return damage
 

@@ -53,7 +53,7 @@ def search_words(store: Store, query: str, k: int, within: Sql | None = None) ->
     ``within``: an expression over ``documents``. IndexFolderError if the index has no words yet.
     """
     expression = match_expression(query)
-    if not store.is_current:
+    if not store.has_words:
         raise IndexFolderError(
             f"{store.path}: made by an earlier trimseek, without words; "
             f"'trimseek compact {store.path.parent}' adds them"
@@ -76,7 +76,7 @@ def search_words(store: Store, query: str, k: int, within: Sql | None = None) ->
 def matching_spans(store: Store, query: str, documents: Sequence[int]) -> dict[int, list[Span]]:
     """Where the query's words are in the texts of those documents."""
     expression = match_expression(query)
-    if expression is None or not documents or not store.is_current:
+    if expression is None or not documents or not store.has_words:
         return {}
     rows = store.rows(
         f"SELECT rowid, highlight(words, 1, '{BEGIN}', '{END}') FROM words"

@@ -86,6 +86,8 @@ def search(
         limit = index.searcher.encoder.card.max_tokens
     if results.truncated:
         note(f"the query is longer than {limit} tokens; what comes after was left out")
+    for warning in results.warnings:
+        note(warning)
     if as_json:
         print_json(search_content(results))
         return
@@ -135,6 +137,9 @@ def recommend(
             diversity=diversity,
             effort=effort,
         )
+        warnings = index.warnings(where, [group_by] if group_by else [])
+    for warning in warnings:
+        note(warning)
     if as_json:
         print_json([hit_content(hit) for hit in hits])
         return

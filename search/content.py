@@ -32,6 +32,7 @@ def search_content(results: Results, fields: MetadataFields | None = None) -> Co
         "query_tokens": results.query_tokens,
         "truncated": results.truncated,
         "facets": facet_content(results.facets),
+        "warnings": list(results.warnings),
         "timing_ms": results.timing_ms._asdict(),
     }
 

@@ -90,6 +90,8 @@ def delete(
     if bool(chosen) == (where is not None):
         raise ConfigError("say which documents: their ids or --where FILTER, one of the two")
     with Index(folder) as index:
+        for warning in index.warnings(where):
+            note(warning)
         if not yes:
             count = index.count(chosen, where=where)
             raise ConfigError(f"{folder}: that would delete {count} documents; say --yes to do it")

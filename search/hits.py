@@ -64,7 +64,8 @@ class FacetValue(NamedTuple):
 class Results(NamedTuple):
     """Hits, best first. ``truncated``: the query was longer than the encoder's max_tokens.
 
-    ``facets``: values of the fields that were asked for, the most frequent first.
+    ``facets``: values of the fields that were asked for, the most frequent first. ``warnings``:
+    what the filter asks for and no document has.
     """
 
     hits: list[Hit]
@@ -72,3 +73,4 @@ class Results(NamedTuple):
     truncated: bool
     timing_ms: Timing
     facets: Mapping[str, list[FacetValue]] = NOTHING
+    warnings: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from trimseek.indexer.card import IndexCard, read_card
 from trimseek.indexer.chunks import DEFAULT_OVERLAP
 from trimseek.indexer.corpus import open_corpus
 from trimseek.indexer.documents import USUAL_IDS, Document, Fields, document_from_row
+from trimseek.indexer.filter_notes import FilterNotes, conditions_asked
 from trimseek.indexer.filters import Filter, from_json, parse_field, to_sql
 from trimseek.indexer.folder import check_space
 from trimseek.indexer.folder import open_index as open_store
@@ -275,6 +276,16 @@ class Index:
             if condition is None:
                 return len(store.keys_of(ids))
             return len(store.ids_where(to_sql(condition, store.facets())))
+
+    def warnings(self, where: Where | None = None, fields: Sequence[str] = ()) -> tuple[str, ...]:
+        """What a filter asks for, or which of the fields, no document has: a sentence each.
+
+        Those of a search are in its ``warnings``.
+        """
+        named = tuple(map(parse_field, several(fields, "fields")))
+        conditions = conditions_asked(as_filter(where), named)
+        with open_store(self.folder) as (card, store):
+            return FilterNotes().of(store, card.id, 0, conditions)
 
     def delete(self, ids: Sequence[str] | str | None = None, *, where: Where | None = None) -> int:
         """Delete documents by ids or by a filter; how many there were.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimseek.indexer.facets import field_values
-from trimseek.indexer.filters import Sql
+from trimseek.indexer.filters import Sql, kind_name
 from trimseek.indexer.store import Store
 from trimseek.indexer.words import search_words
 from trimseek.search.candidates import Candidate, diversified, fuse, one_of_each
@@ -115,7 +115,7 @@ def selected(store: Store, candidates: list[Candidate], options: Options) -> lis
 
     def group(candidate: Candidate) -> Hashable | None:
         value = values.get(candidate.document)
-        return None if value is None else (type(value), value)  # 1 is not true
+        return None if value is None else (kind_name(value), value)  # 1 is not true
 
     return one_of_each(candidates, group)
 

@@ -10,11 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimseek.encoders import QueryEncoder
-from trimseek.errors import IndexFolderError, ReplacedError, UnknownDocumentError
+from trimseek.errors import IndexFolderError, OutOfTimeError, ReplacedError, UnknownDocumentError
 from trimseek.indexer.card import IndexCard, folder_identity
 from trimseek.indexer.documents import Document
 from trimseek.indexer.facets import facet_counts, facet_totals
-from trimseek.indexer.filters import Field, Filter, Sql, field_name, to_sql
+from trimseek.indexer.filter_notes import FilterNotes, conditions_asked
+from trimseek.indexer.filters import (
+    Field,
+    Filter,
+    Sql,
+    field_name,
+    to_sql,
+)
 from trimseek.indexer.folder import check_space
 from trimseek.indexer.store import Store
 from trimseek.indexer.summary import IndexSummary, summarize
@@ -62,6 +69,7 @@ class Searcher:
         self._opening = Lock()
         self._opened = self._open()
         self._allowed: dict[tuple[str, int, Sql], Allowed] = {}
+        self._notes = FilterNotes()
 
     def __enter__(self) -> Self:
         return self
@@ -173,11 +181,12 @@ class Searcher:
         started = time.perf_counter()
         hits, facets = self.find(now, query, encoded and encoded.vector, k, options)
         search = (time.perf_counter() - started) * 1e3
+        warnings = self._warnings(now, options.where, named_fields(options))
         if encoded is None:
-            return Results(hits, 0, False, Timing(0.0, search, search), facets)
+            return Results(hits, 0, False, Timing(0.0, search, search), facets, warnings)
         encode = encoded.milliseconds
         timing = Timing(encode, search, encode + search)
-        return Results(hits, encoded.tokens, encoded.truncated, timing, facets)
+        return Results(hits, encoded.tokens, encoded.truncated, timing, facets, warnings)
 
     def search_with(self, encoder: QueryEncoder, query: str, k: int) -> Results:
         """As ``search``, by another encoder of the index's space."""
@@ -198,6 +207,23 @@ class Searcher:
             return [FacetValue(*total) for total in facet_totals(now.store, field, sql)]
 
         return self.read(work)
+
+    def warnings(self, where: Filter | None, fields: Sequence[Field] = ()) -> tuple[str, ...]:
+        """What a filter asks for, or which of the fields, no document has: a sentence each."""
+        if where is None and not fields:
+            return ()
+        return self.read(lambda now: self._warnings(now, where, fields))
+
+    def _warnings(
+        self, now: Moment, where: Filter | None, fields: Sequence[Field]
+    ) -> tuple[str, ...]:
+        conditions = conditions_asked(where, fields)
+        if not conditions:
+            return ()
+        try:
+            return self._notes.of(now.store, now.card.id, now.version, conditions)
+        except OutOfTimeError:  # what was found is worth more than a note
+            return ()
 
     def document(self, id_: str) -> Document:
         """A document as it was indexed; UnknownDocumentError."""
@@ -252,6 +278,12 @@ class Searcher:
             kept = self._allowed if len(self._allowed) < FILTERS_KEPT else {}
             self._allowed = kept | {key: allowed}
         return allowed
+
+
+def named_fields(options: Options) -> list[Field]:
+    """The fields whose values are counted or grouped by."""
+    grouped = [] if options.group_by is None else [options.group_by]
+    return [*options.facets, *grouped]
 
 
 def facets_of(

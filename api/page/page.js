@@ -159,16 +159,22 @@ async function hits(signal, began) {
   const whole = performance.now() - began;
   say(`${answer.hits.length ? counted(answer.hits.length, "hit") : "Nothing found"} in ${total.toFixed(1)} ms ` +
     `(encode ${encode.toFixed(1)}, search ${searched.toFixed(1)}; ${whole.toFixed(0)} ms to here)` +
-    (answer.truncated ? ". The query was too long; its end was left out." : ""));
+    (answer.truncated ? ". The query was too long; its end was left out." : "") +
+    warned(answer));
   facets(answer.facets);
   list(answer.hits);
+}
+
+function warned(answer) {
+  return answer.warnings.map((warning) => `. Note: ${warning}`).join("");
 }
 
 async function alike(signal, began) {
   const answer = await ask(`${root()}/recommend`, { like: [state.like], k: K, filter: filterJson() }, signal);
   if (signal.aborted) return;
   $("facets").hidden = true;
-  say(`${counted(answer.hits.length, "document")} like “${state.like}” in ${(performance.now() - began).toFixed(0)} ms`);
+  say(`${counted(answer.hits.length, "document")} like “${state.like}” in ${(performance.now() - began).toFixed(0)} ms` +
+    warned(answer));
   list(answer.hits);
 }
 

@@ -116,9 +116,14 @@ async def delete_several(index: str, body: DeleteRequest, request: Request) -> R
     settings, writing = service.settings, service.writing
     if (body.ids is None) == (body.filter is None):
         raise QueryError('say which documents: "ids" or "filter", one of the two')
-    folder = service.indexes.folder(index)
+    folder, warnings = service.indexes.folder(index), list[str]()
     if body.ids is None:
         where = from_json(body.filter)
+        searcher = await service.indexes.opened(index)
+        noted = service.engine.run(
+            searcher.warnings, where, seconds=settings.deadline, searcher=searcher
+        )
+        warnings += await noted
         work = writing.run(writing.delete_where, folder, where, seconds=settings.deadline)
     elif len(body.ids) > settings.max_documents:
         raise TooLargeError(f"{len(body.ids)} ids; the most is {settings.max_documents}")
@@ -126,7 +131,7 @@ async def delete_several(index: str, body: DeleteRequest, request: Request) -> R
         work = writing.run(
             writing.delete, folder, body.ids, count=len(body.ids), seconds=settings.deadline
         )
-    return as_json({"index": index, "deleted": await work})
+    return as_json({"index": index, "deleted": await work, "warnings": warnings})
 
 
 def document_content(index: str, document: Document) -> Content:

@@ -38,11 +38,11 @@ from trimseek.search.content import (
     hit_content,
     search_content,
 )
-from trimseek.search.hits import FacetValue, Results, Timing
+from trimseek.search.hits import Hit, Results, Timing
 from trimseek.search.options import MOST_HITS
 from trimseek.search.recommend import Examples
 from trimseek.search.recommend import recommend as find_alike
-from trimseek.search.searcher import Searcher
+from trimseek.search.searcher import Searcher, named_fields
 
 WATCH_AFTER = 0.02  # seconds, after which it is worth watching whether the client is still there
 CLIENT_CLOSED = 499  # nginx's status for a client that has left
@@ -181,14 +181,18 @@ async def recommend(index: str, body: RecommendRequest, request: Request) -> Res
     searcher = await service.indexes.opened(index)
     began = time.perf_counter()
     deadline = service.settings.deadline
-    hits = await service.engine.run(
-        find_alike, searcher, examples, body.k, options, seconds=deadline, searcher=searcher
-    )
+
+    def find() -> tuple[list[Hit], tuple[str, ...]]:
+        hits = find_alike(searcher, examples, body.k, options)
+        return hits, searcher.warnings(options.where, named_fields(options))
+
+    hits, warnings = await service.engine.run(find, seconds=deadline, searcher=searcher)
     elapsed = (time.perf_counter() - began) * 1e3
     return as_json(
         {
             "index": index,
             "hits": [hit_content(hit) for hit in hits],
+            "warnings": list(warnings),
             "timing_ms": Timing(0.0, elapsed, elapsed)._asdict(),
         }
     )
@@ -202,12 +206,13 @@ async def facets(index: str, body: FacetsRequest, request: Request) -> Response:
     check_limits(service.settings, where=where)
     searcher = await service.indexes.opened(index)
 
-    def count() -> dict[str, list[FacetValue]]:
-        return {field_name(field): searcher.facets(field, where) for field in fields}
+    def count() -> Content:
+        counted = {field_name(field): searcher.facets(field, where) for field in fields}
+        warnings = list(searcher.warnings(where, fields))
+        return {"index": index, "facets": facet_content(counted), "warnings": warnings}
 
     deadline = service.settings.deadline
-    counted = await service.engine.run(count, seconds=deadline, searcher=searcher)
-    return as_json({"index": index, "facets": facet_content(counted)})
+    return as_json(await service.engine.run(count, seconds=deadline, searcher=searcher))
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Content]) -> Response:

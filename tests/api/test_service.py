@@ -223,6 +223,22 @@ def test_mistakes_at_the_start(
     assert done.stderr.count("\n") == 1
 
 
+def test_what_no_document_has_is_said(service: Service) -> None:
+    url = "/v1/indexes/pets"
+    tag = {"field": "tag", "op": "=", "value": "x"}
+    number = {"field": "tags", "op": ">", "value": 3}
+    unknown = "no document has the field 'tag'; did you mean 'tags'?"
+    other = "no document has numbers in the field 'tags': it holds text; write texts in quotes"
+    body = {"query": "kitten", "filter": {"or": [tag, number]}}
+    assert service.post(f"{url}/search", body)[1]["warnings"] == [unknown, other]
+    results = service.post(f"{url}/search/batch", {"queries": [body]})[1]["results"]
+    assert results[0]["warnings"] == [unknown, other]
+    found = service.post(f"{url}/recommend", {"like": ["e"], "filter": tag})[1]
+    assert found["warnings"] == [unknown]
+    found = service.post(f"{url}/facets", {"fields": ["tags", "tag"], "filter": number})[1]
+    assert found["warnings"] == [other, unknown]
+
+
 def test_searches_take_the_options_of_the_command_line(service: Service) -> None:
     url = "/v1/indexes/pets/search"
     body = {"query": "kitten id", "mode": "hybrid", "highlight": True, "facets": ["tags"]}
@@ -238,6 +254,7 @@ def test_searches_take_the_options_of_the_command_line(service: Service) -> None
     tagged = {"field": "tags", "op": "=", "value": "x"}
     status, found = service.post(url, {"query": "id", "filter": tagged})
     assert [hit["id"] for hit in found["hits"]] == ["e"]
+    assert found["warnings"] == []
     status, found = service.post(url, {"query": "id", "filter": {"not": tagged}, "offset": 1})
     assert len(found["hits"]) == 1
     for wrong in (

@@ -163,6 +163,14 @@ def test_indexes_are_made_and_dropped(service: Service) -> None:
         assert service.call("PUT", "/v1/indexes/y", {"encoder": encoder}).status == 422
 
 
+def test_deleting_what_no_document_has_says_so(service: Service, index: str) -> None:
+    put(service, index, {"id": "a", "text": "a cat", "metadata": {"year": 2020}})
+    filter_ = {"field": "yeer", "op": "=", "value": 2020}
+    answer = service.call("POST", f"{index}/documents/delete", {"filter": filter_}).json()
+    assert answer["deleted"] == 0
+    assert answer["warnings"] == ["no document has the field 'yeer'; did you mean 'year'?"]
+
+
 def test_one_of_many_creations_wins_and_nothing_is_lost(service: Service) -> None:
     def create_and_put(number: int) -> int:
         status = service.call("PUT", "/v1/indexes/same", {}).status

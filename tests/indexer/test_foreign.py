@@ -100,7 +100,7 @@ FOREIGN = [
     "CREATE TABLE more (x)",
     "CREATE INDEX other ON documents (title)",
     "CREATE VIRTUAL TABLE words2 USING fts5 (x)",
-    "DROP TRIGGER facets_inserted",
+    "DROP TRIGGER facets_deleted",
     "ALTER TABLE documents ADD COLUMN more",
 ]
 
