@@ -24,10 +24,11 @@ from trimseek.errors import (
     TrimseekError,
     UnknownIndexError,
 )
-from trimseek.indexer.card import IndexCard, is_index
+from trimseek.indexer.card import is_index
 from trimseek.indexer.chunks import DEFAULT_OVERLAP
 from trimseek.indexer.folder import WAIT, create_index, write_lock
 from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.prompts import check_given, new_card
 from trimseek.search import Searcher
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -112,11 +113,17 @@ class Indexes:
         return every
 
     def create(
-        self, name: str, encoder: str, facets: Sequence[str], kind: SnapshotKind | None
+        self,
+        name: str,
+        encoder: str,
+        facets: Sequence[str],
+        kind: SnapshotKind | None,
+        prompts: tuple[str | None, str | None] = (None, None),
     ) -> bool:
         """Make an empty index; false if it is there already, made by that encoder.
 
-        ConflictError if there is another one of that name, or none can be made here.
+        ``prompts``: before queries and documents, None for the encoder's own. ConflictError if
+        there is another one of that name, or none can be made here.
         """
         data = self._data_folder()
         if not NAME.fullmatch(name):
@@ -127,14 +134,16 @@ class Indexes:
         check_known(encoder)
         if name not in self.names():
             card = open_encoder(find_encoder(encoder))
-            index_card = IndexCard(card.space, card.dim, encoder, DEFAULT_OVERLAP)
+            index_card = new_card(card, encoder, DEFAULT_OVERLAP, *prompts)
             try:
                 create_index(data / name, index_card, facets=facets, kind=kind)
             except IndexExistsError:  # somebody else was quicker
                 pass
             else:
                 return True
-        if self.get(name).card.encoder == encoder:
+        known = self.get(name).card
+        if known.encoder == encoder:
+            check_given(known, Path(name), *prompts)
             return False
         raise ConflictError(f"there is an index {name!r} already, of another encoder")
 

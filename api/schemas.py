@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from trimseek.encoders.card import LONGEST_PROMPT
 from trimseek.indexer.documents import LONGEST_ID
 from trimseek.indexer.filters import OPERATORS, from_json, parse_field
 from trimseek.indexer.kinds import SnapshotKind
@@ -212,6 +213,9 @@ class DeleteRequest(BaseModel):
     filter: FilterJson = None
 
 
+Prompt = Annotated[str, Field(max_length=LONGEST_PROMPT)]
+
+
 class CreateRequest(BaseModel):
     """An empty index."""
 
@@ -220,6 +224,10 @@ class CreateRequest(BaseModel):
     encoder: str = Field("minilm-int8", description="Of documents; a name, never a path.")
     facets: list[str] = Field([], max_length=MOST_FACETS, description="Metadata fields to index.")
     kind: Annotated[SnapshotKind, Field(strict=False)] | None = None
+    query_prompt: Prompt | None = Field(
+        None, description='What stands before each query, as "query: "; the encoder\'s own if null.'
+    )
+    document_prompt: Prompt | None = Field(None, description="What stands before each document.")
 
 
 class TaskRequest(BaseModel):

@@ -14,11 +14,10 @@ from weakref import WeakValueDictionary
 
 from trimseek.api import metrics
 from trimseek.api.errors import DeadlineError, OverloadedError
-from trimseek.encoders import DocumentEncoder
-from trimseek.encoders.catalog import find_index_encoder
 from trimseek.indexer.card import folder_identity, read_card
 from trimseek.indexer.documents import Document
 from trimseek.indexer.filters import Filter
+from trimseek.indexer.prompts import document_encoder
 from trimseek.indexer.writer import IndexWriter, Written
 from trimseek.time_limit import check_time, time_limit
 
@@ -124,8 +123,7 @@ class Writing:
         for writer in closing:
             writer.close()
         if known is None:
-            encoder = DocumentEncoder(find_index_encoder(read_card(folder).encoder, folder))
-            known = IndexWriter(folder, encoder)
+            known = IndexWriter(folder, document_encoder(read_card(folder), folder))
             with self._lock:
                 self._writers[folder] = known
         return known

@@ -45,7 +45,8 @@ class EncoderCard:
     calls it. ``positions``: rows of the graph's position table, so that no text may have more
     tokens. ``prompts`` has the keys "query" and "document". ``recipe``: the steps that made the
     encoder from its base. ``sha256``: of each file beside encoder.json. ``measured``: results of a
-    benchmark by name.
+    benchmark by name. ``truncate_dim``: vectors are the first so many dimensions; None for all
+    ``dim``.
     """
 
     name: str
@@ -67,9 +68,15 @@ class EncoderCard:
     recipe: tuple[str, ...]
     sha256: dict[str, str]
     measured: dict[str, float] = field(default_factory=dict)
+    truncate_dim: Size | None = None
     format_version: int = FORMAT_VERSION
 
     __pydantic_config__ = ConfigDict(extra="forbid")
+
+    @property
+    def vector_dim(self) -> int:
+        """The size of a vector."""
+        return self.truncate_dim or self.dim
 
     @property
     def precision(self) -> Precision:
@@ -85,9 +92,13 @@ def described(shapes: Sequence[LayerShape]) -> str:
     return f"heads/neurons {pairs}"
 
 
-def space_id(base_sha256: str, pooling: Pooling, *, normalize: bool) -> str:
+def space_id(
+    base_sha256: str, pooling: Pooling, *, normalize: bool, truncate_dim: int | None = None
+) -> str:
     """The id of the embedding space of a base checkpoint: 16 hexadecimal digits."""
     text = f"{base_sha256} {pooling.value} {'unit' if normalize else 'raw'}"
+    if truncate_dim is not None:
+        text += f" {truncate_dim}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -108,6 +119,10 @@ def read_card(path: Path) -> EncoderCard:
     widest = max(shape.heads for shape in card.layers) * card.head_dim
     if widest > LARGEST_SIZE:
         raise EncoderError(f"{path}: damaged: heads of {widest} dimensions together; make it anew")
+    if card.vector_dim > card.dim:
+        raise EncoderError(
+            f"{path}: damaged: truncate_dim is {card.truncate_dim} of {card.dim}; make it anew"
+        )
     if card.max_tokens > card.positions:
         raise EncoderError(
             f"{path}: damaged: max_tokens is {card.max_tokens}, and there are {card.positions} "

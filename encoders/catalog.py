@@ -2,7 +2,7 @@
 
 A name is, in this order: an encoder folder; a checkpoint folder (Hugging Face or
 sentence-transformers); a name of the catalog ("minilm") or of an encoder aligned to one of its
-models ("minilm-swift"); an id of the model hub ("owner/name").
+models ("minilm-swift"); an id of the model hub ("owner/name", or "owner/name@revision").
 ``-int8``, ``-int4`` or ``-float32`` behind it chooses the precision; int8 is the default.
 """
 
@@ -24,10 +24,10 @@ from trimseek.encoders.runtime import needs_reduced_range
 from trimseek.errors import EncoderError
 from trimseek.settings import load_settings
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?:@[A-Za-z0-9][\w./-]*)?", re.ASCII)
 DEFAULT_ENCODER = "minilm-int8"
-# Raise it when build_graph makes another graph, so that cached encoders are built again.
-GRAPH_VERSION = 2
+# Raise it when another graph or card is made of a checkpoint: cached encoders are built again.
+GRAPH_VERSION = 3
 
 
 def find_encoder(name: str, *, relative: bool = True) -> Path:
@@ -123,7 +123,7 @@ def find_checkpoint(name: str, *, relative: bool = True) -> Path:
     raise EncoderError(
         f"no encoder {name!r}: not a folder here, not one of "
         f"{', '.join([*CATALOG, *aligned_names()])}, "
-        "and not a hub id (owner/name)"
+        "and not a hub id (owner/name, owner/name@revision)"
     )
 
 
@@ -134,7 +134,7 @@ def cache_key(name: str, *, relative: bool = True) -> str:
     folder = local_path(name, relative)
     if folder is None:
         digest = CATALOG[name].sha256[:8] if name in CATALOG else "hub"
-        return f"{name.replace('/', '--')}-{digest}"
+        return f"{checkpoint_folder(name).name}-{digest}"
     content = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.suffix in (".json", ".txt", ".safetensors") and path.is_file():

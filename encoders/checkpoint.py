@@ -12,15 +12,25 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from tokenizers.implementations import BertWordPieceTokenizer
-from tokenizers.normalizers import Lowercase, Sequence
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer, Lowercase, Sequence
 
 from trimseek.atomic import sha256_of
+from trimseek.console import note
 from trimseek.encoders.families import Family, family_of
 from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.prompts import known_prompts
 from trimseek.encoders.weights import LAYER_PARTS, EncoderWeights, FloatArray, from_arrays
 from trimseek.errors import EncoderError
 
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
+# Whose normalizer transformers makes of the settings in tokenizer_config.json.
+BERT_TOKENIZERS = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer")
+DEFAULT_TOKENIZERS = {
+    "bert": "BertTokenizer",
+    "distilbert": "DistilBertTokenizer",
+    "electra": "ElectraTokenizer",
+}
 UNLIMITED = 10**6  # tokenizers write 1e30 for "no limit"
 
 
@@ -30,7 +40,7 @@ class Checkpoint:
 
     ``sha256`` is that of the weight files. ``prompts`` has the keys "query" and "document".
     ``normalize``: vectors are scaled to unit length; false only for encoders trained for the
-    plain dot product.
+    plain dot product. ``truncate_dim``: vectors are the first so many dimensions; None for all.
     """
 
     name: str
@@ -42,6 +52,7 @@ class Checkpoint:
     normalize: bool
     max_tokens: int
     prompts: dict[str, str] = field(default_factory=dict)
+    truncate_dim: int | None = None
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -54,12 +65,16 @@ def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
     modules = read_modules(folder)
     root = folder / modules.transformer
     config = read_json(root / "config.json")
+    check_purpose(folder, config, root / "config.json")
     family = family_of(config.get("model_type"), str(root / "config.json"))
     check_config(config, family, root / "config.json")
     files = weight_files(root)
     weights = build_weights(read_tensors(files), config, family, root)
     sentence = read_json(root / "sentence_bert_config.json", default={})
-    tokenizer = read_tokenizer(root, lowercase=bool(sentence.get("do_lower_case")))
+    tokenizer = read_tokenizer(
+        root, str(config["model_type"]), lowercase=bool(sentence.get("do_lower_case"))
+    )
+    sentences = read_json(folder / "config_sentence_transformers.json", default={})
     limits = (
         sentence.get("max_seq_length"),
         read_json(root / "tokenizer_config.json", default={}).get("model_max_length"),
@@ -74,7 +89,8 @@ def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
         pooling=modules.pooling,
         normalize=modules.normalize,
         max_tokens=min(chosen, len(weights.position_embeddings)),
-        prompts=read_prompts(folder),
+        prompts=read_prompts(sentences, name or "", folder.resolve().name),
+        truncate_dim=read_truncation(sentences, weights.dim, folder),
     )
 
 
@@ -132,19 +148,73 @@ def read_pooling(path: Path) -> Pooling:
     return Pooling(modes[0])
 
 
-def read_prompts(folder: Path) -> dict[str, str]:
-    """Prompts under the keys "query" and "document"; some models call the latter "passage"."""
-    config = read_json(folder / "config_sentence_transformers.json", default={})
+def read_prompts(config: dict[str, Any], *names: str) -> dict[str, str]:
+    """Prompts under the keys "query" and "document"; some models call the latter "passage".
+
+    Where the folder has none, those of ``trimseek.encoders.prompts`` for a model of these names.
+    """
     prompts: dict[str, str] = config.get("prompts") or {}
     default = prompts.get(config.get("default_prompt_name") or "", "")
-    return {
+    found = {
         "query": prompts.get("query", default),
         "document": prompts.get("document", prompts.get("passage", default)),
     }
+    known = known_prompts(*names)
+    if any(found.values()) or known is None:
+        return found
+    if known.query or known.document:
+        note(
+            f"prompts of {known.family} ({known.stated}): query {known.query!r}, document "
+            f"{known.document!r}"
+        )
+    return {"query": known.query, "document": known.document}
+
+
+def read_truncation(config: dict[str, Any], dim: int, folder: Path) -> int | None:
+    """``truncate_dim`` of a config; EncoderError for one that cannot be."""
+    truncated = config.get("truncate_dim")
+    if truncated is None or truncated == dim:
+        return None
+    if isinstance(truncated, bool) or not isinstance(truncated, int) or not 0 < truncated < dim:
+        raise EncoderError(
+            f"{folder / 'config_sentence_transformers.json'}: truncate_dim is {truncated!r:.40}; "
+            f"the model has {dim} dimensions"
+        )
+    return truncated
+
+
+def check_purpose(folder: Path, config: dict[str, Any], path: Path) -> None:
+    """EncoderError for a model that was trained for something else than vectors of texts."""
+    kind = read_json(folder / "config_sentence_transformers.json", default={}).get("model_type")
+    architectures = [str(name) for name in config.get("architectures") or []]
+    heads = [name for name in architectures if "For" in name]
+    if kind == "CrossEncoder" or any("ForSequenceClassification" in name for name in heads):
+        raise EncoderError(
+            f"{path}: a cross-encoder or classifier ({', '.join(heads) or kind}), which scores "
+            "texts and gives no vectors; use a sentence encoder"
+        )
+    if kind == "SparseEncoder":
+        raise EncoderError(f"{path}: a sparse encoder, whose vectors are of words; use a dense one")
+    if heads and not (folder / "modules.json").is_file():
+        raise EncoderError(
+            f"{path}: a language model ({', '.join(heads)}) that was not trained for vectors of "
+            "texts; use a sentence encoder, or, if it is one, write its pooling into modules.json "
+            "with sentence-transformers: SentenceTransformer(DIR).save(NEW)"
+        )
+    if not (folder / "modules.json").is_file():
+        note(f"{folder}: no modules.json, so the mean over tokens is taken, at unit length")
 
 
 def check_config(config: dict[str, Any], family: Family, path: Path) -> None:
     """EncoderError for an activation or kind of positions that is not supported."""
+    needed = [family.layers, family.heads, family.activation]
+    needed += ["pad_token_id"] if family.position_offset else []
+    for key in needed:
+        if config.get(key) is None:
+            raise EncoderError(f"{path}: no {key!r}; is this a complete checkpoint?")
+    for key in (family.layers, family.heads):
+        if isinstance(config[key], bool) or not isinstance(config[key], int) or config[key] < 1:
+            raise EncoderError(f"{path}: {key} is {config[key]!r:.40}, not a count")
     if config.get(family.activation) not in ACTIVATIONS:
         raise EncoderError(
             f"{path}: unsupported activation {config.get(family.activation)!r}; "
@@ -241,29 +311,49 @@ def tensor_getter(
         old = old.replace("LayerNorm.bias", "LayerNorm.beta")
         for candidate in (name, f"{family.prefix}.{name}", old, f"{family.prefix}.{old}"):
             if candidate in tensors:
-                return tensors[candidate].astype(np.float32)
+                tensor = tensors[candidate].astype(np.float32)
+                if not np.isfinite(tensor).all():
+                    raise EncoderError(
+                        f"{folder}: the tensor {candidate!r} holds numbers that are not finite; "
+                        "fetch or train the model anew"
+                    )
+                return tensor
         raise EncoderError(f"{folder}: the weights have no tensor {name!r}; is it complete?")
 
     return get
 
 
-def read_tokenizer(folder: Path, *, lowercase: bool) -> Tokenizer:
+def read_tokenizer(folder: Path, model_type: str, *, lowercase: bool) -> Tokenizer:
     """tokenizer.json, or else a WordPiece vocab.txt, with truncation and padding turned off.
 
-    EncoderError if there is neither, or it is damaged.
+    As transformers 5 does: a tokenizer of BERT's class is normalized as tokenizer_config.json says
+    (``do_lower_case``, ``strip_accents``, ``tokenize_chinese_chars``), whatever tokenizer.json has.
+    EncoderError if there is neither file, one is damaged, or a setting is not supported.
     """
     path = folder / "tokenizer.json"
+    config = read_json(folder / "tokenizer_config.json", default={})
+    if config.get("truncation_side", "right") != "right":
+        raise EncoderError(
+            f"{folder / 'tokenizer_config.json'}: truncation_side {config['truncation_side']!r} is "
+            "not supported; texts are cut at their ends"
+        )
     if path.is_file():
         tokenizer = load_tokenizer(path)
     elif (folder / "vocab.txt").is_file():
-        config = read_json(folder / "tokenizer_config.json", default={})
-        lower = bool(config.get("do_lower_case", True))
-        words = BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=lower)
+        words = BertWordPieceTokenizer(str(folder / "vocab.txt"))
         tokenizer = Tokenizer.from_str(words.to_str())
     else:
         raise EncoderError(
             f"{folder}: no tokenizer.json; write one with transformers: "
             "AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
+        )
+    given = str(config.get("tokenizer_class") or DEFAULT_TOKENIZERS.get(model_type, ""))
+    if given.removesuffix("Fast") in BERT_TOKENIZERS and isinstance(tokenizer.model, WordPiece):
+        tokenizer.normalizer = BertNormalizer(
+            clean_text=True,
+            handle_chinese_chars=bool(config.get("tokenize_chinese_chars", True)),
+            strip_accents=config.get("strip_accents"),
+            lowercase=bool(config.get("do_lower_case", True)),
         )
     if lowercase:
         old = tokenizer.normalizer

@@ -9,6 +9,7 @@ from trimseek.console import print_json
 from trimseek.encoders.card import described
 from trimseek.encoders.catalog import find_checkpoint, find_encoder, split_precision
 from trimseek.encoders.folder import GRAPH, open_encoder
+from trimseek.encoders.prompts import described_prompts
 
 app = typer.Typer()
 
@@ -59,12 +60,13 @@ def info(
         "encoder": f"{card.name}  ({folder})",
         "base": f"{card.base} ({card.architecture}), sha256 {card.base_sha256[:16]}...",
         "space": card.space,
-        "vectors": f"{card.dim} dimensions, {card.pooling.value} pooling"
+        "vectors": f"{card.vector_dim} dimensions, {card.pooling.value} pooling"
         + (", unit length" if card.normalize else ""),
         "layers": f"{len(card.layers)}: {described(card.layers)}",
         "stored as": str(card.quantization),
         "model": f"{(folder / GRAPH).stat().st_size / 1e6:.1f} MB",
         "max tokens": str(card.max_tokens),
+        "prompts": described_prompts(card.prompts),
     }
     for name, value in lines.items():
         typer.echo(f"{name:<11} {value}")

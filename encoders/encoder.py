@@ -16,6 +16,7 @@ from trimseek.settings import load_settings
 
 # Texts tokenized at a time, which bounds the memory for any number of texts.
 WINDOW = 4096
+SMALLEST_LENGTH = 1e-12  # below which a vector is not scaled to unit length
 
 
 class Encoded(NamedTuple):
@@ -42,18 +43,32 @@ class Encoder:
     """Vectors of texts; safe to call from several threads at once.
 
     Vectors have unit length unless the card says ``normalize: false``. ``role`` picks the
-    prompt. ``threads`` defaults to TRIMSEEK_THREADS. ``shared``: set when several encoders run at
-    once; onnxruntime then gets one thread. EncoderError if the folder is damaged.
+    prompt of the card, in whose place ``prompt`` comes. ``threads`` defaults to TRIMSEEK_THREADS.
+    ``shared``: set when several encoders run at once; onnxruntime then gets one thread.
+    EncoderError if the folder is damaged.
     """
 
     role = ""
 
-    def __init__(self, folder: Path, threads: int | None = None, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        threads: int | None = None,
+        *,
+        shared: bool = False,
+        prompt: str | None = None,
+    ) -> None:
         self.folder = folder
         self.card: EncoderCard = open_encoder(folder)
+        self.prompt = self.card.prompts.get(self.role, "") if prompt is None else prompt
         self.tokenizer = TextTokenizer.from_file(
-            folder / TOKENIZER, self.card.max_tokens, self.card.prompts.get(self.role, "")
+            folder / TOKENIZER, self.card.max_tokens, self.prompt
         )
+        if self.tokenizer.room < 1:
+            raise EncoderError(
+                f"{folder}: the prompt {self.prompt!a:.60} leaves no room for a text in "
+                f"{self.card.max_tokens} tokens; give a shorter one"
+            )
         threads = threads or load_settings().threads
         graph = folder / GRAPH
         self.runtime: Runtime = open_runtime(graph, self.card, threads, shared=shared)
@@ -61,7 +76,7 @@ class Encoder:
     @property
     def dim(self) -> int:
         """Size of a vector."""
-        return self.card.dim
+        return self.card.vector_dim
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode any number of texts, in windows that bound the memory."""
@@ -76,15 +91,29 @@ class Encoder:
         for start in range(0, len(texts), WINDOW):
             window = self.tokenizer.encode(texts[start : start + WINDOW])
             part = self.runtime.run(window)
-            if part.shape != (len(window), self.dim) or not np.isfinite(part).all():
+            if part.shape != (len(window), self.card.dim) or not np.isfinite(part).all():
                 raise EncoderError(
                     f"{self.folder}: damaged: its vectors are not finite, or not of {self.dim} "
                     "dimensions; make or fetch the encoder anew"
                 )
+            if self.dim < self.card.dim:
+                part = shortened(part, self.dim, normalize=self.card.normalize)
             vectors[start : start + len(window)] = part
             tokens += (len(text.ids) for text in window)
             truncated += (text.truncated for text in window)
         return EncodedEach(vectors, tokens, truncated)
+
+
+def shortened(vectors: FloatArray, dim: int, *, normalize: bool) -> FloatArray:
+    """The first dimensions of vectors, again of unit length if ``normalize``.
+
+    For models that were trained for it (Matryoshka representations, Kusupati et al. 2022).
+    """
+    part = vectors[:, :dim]
+    if not normalize:
+        return np.ascontiguousarray(part)
+    lengths = np.linalg.norm(part, axis=1, keepdims=True)
+    return np.asarray(part / np.maximum(lengths, SMALLEST_LENGTH), np.float32)
 
 
 class DocumentEncoder(Encoder):

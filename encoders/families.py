@@ -1,6 +1,7 @@
 """Where each supported model family keeps its tensors and sizes.
 
 BERT: Devlin et al. 2019. RoBERTa: Liu et al. 2019. XLM-R: Conneau et al. 2020.
+CamemBERT: Martin et al. 2020 (a RoBERTa).
 DistilBERT: Sanh et al. 2019. ELECTRA: Clark et al. 2020 (its discriminator is the encoder).
 """
 
@@ -58,6 +59,7 @@ FAMILIES = {
     "bert": BERT,
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
+    "camembert": ROBERTA,
     "distilbert": DISTILBERT,
     "electra": ELECTRA,
 }

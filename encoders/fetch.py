@@ -74,6 +74,7 @@ def is_whole(folder: Path, sha256: str) -> bool:
 def from_hub(hub_id: str, partial: Path, folder: Path, sha256: str | None) -> None:
     """Download from the model hub to ``partial``, and move it to ``folder`` when it is verified.
 
+    ``hub_id``: "owner/name", with "@" and a branch, tag or commit behind it if not the main one.
     An interrupted download is resumed. DownloadError if the hub cannot be reached or lacks the
     model; EncoderError if a file is damaged or the model is not supported.
     """
@@ -81,10 +82,15 @@ def from_hub(hub_id: str, partial: Path, folder: Path, sha256: str | None) -> No
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from huggingface_hub import HfApi, snapshot_download
 
+    repository, _, revision = hub_id.partition("@")
     try:
-        files = HfApi().model_info(hub_id, files_metadata=True, timeout=HUB_TIMEOUT).siblings or []
+        information = HfApi().model_info(
+            repository, revision=revision or None, files_metadata=True, timeout=HUB_TIMEOUT
+        )
+        files = information.siblings or []
         snapshot_download(
-            hub_id,
+            repository,
+            revision=information.sha,  # the files that were asked about, whatever is pushed since
             local_dir=partial,
             allow_patterns=list(CHECKPOINT_FILES),
             etag_timeout=HUB_TIMEOUT,
@@ -98,7 +104,7 @@ def from_hub(hub_id: str, partial: Path, folder: Path, sha256: str | None) -> No
     if sha256 is not None:
         expected["model.safetensors"] = sha256
     verify_files(partial, expected)
-    read_checkpoint(partial)
+    read_checkpoint(partial, hub_id)
     shutil.rmtree(partial / ".cache", ignore_errors=True)  # the client's notes on the download
     replace_folder(partial, folder)
 

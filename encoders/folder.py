@@ -79,7 +79,12 @@ def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> En
     weights = checkpoint.weights
     return EncoderCard(
         name=name,
-        space=space_id(checkpoint.sha256, checkpoint.pooling, normalize=checkpoint.normalize),
+        space=space_id(
+            checkpoint.sha256,
+            checkpoint.pooling,
+            normalize=checkpoint.normalize,
+            truncate_dim=checkpoint.truncate_dim,
+        ),
         base=checkpoint.name,
         base_sha256=checkpoint.sha256,
         architecture=checkpoint.architecture,
@@ -96,6 +101,7 @@ def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> En
         quantization=quantization,
         recipe=(),
         sha256={},
+        truncate_dim=checkpoint.truncate_dim,
     )
 
 
@@ -117,6 +123,7 @@ def as_checkpoint(folder: Path) -> Checkpoint:
         normalize=card.normalize,
         max_tokens=card.max_tokens,
         prompts=card.prompts,
+        truncate_dim=card.truncate_dim,
     )
 
 

@@ -36,7 +36,7 @@ class TextEncoder:
     @property
     def dim(self) -> int:
         """Size of a vector."""
-        return self.card.dim
+        return self.card.vector_dim
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
         """Vectors ``(n, dim) float32`` of what is searched for, in the order of the texts."""

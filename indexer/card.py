@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from trimseek.atomic import write_text
+from trimseek.encoders.card import LONGEST_PROMPT
 from trimseek.errors import IndexFolderError
 from trimseek.formats import checked, read_versioned
 
@@ -23,12 +24,26 @@ MOST_OVERLAP = 128  # tokens
 
 
 @dataclass(frozen=True)
+class Prompts:
+    """What stands before each query and document; ``given``: by who made the index.
+
+    Otherwise they are the encoder's own, and a query encoder's own counts for queries.
+    """
+
+    query: Annotated[str, Field(max_length=LONGEST_PROMPT)]
+    document: Annotated[str, Field(max_length=LONGEST_PROMPT)]
+    given: bool
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
 class IndexCard:
     """index.json.
 
     ``encoder``: the name that the document encoder was given by. ``overlap`` in tokens. ``id``:
     random, another one after every creation, restore and re-embedding; "" in what an earlier
-    trimseek made.
+    trimseek made. ``prompts``: None in what an earlier trimseek made.
     """
 
     space: Annotated[str, Field(min_length=1, max_length=256)]
@@ -36,6 +51,7 @@ class IndexCard:
     encoder: Annotated[str, Field(min_length=1, max_length=4096)]
     overlap: Annotated[int, Field(ge=0, le=MOST_OVERLAP)]
     id: Annotated[str, Field(pattern=r"^(|[0-9a-f]{32})$")] = ""
+    prompts: Prompts | None = None
     format_version: int = FORMAT_VERSION
 
     __pydantic_config__ = ConfigDict(extra="forbid")

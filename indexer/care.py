@@ -7,13 +7,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from trimseek.encoders import DocumentEncoder
-from trimseek.encoders.catalog import find_index_encoder
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import IndexFolderError, TrimseekError
 from trimseek.indexer.card import IndexCard
 from trimseek.indexer.chunks import Chunker
 from trimseek.indexer.folder import folder_bytes, open_for_changes, open_index
+from trimseek.indexer.prompts import document_encoder
 from trimseek.indexer.snapshot import build_snapshot, read_snapshot, stored_keys
 from trimseek.indexer.store import Store
 
@@ -109,7 +108,7 @@ def vector_damage(store: Store, dim: int) -> list[str]:
 def embedding_damage(store: Store, card: IndexCard) -> list[str]:
     """Whether vectors are those of their texts: of documents evenly from the whole index."""
     try:
-        encoder = DocumentEncoder(find_index_encoder(card.encoder, store.path.parent))
+        encoder = document_encoder(card, store.path.parent)
     except TrimseekError as error:
         return [f"{store.path}: its encoder cannot be opened: {error}"]
     if encoder.card.normalize and (odd := lengths_damage(store, card.dim)):

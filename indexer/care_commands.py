@@ -14,7 +14,7 @@ from trimseek.indexer.backup import restore_backup, write_backup
 from trimseek.indexer.care import compact_index, find_damage
 from trimseek.indexer.export import export_index
 from trimseek.indexer.reembed import reembed
-from trimseek.options import AsJson, Folder
+from trimseek.options import AsJson, DocumentPrompt, Folder, QueryPrompt
 
 app = typer.Typer()
 
@@ -55,11 +55,19 @@ def compact(folder: Folder, as_json: AsJson = False) -> None:
 def reembed_index(
     folder: Folder,
     encoder: Annotated[str, typer.Option(help="The new document encoder, as trimseek index.")],
+    query_prompt: QueryPrompt = None,
+    document_prompt: DocumentPrompt = None,
     as_json: AsJson = False,
 ) -> None:
     """Embed an index anew with another encoder, while the old one goes on serving."""
     name = absolute_name(encoder)
-    report = reembed(folder, DocumentEncoder(find_encoder(name)), name)
+    report = reembed(
+        folder,
+        DocumentEncoder(find_encoder(name), prompt=document_prompt),
+        name,
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
+    )
     if as_json:
         print_json(asdict(report))
         return

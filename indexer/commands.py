@@ -17,8 +17,18 @@ from trimseek.indexer.documents import Fields, ReadOptions
 from trimseek.indexer.folder import check_space
 from trimseek.indexer.ingest import Ingest
 from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.prompts import check_given, given_prompt
 from trimseek.indexer.summary import summarize
-from trimseek.options import AsJson, IdField, SkipBad, TextColumns, TextField, TitleField
+from trimseek.options import (
+    AsJson,
+    DocumentPrompt,
+    IdField,
+    QueryPrompt,
+    SkipBad,
+    TextColumns,
+    TextField,
+    TitleField,
+)
 
 app = typer.Typer()
 
@@ -47,6 +57,8 @@ def index(
             f"behind it. Default: the index's own, or {DEFAULT_ENCODER}."
         ),
     ] = None,
+    query_prompt: QueryPrompt = None,
+    document_prompt: DocumentPrompt = None,
     id_field: IdField = None,
     title_field: TitleField = None,
     text_field: TextField = None,
@@ -87,7 +99,10 @@ def index(
     else:
         name = absolute_name(encoder or DEFAULT_ENCODER)
         path = find_encoder(name)
-    document_encoder = DocumentEncoder(path)
+    if card is not None:
+        check_given(card, target, query_prompt, document_prompt)
+        document_prompt = given_prompt(card)
+    document_encoder = DocumentEncoder(path, prompt=document_prompt)
     if card is not None:
         check_space(card, document_encoder.card.space, target, name)
     report = Ingest(
@@ -98,6 +113,8 @@ def index(
         sync=sync,
         skip_empty=skip_empty,
         overlap=overlap,
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
         facets=facet or [],
         kind=kind,
     ).run()
@@ -163,6 +180,7 @@ def info(
         ("chunks", f"{summary.chunks:,}"),
         ("encoder", summary.encoder),
         ("space", f"{summary.space} ({summary.dim} dimensions)"),
+        ("prompts", summary.prompts),
         ("snapshot", snapshot),
         ("facets", ", ".join(summary.facets) or "-"),
         ("on disk", f"{summary.bytes / 1e6:.1f} MB"),

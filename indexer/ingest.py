@@ -28,6 +28,7 @@ from trimseek.indexer.embedding import (
 )
 from trimseek.indexer.folder import check_space, configure, open_or_create, refresh_snapshot
 from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.prompts import check_prompt, new_card
 from trimseek.indexer.seen import SeenIds
 from trimseek.indexer.store import Store
 
@@ -69,7 +70,9 @@ class Ingest:
     """One run: ``corpus`` into the index at ``folder``.
 
     ``encoder_name``: what the index records, so that a search finds the encoder again.
-    ``facets``: metadata fields to index; ``kind``: of the snapshot, as it is by default.
+    ``query_prompt``, ``document_prompt``: of a new index, None for the encoder's own; the encoder
+    was opened with the latter. ``facets``: metadata fields to index; ``kind``: of the snapshot, as
+    it is by default.
     ``sync``: documents of the index that the corpus lacks are removed, unless parts of it could
     not be read. ``skip_empty``: documents
     without any text are left out; otherwise they are a CorpusError. ``advance``: called after
@@ -83,6 +86,8 @@ class Ingest:
     sync: bool = False
     skip_empty: bool = False
     overlap: int = DEFAULT_OVERLAP
+    query_prompt: str | None = None
+    document_prompt: str | None = None
     facets: Sequence[str] = ()
     kind: SnapshotKind | None = None
     report: IngestReport = field(default_factory=IngestReport)
@@ -95,7 +100,7 @@ class Ingest:
         started = time.perf_counter()
         with open_or_create(self.folder, self._new_card()) as opened, closing(SeenIds()) as seen:
             card, store = opened
-            check_space(card, self.encoder.card.space, self.folder, self.encoder_name)
+            self._check_space(card)
             configure(store, self.facets, self.kind)
             embedder = DocumentEmbedder(self.encoder, card.overlap)
             with progress("indexing", total) as ticker:
@@ -128,12 +133,20 @@ class Ingest:
     def _check_encoder(self) -> None:
         """IndexFolderError, before the corpus is read, for an index of another space."""
         if (self.folder / CARD).is_file():
-            space = self.encoder.card.space
-            check_space(read_card(self.folder), space, self.folder, self.encoder_name)
+            self._check_space(read_card(self.folder))
+
+    def _check_space(self, card: IndexCard) -> None:
+        check_space(card, self.encoder.card.space, self.folder, self.encoder_name)
+        check_prompt(card, self.encoder, self.folder)
 
     def _new_card(self) -> IndexCard:
-        encoder = self.encoder.card
-        return IndexCard(encoder.space, encoder.dim, self.encoder_name, self.overlap)
+        return new_card(
+            self.encoder.card,
+            self.encoder_name,
+            self.overlap,
+            self.query_prompt,
+            self.document_prompt,
+        )
 
     def _documents(self) -> Iterator[Document]:
         """The corpus's documents that have a text."""

@@ -18,6 +18,7 @@ from trimseek.indexer.documents import Document
 from trimseek.indexer.folder import open_index, replaced_error, write_lock
 from trimseek.indexer.ingest import Ingest, IngestReport
 from trimseek.indexer.notices import Notices
+from trimseek.indexer.prompts import new_card
 from trimseek.indexer.snapshot import chosen_kind
 from trimseek.indexer.store import Store
 
@@ -50,8 +51,13 @@ def reembed(
     encoder: DocumentEncoder,
     encoder_name: str,
     advance: Callable[[int, int], None] = ignore_progress,
+    *,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
 ) -> IngestReport:
     """Embed every document with another encoder; the report of the first of two passes.
+
+    The prompts are the encoder's own where they are None; it was opened with the latter.
 
     Readers and writers go on meanwhile; the second pass, which embeds what they changed, keeps
     writers waiting. ``advance(done, total)``: called after each batch, in documents.
@@ -61,8 +67,11 @@ def reembed(
     began = folder_identity(folder)
     busy = f"{folder}: another program embeds it anew; wait for its end"
     with open_index(folder) as (card, store), file_lock(folder / LOCK, busy):
-        if (target / CARD).is_file() and read_card(target).encoder != encoder_name:
-            shutil.rmtree(target)  # begun for another encoder
+        wanted = new_card(encoder.card, encoder_name, card.overlap, query_prompt, document_prompt)
+        if (target / CARD).is_file():
+            begun = read_card(target)
+            if (begun.encoder, begun.prompts) != (encoder_name, wanted.prompts):
+                shutil.rmtree(target)  # begun for another encoder
         if not store.counts().documents:
             raise IndexFolderError(f"{folder}: no documents to embed")
         kind = chosen_kind(store)
@@ -84,6 +93,8 @@ def reembed(
                 overlap=card.overlap,
                 facets=sorted(source.facets()),
                 kind=kind,
+                query_prompt=query_prompt,
+                document_prompt=document_prompt,
                 advance=count,
             ).run()
 

@@ -1,8 +1,9 @@
 """What an index folder holds, in a few numbers."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from trimseek.encoders.prompts import described_prompts
 from trimseek.indexer.folder import folder_bytes, open_index
 
 
@@ -11,7 +12,7 @@ class IndexSummary:
     """``snapshot``: chunks in the FAISS snapshot of that ``kind``, None without one.
 
     ``bytes`` on disk. ``facets``: metadata fields that are indexed.
-    ``generation``: the snapshot's number.
+    ``generation``: the snapshot's number. ``prompts``: what stands before queries and documents.
     """
 
     name: str
@@ -25,6 +26,7 @@ class IndexSummary:
     kind: str | None = None
     facets: tuple[str, ...] = ()
     generation: int | None = None
+    prompts: str = "none"
 
 
 def summarize(folder: Path) -> IndexSummary:
@@ -44,4 +46,5 @@ def summarize(folder: Path) -> IndexSummary:
         kind=snapshot.kind if snapshot else None,
         facets=facets,
         generation=snapshot.number if snapshot else None,
+        prompts=described_prompts(asdict(card.prompts)) if card.prompts else "not recorded",
     )

@@ -33,6 +33,7 @@ from trimseek.indexer.folder import (
     renew_snapshot,
     write_lock,
 )
+from trimseek.indexer.prompts import check_prompt
 from trimseek.indexer.snapshot import is_stale
 
 
@@ -86,6 +87,7 @@ class IndexWriter:
         if self.encoder is not None:
             try:
                 check_space(card, self.encoder.card.space, self.folder, self.encoder.card.name)
+                check_prompt(card, self.encoder, self.folder)
             except IndexFolderError:
                 store.close()
                 raise

@@ -13,11 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
-from trimseek.encoders import DEFAULT_ENCODER, DocumentEncoder, find_encoder, open_encoder
-from trimseek.encoders.catalog import absolute_name, find_index_encoder
+from trimseek.encoders import DEFAULT_ENCODER, find_encoder, open_encoder
+from trimseek.encoders.catalog import absolute_name
 from trimseek.errors import CorpusError, QueryError, UnknownDocumentError
 from trimseek.indexer import folder as index_folder
-from trimseek.indexer.card import IndexCard, read_card
+from trimseek.indexer.card import read_card
 from trimseek.indexer.chunks import DEFAULT_OVERLAP
 from trimseek.indexer.corpus import open_corpus
 from trimseek.indexer.documents import USUAL_IDS, Document, Fields, document_from_row
@@ -27,6 +27,7 @@ from trimseek.indexer.folder import check_space
 from trimseek.indexer.folder import open_index as open_store
 from trimseek.indexer.ingest import batches
 from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.prompts import document_encoder, new_card
 from trimseek.indexer.store import Store
 from trimseek.indexer.summary import IndexSummary, summarize
 from trimseek.indexer.where import parse_where
@@ -65,6 +66,8 @@ def create_index(
     facets: Sequence[str] = (),
     kind: str | None = None,
     overlap: int = DEFAULT_OVERLAP,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
 ) -> "Index":
     """Make an index in a new folder, and add documents to it.
 
@@ -74,6 +77,9 @@ def create_index(
     :param facets: metadata fields (``author.name``) whose filters are to be fast.
     :param kind: "exact", "sq8", "hnsw" or "ivf"; by the number of passages where it is None.
     :param overlap: tokens that neighbouring passages of a document share.
+    :param query_prompt: what stands before each query, as "query: "; the encoder's own where it is
+        None.
+    :param document_prompt: what stands before each document, as "passage: ".
     :raises IndexFolderError: if the folder exists already; ``open_index`` opens it.
     :raises EncoderError: if there is no such encoder.
     :raises CorpusError: for a document that cannot be stored; those of earlier batches are there,
@@ -81,7 +87,7 @@ def create_index(
     """
     path, name = Path(folder), absolute_name(str(encoder))
     card = open_encoder(find_encoder(name))
-    index_card = IndexCard(card.space, card.dim, name, overlap)
+    index_card = new_card(card, name, overlap, query_prompt, document_prompt)
     index_folder.create_index(path, index_card, facets=facets, kind=as_kind(kind))
     index = Index(path)
     try:
@@ -149,9 +155,7 @@ class Index:
     @cached_property
     def _writer(self) -> IndexWriter:
         card = read_card(self.folder)
-        return IndexWriter(
-            self.folder, DocumentEncoder(find_index_encoder(card.encoder, self.folder))
-        )
+        return IndexWriter(self.folder, document_encoder(card, self.folder))
 
     def summary(self) -> IndexSummary:
         """Counts of documents and passages, encoder, size on disk; IndexFolderError."""

@@ -14,6 +14,7 @@ from trimseek.errors import IndexFolderError, ReplacedError, StorageError
 from trimseek.indexer.card import IndexCard, folder_identity
 from trimseek.indexer.efforts import tuned_effort
 from trimseek.indexer.folder import check_space, open_for_changes, open_index, refresh_snapshot
+from trimseek.indexer.prompts import given_prompt
 from trimseek.indexer.store import Store
 from trimseek.search.view import View, open_view, refreshed, view_without_snapshot
 
@@ -57,7 +58,8 @@ class OpenedIndex:
             else:
                 path = find_encoder(query_encoder)
             self.encoder_name = query_encoder or self.card.encoder
-            self.encoder = QueryEncoder(path, shared=shared)
+            prompt = given_prompt(self.card, "query")
+            self.encoder = QueryEncoder(path, shared=shared, prompt=prompt)
             check_space(self.card, self.encoder.card.space, folder, self.encoder_name)
         except BaseException:
             store.close()

@@ -12,6 +12,14 @@ Where = Annotated[
 Folder = Annotated[Path, typer.Argument(help="The index folder.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it nothing is changed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+QueryPrompt = Annotated[
+    str | None,
+    typer.Option(help='What stands before each query, as "query: ". Default: the encoder\'s own.'),
+]
+DocumentPrompt = Annotated[
+    str | None,
+    typer.Option(help='What stands before each document, as "passage: ".'),
+]
 TextColumns = Annotated[
     bool,
     typer.Option("--text-columns", help="Leave all columns of CSV and TSV text, numbers too."),

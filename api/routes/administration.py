@@ -57,7 +57,14 @@ def describe(index: str, request: Request) -> Response:
 async def create(index: str, body: CreateRequest, request: Request) -> Response:
     """Make an empty index; 201 if it is new, 200 if it is there already with that encoder."""
     indexes = service_of(request).indexes
-    made = await run_in_threadpool(indexes.create, index, body.encoder, body.facets, body.kind)
+    made = await run_in_threadpool(
+        indexes.create,
+        index,
+        body.encoder,
+        body.facets,
+        body.kind,
+        (body.query_prompt, body.document_prompt),
+    )
     content = await run_in_threadpool(index_content, await indexes.opened(index))
     return as_json(content, 201 if made else 200)
 
