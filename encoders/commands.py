@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trimseek.console import print_json
+from trimseek.console import print_json, say
 from trimseek.encoders.card import described
 from trimseek.encoders.catalog import find_checkpoint, find_encoder, split_precision
 from trimseek.encoders.folder import GRAPH, open_encoder
@@ -41,8 +41,8 @@ def pull(
             }
         )
         return
-    typer.echo(f"checkpoint  {checkpoint}")
-    typer.echo(f"encoder     {folder}  ({card.precision.value}, {size / 1e6:.1f} MB)")
+    say(f"checkpoint  {checkpoint}")
+    say(f"encoder     {folder}  ({card.precision.value}, {size / 1e6:.1f} MB)")
 
 
 @app.command("encoder info")
@@ -69,8 +69,8 @@ def info(
         "prompts": described_prompts(card.prompts),
     }
     for name, value in lines.items():
-        typer.echo(f"{name:<11} {value}")
+        say(f"{name:<11} {value}")
     for step in card.recipe:
-        typer.echo(f"{'step':<11} {step}")
+        say(f"{'step':<11} {step}")
     for name, number in card.measured.items():
-        typer.echo(f"{'measured':<11} {name} {number:.6g}")
+        say(f"{'measured':<11} {name} {number:.6g}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trimseek.console import note, print_json
+from trimseek.console import note, print_json, say
 from trimseek.encoders import DocumentEncoder, find_encoder
 from trimseek.encoders.catalog import absolute_name
 from trimseek.errors import ConfigError
@@ -35,7 +35,7 @@ def verify(
     if as_json:
         print_json({"whole": not damage, "damage": damage})
     for problem in [] if as_json else damage:
-        typer.echo(problem)
+        say(problem)
     if damage:
         raise typer.Exit(1)
     note(f"{folder}: whole")

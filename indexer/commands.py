@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trimseek.console import note, print_json
+from trimseek.console import note, print_json, say
 from trimseek.encoders import DEFAULT_ENCODER, DocumentEncoder, find_encoder
 from trimseek.encoders.catalog import absolute_name, find_index_encoder
 from trimseek.errors import ConfigError
@@ -144,7 +144,7 @@ def list_indexes(
         print_json([asdict(summary) for summary in summaries])
         return
     for summary in summaries:
-        typer.echo(
+        say(
             f"{summary.name:<24} {summary.documents:>10,} documents  {summary.bytes / 1e6:>8.1f} MB"
             f"  {summary.encoder}"
         )
@@ -185,4 +185,4 @@ def info(
         ("facets", ", ".join(summary.facets) or "-"),
         ("on disk", f"{summary.bytes / 1e6:.1f} MB"),
     ):
-        typer.echo(f"{label:<11}{value}")
+        say(f"{label:<11}{value}")

@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import typer
 
-from trimseek.console import print_json
+from trimseek.console import print_json, say
 from trimseek.encoders import DEFAULT_ENCODER, QueryEncoder, find_encoder
 from trimseek.encoders.cpu import MEANING, cpu_name, int8_flags, int8_path
 from trimseek.encoders.native.library import kernels
@@ -45,7 +45,7 @@ def doctor(
         print_json([finding._asdict() for finding in findings])
     else:
         for finding in findings:
-            typer.echo(f"{'ok ' if finding.ok else 'BAD'}  {finding.name:<11}{finding.value}")
+            say(f"{'ok ' if finding.ok else 'BAD'}  {finding.name:<11}{finding.value}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 

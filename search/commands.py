@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.text import Text
 
-from trimseek.console import note, print_json, stdout
+from trimseek.console import note, print_json, say, stdout
 from trimseek.encoders.unlabelled import read_unlabelled
 from trimseek.errors import ConfigError
 from trimseek.indexer.card import is_index
 from trimseek.options import AsJson, Folder, Where
+from trimseek.printable import printable
 from trimseek.search.content import hit_content, search_content
 from trimseek.search.hits import Hit
 from trimseek.search.index import Index
@@ -96,8 +96,8 @@ def search(
     if not results.hits:
         note("no hits")
     for field, values in results.facets.items():
-        counted = ", ".join(f"{printable(str(value.value))} {value.documents}" for value in values)
-        stdout.print(Text(f"{field}: {counted or '-'}"))
+        counted = ", ".join(f"{value.value} {value.documents}" for value in values)
+        say(f"{field}: {counted or '-'}")
     timing = results.timing_ms
     note(f"{timing.total:.1f} ms (encode {timing.encode:.1f}, search {timing.search:.1f})")
 
@@ -169,7 +169,7 @@ def tune(
         print_json(asdict(tuned))
         return
     for trial in tuned.tried:
-        typer.echo(f"effort {trial.effort:<5} recall@10 {trial.recall:.4f}  {trial.p50_ms:.2f} ms")
+        say(f"effort {trial.effort:<5} recall@10 {trial.recall:.4f}  {trial.p50_ms:.2f} ms")
     note(
         f"{folder}: effort {tuned.chosen.effort} for {tuned.encoder} ({tuned.kind}, "
         f"{tuned.queries} queries)"
@@ -178,9 +178,9 @@ def tune(
 
 def print_hit(hit: Hit) -> None:
     """Score, id and title, and the passage with the query's words marked."""
-    title = f"  {escape(printable(hit.title))}" if hit.title else ""
-    name = escape(printable(hit.id))
-    stdout.print(f"[green]{hit.score:.3f}[/green]  [bold]{name}[/bold]{title}")
+    head = Text(f"{hit.score:.3f}", "green")
+    head.append("  ").append(printable(hit.id), "bold")
+    stdout.print(head.append(f"  {printable(hit.title)}" if hit.title else ""))
     for line in snippet(hit).wrap(stdout, max(1, stdout.width - INDENT)):
         stdout.print(Text(" " * INDENT) + line)
 
@@ -207,8 +207,3 @@ def snippet(hit: Hit) -> Text:
         shown.append(" ")
     shown.rstrip()
     return shown
-
-
-def printable(text: str) -> str:
-    """A text that cannot command the terminal: control characters are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

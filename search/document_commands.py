@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trimseek.console import note, print_json, progress
+from trimseek.console import note, print_json, progress, say_text
 from trimseek.errors import ConfigError
 from trimseek.indexer.corpus import open_corpus
 from trimseek.indexer.documents import Fields, ReadOptions
@@ -66,8 +66,8 @@ def get(folder: Folder, id_: DocumentId, as_json: AsJson = False) -> None:
         )
         return
     if document.title:
-        typer.echo(document.title)
-    typer.echo(document.text)
+        say_text(document.title)
+    say_text(document.text)
     if document.metadata:
         note(json.dumps(document.metadata, ensure_ascii=False))
 

@@ -17,6 +17,7 @@ import typer.main
 from trimseek import __version__
 from trimseek.command_table import COMMAND_SYNONYMS, COMMANDS, OPTION_SYNONYMS
 from trimseek.errors import TrimseekError, print_error
+from trimseek.printable import replace_unknown_characters
 
 INTERRUPTED = 130
 
@@ -108,6 +109,7 @@ def main(args: list[str] | None = None) -> int:
     """Run the command line; the exit status."""
     args = as_options(sys.argv[1:] if args is None else args)
     debug = args[0] == "--debug"
+    replace_unknown_characters()
     try:
         status = app(args, prog_name="trimseek", standalone_mode=False)
     except (TrimseekError, typer.TyperException) as error:

@@ -19,15 +19,28 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from trimseek.printable import printable
+
 T = TypeVar("T")
 WIDE = 240
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-stdout = Console(highlight=False, soft_wrap=True)
+# Neither [markup] nor :pictures: are made of what is printed, which may be a document's.
+stderr = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+stdout = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def note(message: str) -> None:
-    """One line on stderr, as it is."""
-    stderr.print(message, markup=False)
+    """One line on stderr."""
+    stderr.print(printable(message))
+
+
+def say(line: str) -> None:
+    """One line on stdout."""
+    stdout.print(printable(line))
+
+
+def say_text(text: str) -> None:
+    """A text of several lines on stdout: as it is in a file, harmless on a terminal."""
+    sys.stdout.write((printable(text, lines=True) if sys.stdout.isatty() else text) + "\n")
 
 
 def print_table(table: Table) -> None:
@@ -36,8 +49,13 @@ def print_table(table: Table) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    """One line of JSON on stdout, with escapes where its encoding lacks a character."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value)
+    sys.stdout.write(text + "\n")
 
 
 class RateColumn(ProgressColumn):

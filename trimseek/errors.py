@@ -6,10 +6,12 @@ and exits with ``exit_code``; ``trimseek.api.errors`` maps each class to an HTTP
 
 import sys
 
+from trimseek.printable import printable
+
 
 def print_error(message: str) -> None:
     """Write an error's one line to stderr, as every command does."""
-    sys.stderr.write("trimseek: " + " ".join(message.split()) + "\n")
+    sys.stderr.write("trimseek: " + printable(" ".join(message.split())) + "\n")
 
 
 class TrimseekError(Exception):
