@@ -20,6 +20,7 @@ from trimseek.encoders.quantize import Precision
 from trimseek.errors import (
     ConfigError,
     IndexExistsError,
+    IndexFolderError,
     QueryError,
     TrimseekError,
     UnknownIndexError,
@@ -133,8 +134,8 @@ class Indexes:
             )
         check_known(encoder)
         if name not in self.names():
-            card = open_encoder(find_encoder(encoder))
-            index_card = new_card(card, encoder, DEFAULT_OVERLAP, *prompts)
+            folder = find_encoder(encoder)
+            index_card = new_card(folder, open_encoder(folder), encoder, DEFAULT_OVERLAP, *prompts)
             try:
                 create_index(data / name, index_card, facets=facets, kind=kind)
             except IndexExistsError:  # somebody else was quicker
@@ -143,7 +144,10 @@ class Indexes:
                 return True
         known = self.get(name).card
         if known.encoder == encoder:
-            check_given(known, Path(name), *prompts)
+            try:
+                check_given(known, Path(name), *prompts)
+            except IndexFolderError as error:
+                raise ConflictError(str(error)) from None
             return False
         raise ConflictError(f"there is an index {name!r} already, of another encoder")
 

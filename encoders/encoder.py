@@ -11,7 +11,7 @@ from trimseek.encoders.folder import GRAPH, TOKENIZER, open_encoder
 from trimseek.encoders.runtime import Runtime, open_runtime
 from trimseek.encoders.tokens import TextTokenizer
 from trimseek.encoders.weights import FloatArray
-from trimseek.errors import EncoderError
+from trimseek.errors import ConfigError, EncoderError
 from trimseek.settings import load_settings
 
 # Texts tokenized at a time, which bounds the memory for any number of texts.
@@ -45,7 +45,7 @@ class Encoder:
     Vectors have unit length unless the card says ``normalize: false``. ``role`` picks the
     prompt of the card, in whose place ``prompt`` comes. ``threads`` defaults to TRIMSEEK_THREADS.
     ``shared``: set when several encoders run at once; onnxruntime then gets one thread.
-    EncoderError if the folder is damaged.
+    EncoderError if the folder is damaged, ConfigError if the prompt leaves no room for a text.
     """
 
     role = ""
@@ -64,11 +64,7 @@ class Encoder:
         self.tokenizer = TextTokenizer.from_file(
             folder / TOKENIZER, self.card.max_tokens, self.prompt
         )
-        if self.tokenizer.room < 1:
-            raise EncoderError(
-                f"{folder}: the prompt {self.prompt!a:.60} leaves no room for a text in "
-                f"{self.card.max_tokens} tokens; give a shorter one"
-            )
+        check_room(self.tokenizer)
         threads = threads or load_settings().threads
         graph = folder / GRAPH
         self.runtime: Runtime = open_runtime(graph, self.card, threads, shared=shared)
@@ -102,6 +98,15 @@ class Encoder:
             tokens += (len(text.ids) for text in window)
             truncated += (text.truncated for text in window)
         return EncodedEach(vectors, tokens, truncated)
+
+
+def check_room(tokenizer: TextTokenizer) -> None:
+    """ConfigError where a prompt leaves no room for a text."""
+    if tokenizer.room < 1:
+        raise ConfigError(
+            f"the prompt {tokenizer.prompt!a:.60} leaves no room for a text in "
+            f"{tokenizer.max_tokens} tokens; give a shorter one"
+        )
 
 
 def shortened(vectors: FloatArray, dim: int, *, normalize: bool) -> FloatArray:

@@ -36,7 +36,7 @@ class TextTokenizer:
         end = len(probe.ids) - probe.special_tokens_mask[::-1].index(0)
         self._tokenizer = tokenizer
         self._before, self._after = probe.ids[:word], probe.ids[end:]
-        self._prompt = prompt
+        self.prompt = prompt
         self._room = max_tokens - len(self._before) - len(self._after)
         self._longest_text = max_tokens * LONGEST_TOKEN
         self.max_tokens = max_tokens
@@ -61,16 +61,16 @@ class TextTokenizer:
     @property
     def room(self) -> int:
         """Tokens of a text that fit beside the special tokens and the prompt."""
-        return self._room - self.count(self._prompt)
+        return self._room - self.count(self.prompt)
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, with prompt and special tokens."""
-        shortened = [(self._prompt + text)[: self._longest_text] for text in texts]
+        shortened = [(self.prompt + text)[: self._longest_text] for text in texts]
         encoded = self._tokenizer.encode_batch_fast(shortened, add_special_tokens=False)
         return [
             Tokens(
                 self._before + encoding.ids[: self._room] + self._after,
-                len(encoding.ids) > self._room or len(self._prompt) + len(text) > len(short),
+                len(encoding.ids) > self._room or len(self.prompt) + len(text) > len(short),
             )
             for encoding, text, short in zip(encoded, texts, shortened, strict=True)
         ]

@@ -141,6 +141,7 @@ class Ingest:
 
     def _new_card(self) -> IndexCard:
         return new_card(
+            self.encoder.folder,
             self.encoder.card,
             self.encoder_name,
             self.overlap,

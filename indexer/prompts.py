@@ -4,19 +4,28 @@ from pathlib import Path
 
 from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.catalog import find_index_encoder
-from trimseek.encoders.encoder import DocumentEncoder
+from trimseek.encoders.encoder import DocumentEncoder, check_room
+from trimseek.encoders.folder import TOKENIZER
+from trimseek.encoders.tokens import TextTokenizer
 from trimseek.errors import IndexFolderError
 from trimseek.indexer.card import IndexCard, Prompts
 
 
 def new_card(
+    folder: Path,
     encoder: EncoderCard,
     name: str,
     overlap: int,
     query_prompt: str | None = None,
     document_prompt: str | None = None,
 ) -> IndexCard:
-    """The card of a new index; prompts are None where the encoder's own are to count."""
+    """The card of a new index; prompts are None where the encoder's own are to count.
+
+    ``folder``: the encoder's. ConfigError for a prompt that leaves no room for a text.
+    """
+    for prompt in (query_prompt, document_prompt):
+        if prompt:
+            check_room(TextTokenizer.from_file(folder / TOKENIZER, encoder.max_tokens, prompt))
     own = encoder.prompts
     prompts = Prompts(
         own.get("query", "") if query_prompt is None else query_prompt,

@@ -67,7 +67,11 @@ def reembed(
     began = folder_identity(folder)
     busy = f"{folder}: another program embeds it anew; wait for its end"
     with open_index(folder) as (card, store), file_lock(folder / LOCK, busy):
-        wanted = new_card(encoder.card, encoder_name, card.overlap, query_prompt, document_prompt)
+        wanted = new_card(
+            *(encoder.folder, encoder.card, encoder_name, card.overlap),
+            query_prompt,
+            document_prompt,
+        )
         if (target / CARD).is_file():
             begun = read_card(target)
             if (begun.encoder, begun.prompts) != (encoder_name, wanted.prompts):

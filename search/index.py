@@ -86,8 +86,9 @@ def create_index(
         and no folder if there were none.
     """
     path, name = Path(folder), absolute_name(str(encoder))
-    card = open_encoder(find_encoder(name))
-    index_card = new_card(card, name, overlap, query_prompt, document_prompt)
+    encoder_folder = find_encoder(name)
+    card = open_encoder(encoder_folder)
+    index_card = new_card(encoder_folder, card, name, overlap, query_prompt, document_prompt)
     index_folder.create_index(path, index_card, facets=facets, kind=as_kind(kind))
     index = Index(path)
     try:

@@ -147,6 +147,9 @@ def test_indexes_are_made_and_dropped(service: Service) -> None:
     assert service.call("PUT", url, {"encoder": "minilm"}).status == 409
     names = [each["name"] for each in service.call("GET", "/v1/indexes").json()["indexes"]]
     assert names == ["pets", "new.one"]
+    assert service.call("PUT", url, {"encoder": "minilm-swift", "query_prompt": ""}).status == 200
+    other = service.call("PUT", url, {"encoder": "minilm-swift", "query_prompt": "find: "})
+    assert (other.status, other.json()["error"]["type"]) == (409, "conflict")
     assert ids(service, url, "anything") == []
     put(service, url, {"id": "x", "text": "something"})
     assert ids(service, url, "anything") == ["x"]
@@ -161,6 +164,13 @@ def test_indexes_are_made_and_dropped(service: Service) -> None:
         assert service.call("PUT", f"/v1/indexes/{name}", {}).status in (404, 405, 422), name
     for encoder in ("/etc", "../pets", "someone/model", "bert"):
         assert service.call("PUT", "/v1/indexes/y", {"encoder": encoder}).status == 422
+    for prompt in ("query_prompt", "document_prompt"):  # no room for a text beside it
+        refused = service.call("PUT", "/v1/indexes/y", {prompt: "a b " * 1000})
+        assert (refused.status, "leaves no room" in refused.json()["error"]["message"]) == (
+            422,
+            True,
+        )
+    assert service.call("GET", "/v1/indexes/y").status == 404
 
 
 def test_deleting_what_no_document_has_says_so(service: Service, index: str) -> None:

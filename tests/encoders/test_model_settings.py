@@ -17,7 +17,7 @@ from trimseek.encoders.checkpoint import read_checkpoint
 from trimseek.encoders.fetch import checkpoint_folder, fetch
 from trimseek.encoders.folder import as_checkpoint, open_encoder
 from trimseek.encoders.prompts import KNOWN, known_prompts
-from trimseek.errors import DownloadError, EncoderError
+from trimseek.errors import ConfigError, DownloadError, EncoderError
 
 WORDS = [*VOCABULARY, "A", "É", "é", "上", "海", "上海", "##海", "Shell", "[MASK]"]  # fmt: skip
 TEXTS = ["Shell É é 上海 a", "the SHELL of A", "é", "上海 is a list"]
@@ -158,7 +158,7 @@ def test_prompts_that_are_given(checkpoint: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(
         prompted.encode(["shell"]).vectors, plain.encode(["the list: shell"]).vectors, atol=1e-6
     )
-    with pytest.raises(EncoderError, match="leaves no room for a text in 64 tokens"):
+    with pytest.raises(ConfigError, match="leaves no room for a text in 64 tokens"):
         QueryEncoder(folder, prompt="word " * 64)
 
 
