@@ -4,6 +4,7 @@
 # make test-slow   those that take minutes: a soak, Schemathesis
 # make peers   what `trimseek bench --peer` compares with, in .venv-peers
 #              (make test-peers tests against them)
+# make test-clients   other people's clients of /v1/embeddings, in .venv-clients
 # make bench   the measurements of docs/results.md, on the collections in DATA
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -13,8 +14,9 @@ COLLECTIONS ?= $(addprefix $(DATA)/,scifact nfcorpus cranfield squad-dev) sample
 BIN := .venv/bin
 PEERS := .venv-peers/bin/python -m pip install --quiet
 PEERS_NEED := eval/bench/workers/requirements.txt
+CLIENTS_NEED := tests/api/clients/requirements.txt
 
-.PHONY: demo serve test test-slow test-peers check format peers bench clean
+.PHONY: demo serve test test-slow test-peers test-clients check format peers clients bench clean
 .DELETE_ON_ERROR:
 
 # Folders of the repository that are packages of trimseek.
@@ -43,6 +45,14 @@ FOLDERS := trimseek $(PACKAGES) $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuf
 
 peers: .venv-peers/done
 
+.venv-clients/done: $(CLIENTS_NEED)
+	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet -r $(CLIENTS_NEED)
+	npm install --silent --prefix .venv-clients openai@7.57.0
+	touch $@
+
+clients: .venv-clients/done
+
 demo: .venv/demo
 	$(BIN)/python -m trimseek.eval.figures demo
 
@@ -62,6 +72,9 @@ test-slow: .venv/dev
 
 test-peers: .venv/dev .venv-peers/done
 	$(BIN)/pytest -m peers
+
+test-clients: .venv/dev .venv-clients/done
+	$(BIN)/pytest -m clients
 
 # mypy looks for packages where their names say: build/mypy/trimseek has links to the folders.
 check: .venv/dev
@@ -86,4 +99,4 @@ bench: .venv/dev .venv-peers/done
 	$(BIN)/python -m trimseek.eval.figures docs
 
 clean:
-	rm -rf .venv .venv-peers build demo-index demo-questions bench-index bench-report bench-quality bench-speed *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers .venv-clients build demo-index demo-questions bench-index bench-report bench-quality bench-speed *.egg-info .mypy_cache .pytest_cache .ruff_cache

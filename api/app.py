@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from trimseek import __version__
 from trimseek.api import errors
+from trimseek.api.endpoints import SECURITY_SCHEMES, TAGS
 from trimseek.api.gate import Gate
 from trimseek.api.routes import administration, documents, embedding, searching, system
 from trimseek.api.service import Service
@@ -22,6 +24,16 @@ ENDPOINTS = (
 )
 
 
+class Application(FastAPI):
+    """Says in /openapi.json how a key is sent, too: the gate looks at it, not FastAPI."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        document = super().openapi()
+        document["components"]["securitySchemes"] = SECURITY_SCHEMES
+        return document
+
+
 def create_app(service: Service) -> FastAPI:
     """The application; it closes the service when it ends."""
 
@@ -31,7 +43,7 @@ def create_app(service: Service) -> FastAPI:
         service.close()
 
     # FastAPI's own pages load scripts from the net: /docs is ours
-    app = FastAPI(
+    app = Application(
         title="trimseek",
         version=__version__,
         description="Semantic search on a CPU budget.",
@@ -40,11 +52,13 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # it would send clients to whatever their Host header says
         lifespan=lifespan,
+        openapi_tags=[tag._asdict() for tag in TAGS.values()],
+        servers=[{"url": service.settings.root_path}] if service.settings.root_path else None,
     )
     app.state.service = service
     errors.install(app)
     for endpoint in ENDPOINTS:
-        endpoint.register(app)
+        endpoint.register(app, with_keys=bool(service.keys))
     app.add_middleware(
         Gate,
         endpoints=ENDPOINTS,

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from inspect import signature
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -13,19 +15,43 @@ from trimseek.api.keys import Role
 from trimseek.api.schemas import ErrorAnswer
 
 JSON = "application/json"
+HTML = "text/html"
 MEANINGS = {
     400: "Not a request that can be understood.",
     401: "No API key, or one that does not count.",
     403: "The key may not do this.",
-    404: "No such index, document, task or path.",
+    404: "No such index, document, task, model or path.",
     405: "Not a method of this path.",
     408: "The body did not arrive in time.",
     409: "Not possible as things are.",
     413: "The body, the batch or a document is too large.",
+    415: "The body is packed, or not JSON.",
     422: "The request makes no sense; the message says where.",
     429: "Too much is waiting; Retry-After says when to try again.",
     500: "Unexpected; the service's log says more.",
     503: "Not now: not in time, not ready, or the disk fails.",
+}
+
+
+class Tag(NamedTuple):
+    """A group of endpoints in /openapi.json."""
+
+    name: str
+    description: str
+
+
+# By the module of the endpoints' functions.
+TAGS = {
+    "searching": Tag("search", "Search, batches, comparisons, recommendations, facets."),
+    "documents": Tag("documents", "Put, get, change and delete documents."),
+    "administration": Tag("indexes", "Indexes, and long work on them."),
+    "embedding": Tag("embeddings", "Embeddings and models, as OpenAI's."),
+    "system": Tag("service", "Health and metrics."),
+}
+# In the order in which a request's headers are looked at.
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
 FAILURES: dict[int | str, dict[str, Any]] = {
@@ -61,7 +87,25 @@ class Endpoint:
     listed: bool = True
     media_type: str = JSON
 
-    def register(self, app: FastAPI) -> None:
+    @property
+    def tag(self) -> str:
+        """Its group in /openapi.json."""
+        return TAGS[self.function.__module__.rpartition(".")[2]].name
+
+    @cached_property
+    def takes_body(self) -> bool:
+        """Whether it reads a body."""
+        return "body" in signature(self.function).parameters
+
+    def security(self, *, with_keys: bool) -> list[dict[str, list[str]]]:
+        """As OpenAPI has it: a key in one of two headers; without keys, reading needs none."""
+        if self.role is Role.NONE:
+            return []
+        free: list[dict[str, list[str]]] = [] if with_keys or self.role > Role.READ else [{}]
+        keys: list[dict[str, list[str]]] = [{name: []} for name in SECURITY_SCHEMES]
+        return free + keys
+
+    def register(self, app: FastAPI, *, with_keys: bool) -> None:
         """Let FastAPI answer and describe it."""
         content: dict[int | str, dict[str, Any]] = {
             status: {"model": self.answer} for status in self.other_statuses
@@ -76,6 +120,8 @@ class Endpoint:
             response_model=self.answer,
             responses=FAILURES | content,
             include_in_schema=self.listed,
+            tags=[self.tag],
+            openapi_extra={"security": self.security(with_keys=with_keys)},
         )
 
 

@@ -77,6 +77,8 @@ class Engine:
         self._arrived = Condition()
         self._closed = False
         self._threads_of_one = threads
+        # for texts of /v1/embeddings, which come by the thousand: half of the CPUs is for searches
+        self.embedding_turn = asyncio.Semaphore(max(1, threads // 2))
         self._busy: Counter[Searcher] = Counter()  # threads, by the index that they work for
         self._turns: WeakKeyDictionary[Searcher, asyncio.Semaphore] = WeakKeyDictionary()
         count = threads + SPARE_THREADS
@@ -144,12 +146,17 @@ class Engine:
         *arguments: Any,
         seconds: float,
         searcher: Searcher | None = None,
+        turn: asyncio.Semaphore | None = None,
+        admitted: bool = False,
     ) -> T:
         """Anything else that reads, in a thread beside those that search.
 
         ``searcher``: the index that it reads; so many threads at once work for one index.
+        ``turn``: what it waits for, in the place of an index's. ``admitted``: it was, as the first
+        part of the same work.
         """
-        self.admit(1)
+        if not admitted:
+            self.admit(1)
         self.taken += 1
         end = time.monotonic() + seconds
 
@@ -159,7 +166,8 @@ class Engine:
                 return work(*arguments)
 
         loop = asyncio.get_running_loop()
-        turn = asyncio.Semaphore() if searcher is None else self._turn(searcher)
+        if turn is None:
+            turn = asyncio.Semaphore() if searcher is None else self._turn(searcher)
         try:
             async with asyncio.timeout(seconds):
                 await turn.acquire()

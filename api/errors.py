@@ -63,6 +63,14 @@ class ConflictError(TrimseekError):
     """What is asked for cannot be, as things are."""
 
 
+class UnknownModelError(TrimseekError):
+    """No index has an encoder of that name."""
+
+
+class UnsupportedBodyError(TrimseekError):
+    """A body that is not JSON as it stands."""
+
+
 class UnknownTaskError(TrimseekError):
     """There is no task of that id."""
 
@@ -75,6 +83,8 @@ STATUS: dict[type[TrimseekError], tuple[int, str]] = {
     UnknownIndexError: (404, "unknown_index"),
     UnknownDocumentError: (404, "unknown_document"),
     UnknownTaskError: (404, "unknown_task"),
+    UnknownModelError: (404, "unknown_model"),
+    UnsupportedBodyError: (415, "unsupported_body"),
     UnauthorizedError: (401, "unauthorized"),
     ForbiddenError: (403, "forbidden"),
     SlowBodyError: (408, "slow_body"),

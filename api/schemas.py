@@ -1,22 +1,64 @@
 """What goes in and comes out over HTTP."""
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_core import from_json as json_value
 
 from trimseek.encoders.card import LONGEST_PROMPT
+from trimseek.errors import QueryError
 from trimseek.indexer.documents import LONGEST_ID
-from trimseek.indexer.filters import OPERATORS, from_json, parse_field
+from trimseek.indexer.filters import OPERATORS, Filter, from_json, parse_field
 from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.where import parse_where
 from trimseek.search.options import MOST_EFFORT, MOST_FACETS, MOST_HITS, MOST_OFFSET, Mode, Options
 
 
 def request_config(*examples: dict[str, Any]) -> ConfigDict:
     """Of what comes in: unknown fields are refused, and a number that is written as a text."""
-    shown: dict[str, Any] = {"examples": list(examples)} if examples else {}
-    return ConfigDict(extra="forbid", strict=True, json_schema_extra=shown)
+    return ConfigDict(extra="forbid", strict=True, json_schema_extra=described_with(examples))
+
+
+def described_with(examples: tuple[dict[str, Any], ...]) -> Callable[[dict[str, Any]], None]:
+    """What adds examples to a JSON schema, and null to what may be left out (``RequestBody``)."""
+
+    def describe(schema: dict[str, Any]) -> None:
+        if examples:
+            schema["examples"] = list(examples)
+        needed = schema.get("required", ())
+        for name, own in schema.get("properties", {}).items():
+            known = own.get("anyOf", [{key: own[key] for key in own.keys() - TOLD}])
+            if name not in needed and known != [{}] and NULL not in known:
+                told = {key: own[key] for key in own if key in TOLD}
+                schema["properties"][name] = {"anyOf": [*known, NULL], **told}
+
+    return describe
+
+
+NULL = {"type": "null"}
+TOLD = {"title", "description", "default"}  # keys of a schema that are not its rules
+
+
+class RequestBody(BaseModel):
+    """A body; a field that may be left out and is null counts as left out."""
+
+    model_config = request_config()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_nulls(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or None not in values.values():
+            return values
+        needed = {name for name, field in cls.model_fields.items() if field.is_required()}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None or name in needed or name not in cls.model_fields
+        }
 
 
 FilterJson = Annotated[
@@ -55,7 +97,7 @@ class Timing(BaseModel):
     total: float
 
 
-class SearchRequest(BaseModel):
+class SearchRequest(RequestBody):
     """A query, and how it is searched."""
 
     model_config = request_config(
@@ -100,7 +142,7 @@ class SearchRequest(BaseModel):
         return Options(
             mode=self.mode,
             offset=self.offset,
-            where=None if self.filter is None else from_json(self.filter),
+            where=self.where(),
             effort=self.effort,
             min_score=self.min_score,
             group_by=parse_field(self.group_by) if self.group_by else None,
@@ -109,8 +151,33 @@ class SearchRequest(BaseModel):
             facets=tuple(map(parse_field, self.facets)),
         )
 
+    def where(self) -> Filter | None:
+        """The filter; QueryError for a wrong one."""
+        return None if self.filter is None else from_json(self.filter)
 
-class BatchRequest(BaseModel):
+
+class UrlSearchRequest(SearchRequest):
+    """The same in a URL's query: ``q`` and the other options by their names."""
+
+    model_config = ConfigDict(strict=False)
+
+    query: str = Field(alias="q", description="What to look for.")
+    filter: str | None = Field(
+        None, description='As JSON, or as for --where: year >= 2020 and kind = "function".'
+    )
+
+    def where(self) -> Filter | None:
+        """The filter; QueryError for a wrong one."""
+        text = (self.filter or "").strip()
+        if not text.startswith("{"):
+            return parse_where(text) if text else None
+        try:
+            return from_json(json_value(text))
+        except ValueError as error:
+            raise QueryError(f"filter: {error}") from None
+
+
+class BatchRequest(RequestBody):
     """Several searches at once."""
 
     model_config = request_config({"queries": [{"query": "pick a random element", "k": 1}]})
@@ -120,7 +187,7 @@ class BatchRequest(BaseModel):
     )
 
 
-class CompareRequest(BaseModel):
+class CompareRequest(RequestBody):
     """The same query through two encoders of the index's space."""
 
     model_config = request_config({"query": "pick a random element", "k": 5})
@@ -132,7 +199,7 @@ class CompareRequest(BaseModel):
     )
 
 
-class RecommendRequest(BaseModel):
+class RecommendRequest(RequestBody):
     """Documents like some and unlike others."""
 
     model_config = request_config({"like": ["random.choice"], "k": 3})
@@ -162,7 +229,7 @@ class RecommendRequest(BaseModel):
         )
 
 
-class FacetsRequest(BaseModel):
+class FacetsRequest(RequestBody):
     """Values of metadata fields, counted over all documents or those of a filter."""
 
     model_config = request_config({"fields": ["module"]})
@@ -171,7 +238,7 @@ class FacetsRequest(BaseModel):
     filter: FilterJson = None
 
 
-class NewDocument(BaseModel):
+class NewDocument(RequestBody):
     """A document to be stored."""
 
     model_config = request_config()
@@ -182,7 +249,7 @@ class NewDocument(BaseModel):
     metadata: Metadata = {}
 
 
-class PutRequest(BaseModel):
+class PutRequest(RequestBody):
     """Documents to add, or to put in place of those of their ids."""
 
     model_config = request_config(
@@ -196,7 +263,7 @@ class PutRequest(BaseModel):
     )
 
 
-class PatchRequest(BaseModel):
+class PatchRequest(RequestBody):
     """JSON Merge Patch of the metadata (RFC 7396, first level): null takes a field away."""
 
     model_config = request_config({"metadata": {"reviewed": True}})
@@ -204,7 +271,7 @@ class PatchRequest(BaseModel):
     metadata: Metadata
 
 
-class DeleteRequest(BaseModel):
+class DeleteRequest(RequestBody):
     """Documents by their ids, or those of a filter: one of the two."""
 
     model_config = request_config({"ids": ["fox"]})
@@ -216,7 +283,7 @@ class DeleteRequest(BaseModel):
 Prompt = Annotated[str, Field(max_length=LONGEST_PROMPT)]
 
 
-class CreateRequest(BaseModel):
+class CreateRequest(RequestBody):
     """An empty index."""
 
     model_config = request_config({"encoder": "minilm-int8", "facets": ["module"]})
@@ -230,7 +297,7 @@ class CreateRequest(BaseModel):
     document_prompt: Prompt | None = Field(None, description="What stands before each document.")
 
 
-class TaskRequest(BaseModel):
+class TaskRequest(RequestBody):
     """Long work on an index."""
 
     model_config = request_config({"kind": "snapshot"})
@@ -239,19 +306,54 @@ class TaskRequest(BaseModel):
     encoder: str | None = Field(None, description="The new one, of a reembed task.")
 
 
-class EmbeddingsRequest(BaseModel):
+ROLES: dict[str, Literal["query", "document"]] = {
+    "query": "query", "search_query": "query",
+    "document": "document", "search_document": "document", "passage": "document",
+}  # fmt: skip
+NO_TOKENS = (
+    "token numbers are not taken, as each encoder has its own: send texts. With LangChain, that is "
+    "OpenAIEmbeddings(check_embedding_ctx_length=False)"
+)
+
+
+class EmbeddingsRequest(RequestBody):
     """As OpenAI's; ``role`` is ours: how an encoder with prompts encodes."""
 
     model_config = request_config({"input": ["pick a random element"], "role": "query"})
 
     input: str | list[str]
-    model: str | None = Field(None, description="An encoder of one of the indexes.")
+    model: str | None = Field(
+        None,
+        description="An encoder of one of the indexes, with or without its precision, or an index.",
+    )
     encoding_format: Literal["float", "base64"] = Field(
         "float", description="base64: of little-endian float32."
     )
-    role: Literal["query", "document"] = "query"
-    dimensions: int | None = Field(None, description="The encoder's own, or nothing.")
+    role: Literal["query", "document"] = Field("query", description="The same as input_type.")
+    input_type: (
+        Literal["query", "search_query", "document", "search_document", "passage"] | None
+    ) = Field(None, description="What the texts are, by the names that others use.")
+    dimensions: int | None = Field(
+        None, ge=1, description="So many of each vector's first numbers, again of unit length."
+    )
     user: str | None = Field(None, description="Taken, and not used.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_token_numbers(cls, values: Any) -> Any:
+        if isinstance(values, dict) and (given := values.get("input")) and isinstance(given, list):
+            first = given[0][0] if isinstance(given[0], list) and given[0] else given[0]
+            if isinstance(first, int):
+                raise PydanticCustomError("token_numbers", "input: " + NO_TOKENS)
+        return values
+
+    @model_validator(mode="after")
+    def _one_role(self) -> Self:
+        own = ROLES[self.input_type] if self.input_type else self.role
+        if "role" in self.model_fields_set and own != self.role:
+            raise PydanticCustomError("two_roles", "role and input_type say different things")
+        self.role = own
+        return self
 
 
 class Passage(BaseModel):
@@ -470,6 +572,22 @@ class Usage(BaseModel):
 
     prompt_tokens: int
     total_tokens: int
+
+
+class ModelAnswer(BaseModel):
+    """An encoder that texts can be encoded with, as OpenAI's."""
+
+    id: str
+    object: Literal["model"]
+    created: int = Field(description="When the first index that has it was made: Unix seconds.")
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    """As OpenAI's."""
+
+    object: Literal["list"]
+    data: list[ModelAnswer]
 
 
 class EmbeddingsAnswer(BaseModel):

@@ -13,6 +13,7 @@ from trimseek.api.tasks import Tasks
 from trimseek.api.writing import Writing
 from trimseek.encoders import DocumentEncoder, QueryEncoder, find_encoder
 from trimseek.encoders.encoder import Encoder
+from trimseek.indexer.prompts import document_encoder, given_prompt
 from trimseek.search import Searcher
 from trimseek.search.content import Content
 
@@ -31,7 +32,8 @@ class Service:
         self.engine = Engine(self.settings.queue, self.settings.batch, self.settings.threads)
         self.writing = Writing(self.settings.write_queue, self.settings.threads)
         self.tasks = Tasks()
-        self._encoders: dict[tuple[str, str], Encoder] = {}
+        self._query_encoders: dict[str, QueryEncoder] = {}
+        self._document_encoders: dict[tuple[str, str | None], DocumentEncoder] = {}
         self._opening = Lock()
 
     def close(self) -> None:
@@ -41,13 +43,23 @@ class Service:
         self.engine.close()
         self.indexes.close()
 
-    def encoder(self, name: str, role: str) -> Encoder:
-        """An encoder of a role, opened when it is first asked for."""
+    def query_encoder(self, name: str) -> QueryEncoder:
+        """An encoder of queries by its name, opened when it is first asked for."""
         with self._opening:
-            if (name, role) not in self._encoders:
-                kind = QueryEncoder if role == "query" else DocumentEncoder
-                self._encoders[name, role] = kind(find_encoder(name))
-            return self._encoders[name, role]
+            if name not in self._query_encoders:
+                self._query_encoders[name] = QueryEncoder(find_encoder(name))
+            return self._query_encoders[name]
+
+    def encoder_of(self, searcher: Searcher, role: str) -> Encoder:
+        """An index's encoder of a role, with the prompt that the index has."""
+        if role == "query":
+            return searcher.encoder
+        card = searcher.card
+        key = (card.encoder, given_prompt(card))
+        with self._opening:
+            if key not in self._document_encoders:
+                self._document_encoders[key] = document_encoder(card, searcher.folder)
+            return self._document_encoders[key]
 
 
 def service_of(request: Request) -> Service:

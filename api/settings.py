@@ -1,9 +1,11 @@
 """What the service is told: one place for flags, environment and file."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import SettingsConfigDict
 
 from trimseek.indexer.filters import MOST_DEPTH
@@ -11,6 +13,7 @@ from trimseek.search.options import LONGEST_QUERY, MOST_HITS
 from trimseek.settings import PREFIX, Settings
 
 Log = Literal["json", "text", "off"]
+ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*", re.ASCII)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -30,12 +33,20 @@ class ServiceSettings(Settings):
     hosts: tuple[str, ...] = Field(
         (), description="Names that clients may call it by; else any, without keys only local ones."
     )
+    root_path: str = Field(
+        "",
+        description="Path of a proxy under which it is served, as /search.",
+    )
     log: Log = Field("text", description="How each request is logged.")
     log_queries: bool = Field(False, description="Log queries, too.")
     queue: int = Field(24, ge=1, le=100_000, description="Queries that may wait; then 429.")
     write_queue: int = Field(2000, ge=1, description="Documents that may wait; then 429.")
     batch: int = Field(4, ge=1, le=1024, description="Waiting queries encoded together, at most.")
-    deadline: float = Field(10.0, gt=0, description="For a request, and for its body to arrive.")
+    deadline: float = Field(
+        10.0,
+        gt=0,
+        description="For a request, a part of a request for embeddings, and a body to arrive.",
+    )
     notice: float = Field(0.0, ge=0, description="On SIGTERM: not ready, but still serving.")
     drain: float = Field(30.0, ge=0, description="For what is under way, when the service ends.")
     rate_limit: float | None = Field(None, gt=0, description="Requests a second of each key.")
@@ -46,7 +57,14 @@ class ServiceSettings(Settings):
     max_documents: int = Field(1000, ge=1, description="Documents of one request.")
     max_document: int = Field(1_000_000, ge=1, description="Characters of one document.")
     max_filter_depth: int = Field(MOST_DEPTH, ge=1, le=MOST_DEPTH, description="Of a filter.")
-    max_texts: int = Field(256, ge=1, description="Texts of one request for embeddings.")
+    max_texts: int = Field(2048, ge=1, description="Texts of one request for embeddings.")
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_root_path(cls, path: str) -> str:
+        if ROOT_PATH.fullmatch(path):
+            return path
+        raise PydanticCustomError("root_path", "a path as /search, without a slash at its end")
 
     def allowed_hosts(self, *, with_keys: bool) -> frozenset[str]:
         """Names that a Host header may have; empty for any.

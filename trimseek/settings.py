@@ -98,7 +98,8 @@ def make_settings(kind: type[S], **given: Any) -> S:
             where = variable
         if first["type"] == "extra_forbidden":
             raise ConfigError(f"{where}: there is no such setting") from None
-        raise ConfigError(f"{where}={first['input']!r}: {first['msg'].lower()}") from None
+        message = first["msg"][:1].lower() + first["msg"][1:]
+        raise ConfigError(f"{where}={first['input']!r}: {message}") from None
 
 
 def load_settings() -> Settings:

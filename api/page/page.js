@@ -50,7 +50,7 @@ async function ask(path, body, signal) {
   throw new Failure(answer.status, message);
 }
 
-const root = () => `/v1/indexes/${encodeURIComponent(state.index)}`;
+const root = () => `v1/indexes/${encodeURIComponent(state.index)}`;
 
 function say(message, bad = false) {
   $("status").textContent = message;
@@ -387,7 +387,7 @@ async function describe() {
 
 async function start() {
   try {
-    ({ indexes } = await ask("/v1/indexes"));
+    ({ indexes } = await ask("v1/indexes"));
     const names = indexes.map(({ name }) => name);
     $("index").replaceChildren(...names.map((name) => make("option", { value: name }, name)));
     if (!names.includes(state.index)) state.index = names[0] || "";

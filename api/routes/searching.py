@@ -25,10 +25,10 @@ from trimseek.api.schemas import (
     RecommendRequest,
     SearchAnswer,
     SearchRequest,
+    UrlSearchRequest,
 )
 from trimseek.api.service import Service, service_of
 from trimseek.api.settings import ServiceSettings
-from trimseek.encoders import QueryEncoder
 from trimseek.errors import QueryError, TrimseekError
 from trimseek.indexer.filters import Filter, depth_of, field_name, from_json, parse_field
 from trimseek.search.content import (
@@ -39,12 +39,12 @@ from trimseek.search.content import (
     search_content,
 )
 from trimseek.search.hits import Hit, Results, Timing
-from trimseek.search.options import MOST_HITS
 from trimseek.search.recommend import Examples
 from trimseek.search.recommend import recommend as find_alike
 from trimseek.search.searcher import Searcher, named_fields
 
 WATCH_AFTER = 0.02  # seconds, after which it is worth watching whether the client is still there
+LISTS = {"facets", "include", "exclude"}  # options of a URL that may be given several times
 CLIENT_CLOSED = 499  # nginx's status for a client that has left
 
 
@@ -55,15 +55,14 @@ async def search(index: str, body: SearchRequest, request: Request) -> Response:
 
 
 async def search_by_url(
-    index: str,
-    request: Request,
-    q: Annotated[str, Query(description="What to look for.")],
-    k: Annotated[int, Query(ge=1, le=MOST_HITS, description="How many hits.")] = 10,
+    index: str, asked: Annotated[UrlSearchRequest, Query()], request: Request
 ) -> Response:
-    """The same as POST, for a link or a browser."""
-    request.state.query = q
-    body = SearchRequest.model_validate({"query": q, "k": k})
-    return await unless_gone(request, search_index(service_of(request), index, body))
+    """The same as POST, for a link or a browser; lists are repeated: facets=year&facets=kind."""
+    names = [name for name, _ in request.query_params.multi_items() if name not in LISTS]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise QueryError(f"{min(twice)}: given twice")
+    request.state.query = asked.query
+    return await unless_gone(request, search_index(service_of(request), index, asked))
 
 
 async def search_batch(index: str, body: BatchRequest, request: Request) -> Response:
@@ -166,9 +165,7 @@ async def compare(index: str, body: CompareRequest, request: Request) -> Respons
 
 def search_with(service: Service, searcher: Searcher, name: str, query: str, k: int) -> Results:
     """Search with another encoder of the index's space."""
-    encoder = service.encoder(name, "query")
-    assert isinstance(encoder, QueryEncoder)  # noqa: S101 - of that role
-    return searcher.search_with(encoder, query, k)
+    return searcher.search_with(service.query_encoder(name), query, k)
 
 
 async def recommend(index: str, body: RecommendRequest, request: Request) -> Response:
@@ -215,7 +212,7 @@ async def facets(index: str, body: FacetsRequest, request: Request) -> Response:
     return as_json(await service.engine.run(count, seconds=deadline, searcher=searcher))
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, Content]) -> Response:
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Content | Response]) -> Response:
     """The answer of some work, which is cancelled if the client leaves before."""
     loop, answering = asyncio.get_running_loop(), asyncio.current_task()
     assert answering is not None  # noqa: S101 - in a coroutine
@@ -229,7 +226,8 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Content]) -> R
 
     timer = loop.call_later(WATCH_AFTER, lambda: watchers.append(loop.create_task(watch())))
     try:
-        return as_json(await work)
+        content = await work
+        return content if isinstance(content, Response) else as_json(content)
     except asyncio.CancelledError:
         if not left:
             raise

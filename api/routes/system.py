@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 
 from trimseek.api import metrics
 from trimseek.api.docs import documentation
-from trimseek.api.endpoints import Endpoint, as_json
+from trimseek.api.endpoints import HTML, Endpoint, as_json
 from trimseek.api.errors import NotReadyError
 from trimseek.api.keys import Role
 from trimseek.api.schemas import Status
@@ -21,7 +21,7 @@ from trimseek.errors import EncoderError
 PROBE = "is anybody there?"
 PAGE = Path(__file__).resolve().parent.parent / "page"
 MEDIA_TYPES = {
-    ".html": "text/html",
+    ".html": HTML,
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
@@ -66,7 +66,8 @@ async def scrape(request: Request) -> Response:
 
 async def docs(request: Request) -> Response:
     """The API for people to read, with an example of each call."""
-    return HTMLResponse(documentation(request.app.openapi()))
+    root = service_of(request).settings.root_path
+    return HTMLResponse(documentation(request.app.openapi(), root))
 
 
 async def openapi(request: Request) -> Response:
@@ -88,7 +89,7 @@ ENDPOINTS = (
     Endpoint("GET", "/readyz", Role.NONE, readyz, answer=Status),
     Endpoint("GET", "/metrics", Role.READ, scrape, media_type="text/plain"),
     Endpoint("GET", "/openapi.json", Role.NONE, openapi, listed=False),
-    Endpoint("GET", "/docs", Role.NONE, docs, listed=False),
+    Endpoint("GET", "/docs", Role.NONE, docs, listed=False, media_type=HTML),
     *(
         Endpoint(
             "GET",
@@ -96,6 +97,7 @@ ENDPOINTS = (
             Role.NONE,
             file_endpoint(path),
             listed=False,
+            media_type=MEDIA_TYPES[path.suffix],
         )
         for path in sorted(PAGE.iterdir())
     ),

@@ -44,6 +44,8 @@ ROUTES: list[tuple[str, str, str, object]] = [
     ("GET", "/v1/tasks", "read", None),
     ("GET", "/v1/tasks/{task}", "read", None),
     ("POST", "/v1/embeddings", "read", {"input": "x"}),
+    ("GET", "/v1/models", "read", None),
+    ("GET", "/v1/models/{model:path}", "read", None),
 ]
 EXPIRED = new_key("old", Role.ADMIN, (datetime.now(UTC) - timedelta(days=2)).date())
 
@@ -64,7 +66,7 @@ def test_every_route_is_in_the_table() -> None:
 def test_a_route_takes_its_role(
     method: str, path: str, role: str, body: object, service: Service, keys: Keys
 ) -> None:
-    url = path.replace("{id:path}", "e").format(index="pets", task="t1")
+    url = path.replace(":path}", "}").format(index="pets", task="t1", id="e", model="minilm")
     url += "?q=x" if path.endswith("/search") and method == "GET" else ""
 
     def status(headers: dict[str, str]) -> int:

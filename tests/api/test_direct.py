@@ -35,7 +35,12 @@ BODIES: list[tuple[str, str, int]] = [
     ("{", JSON, 422),
     ("", JSON, 422),
     ("[" * 5000, JSON, 400),
-    ('{"query": "purring"}', "text/plain", 422),
+    ('{"query": "purring"}', "text/plain", 200),
+    ('{"query": "purring"}', "", 200),
+    ('{"query": "purring"}', "application/vnd.api+json", 200),
+    ('{"query": "purring"}', "application/xml", 415),
+    ('{"query": "purring", "k": null, "mode": null, "filter": null}', JSON, 200),
+    ('{"query": null}', JSON, 422),
 ]
 
 
@@ -114,7 +119,7 @@ def test_a_good_body_does_not_reach_the_framework(
     assert ask(direct, [b'{"query": "purring"}'], JSON)[0] == 200
     counted = metrics.REQUESTS.labels("POST", "/v1/indexes/{index}/search", 500)
     before = counted._value.get()
-    assert ask(direct, [b'{"query": "purring"}'], "text/plain")[0] == 500
+    assert ask(direct, [b'{"query": "purring"}'], "application/vnd.api+json")[0] == 500
     assert counted._value.get() == before + 1
 
 

@@ -1,6 +1,5 @@
 """Documents, indexes, tasks and embeddings over HTTP."""
 
-import base64
 import contextlib
 import os
 import signal
@@ -10,12 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tests.api.serving import DOCUMENTS, Keys, Service, eventually, serving
 from tests.conftest import ingest, write_jsonl
-from trimseek.encoders import QueryEncoder
 
 
 @pytest.fixture(scope="module")
@@ -255,27 +252,6 @@ def test_tasks(service: Service, index: str) -> None:
         {"kind": "magic"},
     ):
         assert service.call("POST", f"{index}/tasks", wrong).status == 422
-
-
-def test_embeddings_have_openais_shape(service: Service, minilm: Path) -> None:
-    expected = QueryEncoder(minilm).encode(["a cat", "dogs"]).vectors
-    answer = service.call("POST", "/v1/embeddings", {"input": ["a cat", "dogs"]}).json()
-    found = np.array([each["embedding"] for each in answer["data"]], np.float32)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert answer["model"] == "minilm-int8"
-    assert answer["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
-    body = {"input": ["a cat", "dogs"], "encoding_format": "base64", "model": "minilm-int8"}
-    coded = service.call("POST", "/v1/embeddings", body | {"dimensions": 384, "user": "me"}).json()
-    vectors = [np.frombuffer(base64.b64decode(each["embedding"]), "<f4") for each in coded["data"]]
-    np.testing.assert_allclose(np.array(vectors), expected, atol=1e-5)
-    assert service.call("POST", "/v1/embeddings", {"input": "x", "role": "document"}).status == 200
-    wrong: Any
-    for wrong in (
-        {"input": []}, {"input": " "}, {"input": "x", "model": "gpt"},
-        {"input": "x", "dimensions": 5},
-        {"input": ["\ud800"]}, {"input": [1, 2]}, {"input": "x" * 2_000_000},
-    ):  # fmt: skip
-        assert service.call("POST", "/v1/embeddings", wrong).status == 422, wrong
 
 
 def test_full_against_compressed(service: Service) -> None:
