@@ -119,6 +119,7 @@ class Indexes:
         encoder: str,
         facets: Sequence[str],
         kind: SnapshotKind | None,
+        language: str | None = None,
         prompts: tuple[str | None, str | None] = (None, None),
     ) -> bool:
         """Make an empty index; false if it is there already, made by that encoder.
@@ -137,7 +138,7 @@ class Indexes:
             folder = find_encoder(encoder)
             index_card = new_card(folder, open_encoder(folder), encoder, DEFAULT_OVERLAP, *prompts)
             try:
-                create_index(data / name, index_card, facets=facets, kind=kind)
+                create_index(data / name, index_card, facets=facets, kind=kind, language=language)
             except IndexExistsError:  # somebody else was quicker
                 pass
             else:

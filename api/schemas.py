@@ -291,6 +291,11 @@ class CreateRequest(RequestBody):
     encoder: str = Field("minilm-int8", description="Of documents; a name, never a path.")
     facets: list[str] = Field([], max_length=MOST_FACETS, description="Metadata fields to index.")
     kind: Annotated[SnapshotKind, Field(strict=False)] | None = None
+    language: str | None = Field(
+        None,
+        description="Of the texts, whose words are reduced to their stems: english, german, ...; "
+        "none; auto, which looks at the texts.",
+    )
     query_prompt: Prompt | None = Field(
         None, description='What stands before each query, as "query: "; the encoder\'s own if null.'
     )

@@ -8,7 +8,8 @@ do not count, and those of a language that ``stems`` has are reduced to their st
 
 - Scripts without spaces (Han, Kana, Thai, Lao, Khmer, Burmese) give overlapping pairs of
   characters, and the last one alone, so that a single one is found as the beginning of a word.
-- A Korean word, which carries its particles, gives itself and its pairs of syllables.
+- An Arabic or Hebrew word gives itself, and itself without its article. A Korean word, which
+  carries its particles, gives itself and its pairs of syllables.
 - Capitals tell IT from it and hepatitis A from a hepatitis: such a word is given as it is
   written, too.
 - A sign that makes a name belongs to it: C++, C#, .NET, AT&T.
@@ -17,6 +18,7 @@ do not count, and those of a language that ``stems`` has are reduced to their st
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -61,6 +63,8 @@ MIXED = regex.compile(r"\p{Ll}\p{Lu}|\p{Lu}{2}\p{Ll}|\p{L}\p{N}|\p{N}\p{L}")
 CAPITALS = regex.compile(r"\p{Lu}+")
 GOES_ON = regex.compile(r"[\p{L}\p{M}\p{N},;)\u2019'\"] ")  # before a word within a sentence
 
+# Written together with its word, in Arabic (after "and" as well) and Hebrew.
+ARTICLE = regex.compile(r"(?:\u0648?\u0627\u0644|\u05d4)(?=\p{L}{3})")
 UNSPACED = regex.compile(
     r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\u3005\u3099\u309a\u30fc\uff70\uff9e\uff9f]+)"
     r"|([\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]+)|(\p{Hangul}+)"
@@ -225,6 +229,8 @@ class Analyzer:
         if not piece:
             return
         yield Word(cut(self._stemmed(piece)), start, start + len(piece))
+        if not piece.isascii() and (match := ARTICLE.match(folded(piece))):
+            yield Word(cut(self._stemmed(match.string[match.end() :])), start, start + len(piece))
         if not MIXED.search(piece):
             return
         if match := UNIT.fullmatch(piece):
@@ -240,6 +246,12 @@ class Analyzer:
     def _stemmed(self, word: str) -> str:
         plain = unicodedata.normalize("NFKC", word).casefold()
         return folded(self._stem(plain if plain.isascii() else without_points(plain)))
+
+
+@cache
+def analyzer_of(language: str | None) -> Analyzer:
+    """One for all who need that language's: it keeps the words of what it met."""
+    return Analyzer(language)
 
 
 def composed(run: str, analyzed: Callable[[str], tuple[Word, ...]]) -> tuple[Word, ...]:

@@ -14,6 +14,7 @@ from trimseek.indexer.chunks import Chunker
 from trimseek.indexer.folder import folder_bytes, open_for_changes, open_index
 from trimseek.indexer.prompts import document_encoder
 from trimseek.indexer.snapshot import build_snapshot, read_snapshot, stored_keys
+from trimseek.indexer.stems import check_language
 from trimseek.indexer.store import Store
 
 REEMBEDDED = 64  # documents that a deep check embeds once more
@@ -147,14 +148,17 @@ def cosines(a: FloatArray, b: NDArray[np.floating]) -> FloatArray:
     return np.asarray(products / np.maximum(lengths, 1e-9), np.float32)
 
 
-def compact_index(folder: Path) -> tuple[int, int]:
-    """Give back the room of what was deleted; bytes before and after.
+def compact_index(folder: Path, language: str | None = None) -> tuple[int, int]:
+    """Give back the room of what was deleted, and make words anew; bytes before and after.
 
-    An index of an earlier format is brought up to date.
+    An index of an earlier format is brought up to date. ``language``: as
+    ``Store.make_words``; QueryError if there is none of that name.
     """
+    if language is not None:
+        check_language(language)
     before = folder_bytes(folder)
     with open_for_changes(folder) as (card, store):
-        store.compact()
+        store.compact(language)
         build_snapshot(store, folder, card.dim)
         store.checkpoint()
     return before, folder_bytes(folder)

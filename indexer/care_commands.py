@@ -14,7 +14,7 @@ from trimseek.indexer.backup import restore_backup, write_backup
 from trimseek.indexer.care import compact_index, find_damage
 from trimseek.indexer.export import export_index
 from trimseek.indexer.reembed import reembed
-from trimseek.options import AsJson, DocumentPrompt, Folder, QueryPrompt
+from trimseek.options import AsJson, DocumentPrompt, Folder, Language, QueryPrompt
 
 app = typer.Typer()
 
@@ -42,9 +42,9 @@ def verify(
 
 
 @app.command()
-def compact(folder: Folder, as_json: AsJson = False) -> None:
-    """Give back the room of what was deleted, and build the snapshot anew."""
-    before, after = compact_index(folder)
+def compact(folder: Folder, language: Language = None, as_json: AsJson = False) -> None:
+    """Give back the room of what was deleted, and make words and snapshot anew."""
+    before, after = compact_index(folder, language)
     if as_json:
         print_json({"bytes_before": before, "bytes": after})
         return

@@ -23,6 +23,7 @@ from trimseek.options import (
     AsJson,
     DocumentPrompt,
     IdField,
+    Language,
     QueryPrompt,
     SkipBad,
     TextColumns,
@@ -85,6 +86,7 @@ def index(
         SnapshotKind | None,
         typer.Option(help="How vectors are searched. Default: the index's own, or by size."),
     ] = None,
+    language: Language = None,
     as_json: AsJson = False,
 ) -> None:
     """Embed a corpus into an index folder; run it again to update."""
@@ -117,6 +119,7 @@ def index(
         document_prompt=document_prompt,
         facets=facet or [],
         kind=kind,
+        language=language,
     ).run()
     if as_json:
         print_json(asdict(report))
@@ -183,6 +186,7 @@ def info(
         ("prompts", summary.prompts),
         ("snapshot", snapshot),
         ("facets", ", ".join(summary.facets) or "-"),
+        ("language", summary.language),
         ("on disk", f"{summary.bytes / 1e6:.1f} MB"),
     ):
         say(f"{label:<11}{value}")

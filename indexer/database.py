@@ -15,8 +15,9 @@ from trimseek.indexer.schema import SCHEMAS, UPGRADES, strange_part
 from trimseek.time_limit import is_out_of_time
 
 DATABASE = "documents.db"
-FORMAT_VERSION = 3  # to which a database of an earlier one is brought when it is written to
-WORDS_SINCE = 2  # the version that brought words, facets and settings
+FORMAT_VERSION = 4  # to which a database of an earlier one is brought when it is written to
+SETTINGS_SINCE = 2  # the version that brought facets and settings
+LISTS_SINCE = 3  # the version whose facets follow paths through lists
 REMEDY = "restore it from a copy, or delete the folder and index the corpus again"
 BUSY_TIMEOUT = 30.0  # seconds
 LARGEST_LOG = 2**22  # bytes that the write-ahead log keeps when it has grown beyond
@@ -107,14 +108,19 @@ class Database:
         """What an upgrade has to fill in, within its transaction."""
 
     @property
+    def has_settings(self) -> bool:
+        """Whether settings and facets are there: an older one gets them when it is written to."""
+        return bool(self._version >= SETTINGS_SINCE)
+
+    @property
     def has_words(self) -> bool:
-        """Whether words and facets are there: an older database gets them when it is written to."""
-        return bool(self._version >= WORDS_SINCE)
+        """Whether it has words as search reads them: an older one gets them when written to."""
+        return bool(self._version == FORMAT_VERSION)
 
     @property
     def follows_lists(self) -> bool:
         """Whether the values of facets are also those that paths through lists lead to."""
-        return bool(self._version == FORMAT_VERSION)
+        return bool(self._version >= LISTS_SINCE)
 
     def _connect(self, *, writable: bool, create: bool) -> sqlite3.Connection:
         if not create and not self.path.is_file():
@@ -199,13 +205,21 @@ class Database:
         with self._lock, self._errors():
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._begun()
                 yield
                 self._db.execute(COUNT_CHANGE, (CHANGES,))
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
+                self._undone()
                 raise
+
+    def _begun(self) -> None:
+        """Look whether others have changed what is known of the database."""
+
+    def _undone(self) -> None:
+        """Forget what was known of a transaction that was taken back."""
 
     def version(self) -> int:
         """A number that grows with every transaction, the same for every connection.
@@ -243,7 +257,7 @@ class Database:
 
         IndexFolderError for a value of another type than the default, unless that is None.
         """
-        if not self.has_words:
+        if not self.has_settings:
             return default
         rows = self.rows("SELECT value FROM settings WHERE name = ?", [name])
         if not rows:

@@ -84,6 +84,7 @@ def find_changes(store: Store, documents: Sequence[Document]) -> Changes:
 
 def write_changes(store: Store, changes: Changes, embedded: Mapping[str, Embedded]) -> None:
     """Store what changed; inside a transaction. ``embedded`` has every new document."""
+    store.tell_language([f"{document.title}\n{document.text}" for document in changes.new])
     for document in changes.new:
         store.upsert(document, *embedded[document.id])
     for document in changes.relabelled:

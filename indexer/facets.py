@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 from trimseek.indexer.filters import Field, Scalar, Sql, values_of
-from trimseek.indexer.store import Store, marks
+from trimseek.indexer.store import Store
+from trimseek.indexer.word_store import marks
 
 MOST_VALUES = 100
 LARGEST_EXACT = 2**53  # up to which a float is one whole number

@@ -1,4 +1,4 @@
-"""An index folder: index.json, documents.db, snapshot-<n>.faiss."""
+"""An index folder: index.json, documents.db, snapshot-<n>.faiss, words-<n>.bin."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -23,12 +23,14 @@ from trimseek.indexer.filters import check_path, parse_field
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.snapshot import (
     KIND,
+    add_words_file,
     build_snapshot,
     built_snapshot,
     is_stale,
     read_snapshot,
     use_snapshot,
 )
+from trimseek.indexer.stems import check_language
 from trimseek.indexer.store import Store
 
 LOCK = "write.lock"
@@ -150,10 +152,12 @@ def create_index(
     *,
     facets: Sequence[str] = (),
     kind: SnapshotKind | None = None,
+    language: str | None = None,
 ) -> None:
     """Make an empty index of a new folder, wholly or not at all.
 
     ``facets``: metadata fields to index. ``kind``: of its snapshots, by size where it is None.
+    ``language``: of its words, guessed by the texts where it is None.
     IndexExistsError if something is there already.
     """
     exists = IndexExistsError(f"{folder}: exists already; open it, or choose another folder")
@@ -164,7 +168,7 @@ def create_index(
             atomic_folder(folder, rename_new) as temporary,
             create_files(temporary, card).store as store,
         ):
-            configure(store, facets, kind)
+            configure(store, facets, kind, language)
             store.checkpoint()
     except FileExistsError:  # made by another process meanwhile
         raise exists from None
@@ -188,18 +192,25 @@ def replace_index(source: Path, folder: Path, began: str | None) -> None:
         replace_folder(source, folder.resolve())
 
 
-def configure(store: Store, facets: Sequence[str], kind: SnapshotKind | None) -> None:
-    """Index these metadata fields too, and make the next snapshots of that kind, if one is given.
+def configure(
+    store: Store, facets: Sequence[str], kind: SnapshotKind | None, language: str | None = None
+) -> None:
+    """Index these metadata fields too, and use that kind and language, if they are given.
 
-    QueryError for a field that no filter could name.
+    ``kind``: of the next snapshots. ``language``: of the words (``stems``), which are made anew
+    where it is another one. QueryError for a field that no filter could name, or no such language.
     """
     for field in facets:
         check_path(parse_field(field))
+    if language is not None:
+        check_language(language)
     with store.transaction():
         for field in facets:
             store.add_facet(field)
         if kind is not None:
             store.set_setting(KIND, kind.value)
+        if language is not None and language != store.given_language:
+            store.make_words(language)
 
 
 @contextmanager
@@ -275,6 +286,7 @@ def needs_snapshot(opened: OpenIndex, folder: Path) -> bool:
 def refresh_snapshot(opened: OpenIndex, folder: Path) -> bool:
     """Write a new snapshot if one is needed, under the write lock; whether it did."""
     if not needs_snapshot(opened, folder):
+        add_words_file(opened.store, folder)
         return False
     build_snapshot(opened.store, folder, opened.card.dim)
     return True

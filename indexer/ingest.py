@@ -89,6 +89,7 @@ class Ingest:
     query_prompt: str | None = None
     document_prompt: str | None = None
     facets: Sequence[str] = ()
+    language: str | None = None
     kind: SnapshotKind | None = None
     report: IngestReport = field(default_factory=IngestReport)
     advance: Callable[[int], None] = ignore_progress
@@ -101,7 +102,7 @@ class Ingest:
         with open_or_create(self.folder, self._new_card()) as opened, closing(SeenIds()) as seen:
             card, store = opened
             self._check_space(card)
-            configure(store, self.facets, self.kind)
+            configure(store, self.facets, self.kind, self.language)
             embedder = DocumentEmbedder(self.encoder, card.overlap)
             with progress("indexing", total) as ticker:
                 for batch in batches(self._documents()):

@@ -96,6 +96,7 @@ def reembed(
                 sync=True,
                 overlap=card.overlap,
                 facets=sorted(source.facets()),
+                language=source.given_language,
                 kind=kind,
                 query_prompt=query_prompt,
                 document_prompt=document_prompt,

@@ -14,13 +14,17 @@ class Vectors(NamedTuple):
 
 
 class SnapshotRecord(NamedTuple):
-    """A snapshot file: number, kind, checksum, and the chunks it was made of."""
+    """A snapshot: number, kind, checksum, and the chunks it was made of.
+
+    ``words``: checksum of the file of words beside it; "" where there is none.
+    """
 
     number: int
     kind: str
     sha256: str
     last_chunk: int
     chunks: int
+    words: str = ""
 
 
 class ChunkPlace(NamedTuple):

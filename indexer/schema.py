@@ -31,7 +31,7 @@ CREATE TABLE snapshots (
     chunks INTEGER NOT NULL
 );
 """
-# What format 3 has beside format 1.
+# What all later ones have beside format 1.
 ADDED_SCHEMA = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);  -- JSON
 -- Metadata fields that are indexed, and their values; type and value are those of json_each.
@@ -47,7 +47,9 @@ CREATE INDEX facets_of_document ON facets (document);
 CREATE TRIGGER facets_deleted AFTER DELETE ON documents BEGIN
     DELETE FROM facets WHERE document = old.key;
 END;
--- The words of title and text, for BM25; the texts themselves stay in documents.
+"""
+# Words of title and text by SQLite's own search, which formats 2 and 3 had.
+SEARCH_OF_3 = """
 CREATE VIRTUAL TABLE words USING fts5 (
     title, text, content = 'documents', content_rowid = 'key',
     tokenize = 'porter unicode61 remove_diacritics 2'
@@ -64,6 +66,19 @@ CREATE TRIGGER words_updated AFTER UPDATE OF title, text ON documents BEGIN
     VALUES ('delete', old.key, old.title, old.text);
     INSERT INTO words (rowid, title, text) VALUES (new.key, new.title, new.text);
 END;
+"""
+DROP_SEARCH_OF_3 = """
+DROP TRIGGER words_inserted;
+DROP TRIGGER words_deleted;
+DROP TRIGGER words_updated;
+DROP TABLE words;
+"""
+# The words of title and text, for BM25.
+WORDS_SCHEMA = """
+CREATE TABLE terms (term TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
+-- Which terms a document has, and how often; chunk is its first, which is new when the text is.
+CREATE TABLE words (chunk INTEGER PRIMARY KEY, counts BLOB NOT NULL);
+ALTER TABLE snapshots ADD COLUMN words TEXT NOT NULL DEFAULT '';  -- sha256 of the file of words
 """
 # In format 2 triggers filled the facets, which cannot follow a path through lists; since then those
 # who write do.
@@ -84,18 +99,22 @@ END;
 """
 # What makes a database of an earlier format one of this one.
 UPGRADES = {
-    1: f"{ADDED_SCHEMA} INSERT INTO words (words) VALUES ('rebuild');",
-    2: "DROP TRIGGER facets_inserted; DROP TRIGGER facets_updated;",
+    1: ADDED_SCHEMA + WORDS_SCHEMA,
+    2: "DROP TRIGGER facets_inserted; DROP TRIGGER facets_updated;"
+    + DROP_SEARCH_OF_3
+    + WORDS_SCHEMA,
+    3: DROP_SEARCH_OF_3 + WORDS_SCHEMA,
 }
 SCHEMAS = {
     1: SCHEMA,
-    2: SCHEMA + ADDED_SCHEMA + TRIGGERS_OF_2,
-    3: SCHEMA + ADDED_SCHEMA,
+    2: SCHEMA + ADDED_SCHEMA + SEARCH_OF_3 + TRIGGERS_OF_2,
+    3: SCHEMA + ADDED_SCHEMA + SEARCH_OF_3,
+    4: SCHEMA + ADDED_SCHEMA + WORDS_SCHEMA,
 }
 
 
 COMMENT = re.compile(r"--[^\n]*")
-# Of SQLite itself, and the tables that FTS5 keeps for the words.
+# Of SQLite itself, and the tables that its search (FTS5) kept for the words.
 OWN_NAMES = re.compile(r"sqlite_\w+|words_(data|idx|content|docsize|config)")
 
 

@@ -18,7 +18,7 @@ for one query (0.27 against 1.22 ms, 10 against 46 ms).
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.rows import SnapshotRecord, Vectors
 from trimseek.indexer.snapshot_check import check_index, list_keys
 from trimseek.indexer.store import Store
+from trimseek.indexer.words import blocks_of, write_words
 from trimseek.settings import load_settings
 
 # A reader searches this many rows, or this share, beside the snapshot before it is worth a new one.
@@ -182,6 +183,11 @@ def snapshot_path(folder: Path, number: int) -> Path:
     return folder / f"snapshot-{number}.faiss"
 
 
+def words_path(folder: Path, number: int) -> Path:
+    """Where the words beside the snapshot of a number lie."""
+    return folder / f"words-{number}.bin"
+
+
 class BuiltSnapshot(NamedTuple):
     """A snapshot file that is not in use yet.
 
@@ -196,6 +202,18 @@ class BuiltSnapshot(NamedTuple):
     chunks: int
     masked: NDArray[np.int64]
     began_from: int
+    words: "BuiltWords"
+
+
+class BuiltWords(NamedTuple):
+    """A file of words that is not in use yet; ``sha256`` is "" where there are no words.
+
+    ``made``: how often all words of the index had been made when it was.
+    """
+
+    path: Path
+    sha256: str
+    made: int
 
 
 @contextmanager
@@ -205,13 +223,15 @@ def built_snapshot(store: Store, folder: Path, dim: int) -> Iterator[BuiltSnapsh
     Others may write meanwhile: what they add is not in it, what they delete stays masked.
     StorageError if the disk is full.
     """
-    with store.reading() as frozen:
-        masked, count, record = frozen.tombstones(), frozen.counts().chunks, frozen.snapshot()
-        kind = wanted_kind(frozen, count, dim)
-        faiss.omp_set_num_threads(load_settings().threads)
-        index = KINDS[kind].make(dim, frozen.sample(TRAINED_ON, dim), count)
-        last = fill(index, frozen.vectors(0, dim))
-    with temporary_file(folder / "snapshot.faiss") as path:
+    with ExitStack() as stack:
+        with store.reading() as frozen:
+            masked, count, record = frozen.tombstones(), frozen.counts().chunks, frozen.snapshot()
+            kind = wanted_kind(frozen, count, dim)
+            faiss.omp_set_num_threads(load_settings().threads)
+            index = KINDS[kind].make(dim, frozen.sample(TRAINED_ON, dim), count)
+            last = fill(index, frozen.vectors(0, dim))
+            words = stack.enter_context(built_words(frozen, folder, last))
+        path = stack.enter_context(temporary_file(folder / "snapshot.faiss"))
         try:
             faiss.write_index(index, str(path))
         except RuntimeError as error:  # FAISS's word for a failed write
@@ -221,7 +241,40 @@ def built_snapshot(store: Store, folder: Path, dim: int) -> Iterator[BuiltSnapsh
             ) from error
         sync_file(path)
         began_from = record.number if record else 0
-        yield BuiltSnapshot(path, kind, sha256_of(path), last, index.ntotal, masked, began_from)
+        yield BuiltSnapshot(
+            path, kind, sha256_of(path), last, index.ntotal, masked, began_from, words
+        )
+
+
+@contextmanager
+def built_words(store: Store, folder: Path, last_chunk: int) -> Iterator[BuiltWords]:
+    """The words of documents up to a chunk in a temporary file, removed unless it is used.
+
+    StorageError if the disk is full.
+    """
+    with temporary_file(folder / "words.bin") as path:
+        if not store.has_words:
+            yield BuiltWords(path, "", 0)
+            return
+        blocks = blocks_of(store.word_rows(0, last_chunk))
+        try:
+            sha256 = write_words(blocks, path)
+        except OSError as error:
+            raise StorageError(
+                f"{path}: cannot write ({error}); the documents are stored, run it again"
+            ) from error
+        yield BuiltWords(path, sha256, store.words_made())
+
+
+def add_words_file(store: Store, folder: Path) -> None:
+    """Write the file of words beside the snapshot, if it has none, under the write lock."""
+    record = store.snapshot()
+    if record is None or record.words:
+        return
+    with built_words(store, folder, record.last_chunk) as words, store.transaction():
+        words.path.replace(words_path(folder, record.number))
+        sync_folder(folder)
+        store.set_words_file(words.sha256)
 
 
 def use_snapshot(built: BuiltSnapshot, store: Store, folder: Path) -> SnapshotRecord | None:
@@ -236,13 +289,17 @@ def use_snapshot(built: BuiltSnapshot, store: Store, folder: Path) -> SnapshotRe
         number = built.began_from + 1
         path = snapshot_path(folder, number)
         built.path.replace(path)
+        words = ""
+        if built.words.sha256 and built.words.made == store.words_made():
+            built.words.path.replace(words_path(folder, number))
+            words = built.words.sha256
         sync_folder(folder)
         record = SnapshotRecord(
-            number, built.kind.value, built.sha256, built.last_chunk, built.chunks
+            number, built.kind.value, built.sha256, built.last_chunk, built.chunks, words
         )
         store.set_snapshot(record, built.masked)
-    for other in folder.glob("snapshot-*.faiss"):
-        if other != path and other.is_file():
+    for other in (*folder.glob("snapshot-*.faiss"), *folder.glob("words-*.bin")):
+        if other not in (path, words_path(folder, number)) and other.is_file():
             other.unlink(missing_ok=True)
     return record
 

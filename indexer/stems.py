@@ -1,14 +1,17 @@
 """Stems of words, by the algorithms of Snowball, and the language that texts are of."""
 
+import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
 import regex
-import snowballstemmer
+import Stemmer
 
+from trimseek.atomic import storage_error
 from trimseek.errors import QueryError
 
 NO_STEMS = "none"
@@ -61,6 +64,7 @@ LANGUAGES = {
     "tamil": Language("ta", "Tamil"),
     "turkish": Language("tr", "Latin"),
 }
+MARKS = regex.compile(r"\p{M}+")
 BY_CODE = {language.code: name for name, language in LANGUAGES.items()} | {"nb": "norwegian"}
 
 Stem = Callable[[str], str]
@@ -80,7 +84,7 @@ def stemmer_of(language: str | None) -> Stem:
     """
     if language is None:
         return str
-    stemmer = snowballstemmer.stemmer(language)
+    stemmer = Stemmer.Stemmer(language)
     accents = LANGUAGES[language].accents
     belongs = regex.compile(rf"[\p{{{LANGUAGES[language].script}}}\p{{M}}]+").fullmatch
     lock = Lock()  # a stemmer keeps the word that it is at
@@ -99,13 +103,16 @@ def stemmer_of(language: str | None) -> Stem:
 
 def without_accents(word: str) -> str:
     """A word without the marks on its letters."""
-    return str(regex.sub(r"\p{M}", "", unicodedata.normalize("NFD", word)))
+    if word.isascii():
+        return word
+    return str(MARKS.sub("", unicodedata.normalize("NFD", word)))
 
 
 def language_of(texts: Sequence[str]) -> str | None:
     """The language of most of the texts; None if none is that of three in five, or it has no stems.
 
-    Texts with few letters do not count.
+    Texts with few letters do not count. StorageError if there is no room for a temporary file:
+    py3langid unpacks its model into one.
     """
     import py3langid
 
@@ -113,7 +120,11 @@ def language_of(texts: Sequence[str]) -> str | None:
     for text in texts:
         sample = text[:LONGEST_SAMPLE]
         if sum(map(str.isalpha, sample)) >= LEAST_LETTERS:
-            found[py3langid.classify(sample)[0]] += 1
+            try:
+                code, _ = py3langid.classify(sample)
+            except OSError as error:
+                raise storage_error(error, Path(tempfile.gettempdir())) from error
+            found[code] += 1
     if not found:
         return None
     code, count = found.most_common(1)[0]

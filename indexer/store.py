@@ -5,7 +5,6 @@ Everything here changes in transactions; whatever FAISS holds can be rebuilt fro
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 
 from trimseek.errors import CorpusError, ReplacedError
 from trimseek.indexer.chunks import Chunk
-from trimseek.indexer.database import Database
 from trimseek.indexer.documents import Document, check, document_metadata
 from trimseek.indexer.filters import Sql, json_path, parse_field, values_of
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.metadata import stored_metadata
 from trimseek.indexer.rows import ChunkPlace, Counts, SnapshotRecord, StoredChunk, Vectors
+from trimseek.indexer.word_store import WordStore, marks
 
 ROWS_AT_A_TIME = 8192
 SNAPSHOT_KINDS = {kind.value for kind in SnapshotKind if kind is not SnapshotKind.AUTO}
@@ -51,7 +50,7 @@ def metadata_hash(metadata: str) -> bytes:
     return hashlib.blake2b(metadata.encode(), digest_size=METADATA_HASH).digest()
 
 
-class Store(Database):
+class Store(WordStore):
     """What is in documents.db."""
 
     def upsert(
@@ -82,6 +81,7 @@ class Store(Database):
                 for chunk, vector in zip(chunks, vectors, strict=True)
             ],
         )
+        self._add_words(row[0], document.title, document.text)
 
     def set_metadata(self, document: Document) -> None:
         """New metadata for a stored document; inside a transaction."""
@@ -104,7 +104,7 @@ class Store(Database):
 
     def facets(self) -> frozenset[str]:
         """The metadata fields whose values are indexed."""
-        rows = self.rows("SELECT field FROM facet_fields") if self.has_words else []
+        rows = self.rows("SELECT field FROM facet_fields") if self.has_settings else []
         fields = frozenset(row[0] for row in rows)
         if self.follows_lists:
             return fields
@@ -121,6 +121,7 @@ class Store(Database):
         for field in self.facets():
             self._db.execute("DELETE FROM facets WHERE field = ?", (field,))
             self._fill_facet(field)
+        self.make_words()
 
     def _fill_facet(self, field: str, document: int | None = None) -> None:
         """Note a field's values in one document, or in all."""
@@ -194,6 +195,10 @@ class Store(Database):
         of_document = (document,)
         self._db.execute(
             "INSERT INTO tombstones SELECT key FROM chunks WHERE document = ?", of_document
+        )
+        self._db.execute(
+            "DELETE FROM words WHERE chunk IN (SELECT key FROM chunks WHERE document = ?)",
+            of_document,
         )
         self._db.execute("DELETE FROM chunks WHERE document = ?", of_document)
 
@@ -284,16 +289,17 @@ class Store(Database):
 
     def snapshot(self) -> SnapshotRecord | None:
         """The snapshot in use; None if there is none."""
+        words = "words" if self.has_words else "''"
         rows = self.rows(
-            "SELECT number, kind, sha256, last_chunk, chunks FROM snapshots"
+            f"SELECT number, kind, sha256, last_chunk, chunks, {words} FROM snapshots"
             " ORDER BY number DESC LIMIT 1",
             [],
         )
         return self._snapshot_record(rows[0]) if rows else None
 
     def _snapshot_record(self, row: tuple[Any, ...]) -> SnapshotRecord:
-        number, kind, sha256, *counts = row
-        sound = kind in SNAPSHOT_KINDS and isinstance(sha256, str)
+        number, kind, sha256, *counts, words = row
+        sound = kind in SNAPSHOT_KINDS and isinstance(sha256, str) and isinstance(words, str)
         if not sound or not all(isinstance(n, int) and n >= 0 for n in (number, *counts)):
             raise self._damaged("the record of its snapshot")
         return SnapshotRecord(*row)
@@ -304,7 +310,7 @@ class Store(Database):
         ``masked``: tombstones of before it was begun, whose chunks it does not hold.
         """
         self._db.execute("DELETE FROM snapshots")
-        self._db.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?, ?)", record)
+        self._db.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?)", record)
         self._db.executemany(
             "DELETE FROM tombstones WHERE chunk = ?", ((int(key),) for key in masked)
         )
@@ -347,7 +353,7 @@ class Store(Database):
         if deep and not damage:
             damage += self._content_damage()
             if self.has_words:
-                damage += self._words_damage()
+                damage += self.words_damage()
         return damage
 
     def _content_damage(self) -> list[str]:
@@ -376,28 +382,11 @@ class Store(Database):
                     return str(error)
         return None
 
-    def _words_damage(self) -> list[str]:
-        """Whether the words are those of the texts.
-
-        FTS5 tells only who may write: a copy in memory is asked.
-        """
-        memory = sqlite3.connect(":memory:")
-        try:
-            with self._lock, self._errors():
-                self._db.backup(memory)
-            memory.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
-        except UnicodeDecodeError:  # even what SQLite says of the damage
-            return ["the words are not those of the texts"]
-        except sqlite3.DatabaseError as error:
-            return [f"the words are not those of the texts: {error}"]
-        finally:
-            memory.close()
-        return []
-
-    def compact(self) -> None:
-        """Give back free pages, and merge the words' parts."""
+    def compact(self, language: str | None = None) -> None:
+        """Make the words anew, and give back free pages; ``language`` as ``make_words``."""
+        with self.transaction():
+            self.make_words(language)
         with self._lock, self._errors():
-            self._db.execute("INSERT INTO words (words) VALUES ('optimize')")
             self._db.execute("VACUUM")
 
     def copy_into(self, path: Path) -> None:
@@ -451,8 +440,3 @@ def is_text(value: object) -> bool:
 def is_number(value: object) -> bool:
     """Whether a column holds a whole number, as it should."""
     return isinstance(value, int)
-
-
-def marks(values: Sequence[object]) -> str:
-    """Question marks for an SQL list."""
-    return ", ".join("?" * len(values))

@@ -5,14 +5,16 @@ from pathlib import Path
 
 from trimseek.encoders.prompts import described_prompts
 from trimseek.indexer.folder import folder_bytes, open_index
+from trimseek.indexer.stems import NO_STEMS
 
 
 @dataclass(frozen=True)
 class IndexSummary:
     """``snapshot``: chunks in the FAISS snapshot of that ``kind``, None without one.
 
-    ``bytes`` on disk. ``facets``: metadata fields that are indexed.
-    ``generation``: the snapshot's number. ``prompts``: what stands before queries and documents.
+    ``bytes`` on disk. ``facets``: metadata fields that are indexed. ``language``: whose words are
+    stemmed. ``generation``: the snapshot's number. ``prompts``: what stands before
+    queries and documents.
     """
 
     name: str
@@ -27,6 +29,7 @@ class IndexSummary:
     facets: tuple[str, ...] = ()
     generation: int | None = None
     prompts: str = "none"
+    language: str = "none"
 
 
 def summarize(folder: Path) -> IndexSummary:
@@ -34,6 +37,7 @@ def summarize(folder: Path) -> IndexSummary:
     with open_index(folder) as (card, store):
         counts, snapshot = store.counts(), store.snapshot()
         facets = tuple(sorted(store.facets()))
+        language = store.analyzer.language or NO_STEMS
     return IndexSummary(
         name=folder.resolve().name,
         documents=counts.documents,
@@ -47,4 +51,5 @@ def summarize(folder: Path) -> IndexSummary:
         facets=facets,
         generation=snapshot.number if snapshot else None,
         prompts=described_prompts(asdict(card.prompts)) if card.prompts else "not recorded",
+        language=language,
     )

@@ -65,6 +65,7 @@ def create_index(
     encoder: str | Path = DEFAULT_ENCODER,
     facets: Sequence[str] = (),
     kind: str | None = None,
+    language: str | None = None,
     overlap: int = DEFAULT_OVERLAP,
     query_prompt: str | None = None,
     document_prompt: str | None = None,
@@ -76,6 +77,8 @@ def create_index(
         default) or ``-float32`` behind it.
     :param facets: metadata fields (``author.name``) whose filters are to be fast.
     :param kind: "exact", "sq8", "hnsw" or "ivf"; by the number of passages where it is None.
+    :param language: of the texts, whose words are reduced to their stems for lexical search:
+        "english", "german", ...; "none"; by the texts where it is None.
     :param overlap: tokens that neighbouring passages of a document share.
     :param query_prompt: what stands before each query, as "query: "; the encoder's own where it is
         None.
@@ -89,7 +92,9 @@ def create_index(
     encoder_folder = find_encoder(name)
     card = open_encoder(encoder_folder)
     index_card = new_card(encoder_folder, card, name, overlap, query_prompt, document_prompt)
-    index_folder.create_index(path, index_card, facets=facets, kind=as_kind(kind))
+    index_folder.create_index(
+        path, index_card, facets=facets, kind=as_kind(kind), language=language
+    )
     index = Index(path)
     try:
         index.add(documents)

@@ -17,18 +17,21 @@ from trimseek.indexer.folder import check_space, open_for_changes, open_index, r
 from trimseek.indexer.prompts import given_prompt
 from trimseek.indexer.store import Store
 from trimseek.search.view import View, open_view, refreshed, view_without_snapshot
+from trimseek.search.words import Words, open_words, refreshed_words, words_without_file
 
 
 class Moment(NamedTuple):
     """An index at one moment: whatever is read through it fits together.
 
-    ``version``: another one after every change. ``effort``: what was tuned for the query encoder,
+    ``words``: None in an index that has none yet. ``version``: another one after every change.
+    ``effort``: what was tuned for the query encoder,
     None where nothing was.
     """
 
     card: IndexCard
     store: Store
     view: View
+    words: Words | None
     version: int
     effort: int | None
 
@@ -38,6 +41,7 @@ class Latest(NamedTuple):
 
     version: int
     view: View
+    words: Words | None
     effort: int | None
 
 
@@ -75,8 +79,9 @@ class OpenedIndex:
             raise
 
     def close(self) -> None:
-        """Close the connections, those in use when they are given back."""
+        """Close the connections, those in use when they are given back, and what is mapped."""
         self._connections.close()
+        self._latest = None
 
     @contextmanager
     def moment(self) -> Iterator[Moment]:
@@ -88,7 +93,7 @@ class OpenedIndex:
             try:
                 latest = self._begin(store)
                 view = replace(latest.view, store=store)
-                yield Moment(self.card, store, view, latest.version, latest.effort)
+                yield Moment(self.card, store, view, latest.words, latest.version, latest.effort)
             finally:
                 store.end()
 
@@ -113,21 +118,24 @@ class OpenedIndex:
                             note(f"{error}; making it anew from documents.db")
                             if made_anew or not rebuild(self.folder):
                                 view = view_without_snapshot(store, self.card.dim)
-                                return self._keep(store, store.version(), view)
+                                words = words_without_file(store)
+                                return self._keep(store, store.version(), view, words)
                             made_anew = True
             store.end()
 
     def _refresh(self, store: Store, version: int) -> Latest:
         if self._latest is None:
             view = open_view(store, self.folder, self.card.dim)
+            words = open_words(store, self.folder)
         else:
             known = replace(self._latest.view, store=store)
             view = refreshed(known, store, self.folder, self.card.dim)
-        return self._keep(store, version, view)
+            words = refreshed_words(self._latest.words, store, self.folder)
+        return self._keep(store, version, view, words)
 
-    def _keep(self, store: Store, version: int, view: View) -> Latest:
+    def _keep(self, store: Store, version: int, view: View, words: Words | None) -> Latest:
         effort = tuned_effort(store, view.kind, self.encoder.card)
-        self._latest = Latest(version, view, effort)
+        self._latest = Latest(version, view, words, effort)
         return self._latest
 
 

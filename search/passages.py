@@ -10,18 +10,18 @@ from trimseek.console import note
 from trimseek.indexer.metadata import stored_metadata
 from trimseek.indexer.rows import ChunkPlace, StoredChunk
 from trimseek.indexer.store import Store
-from trimseek.indexer.words import Span, matching_spans
 from trimseek.search.candidates import Candidate
 from trimseek.search.hits import Highlight, Hit, Passage
 from trimseek.search.options import Mode, Options
+from trimseek.search.query_words import QueryWords, Span
 
 
 def hits_of(
-    store: Store, candidates: Sequence[Candidate], query: str, options: Options
+    store: Store, candidates: Sequence[Candidate], query: QueryWords, options: Options
 ) -> list[Hit]:
     """The documents of some candidates, in their order; those deleted meanwhile are left out."""
     documents = [candidate.document for candidate in candidates]
-    spans = matching_spans(store, query, documents) if options.highlight else {}
+    spans = query.spans(store, documents) if options.highlight else {}
     if options.mode is not Mode.DENSE:
         chunks = best_chunks(store, candidates, query, spans)
         candidates = [
@@ -40,7 +40,10 @@ def hits_of(
 
 
 def best_chunks(
-    store: Store, candidates: Sequence[Candidate], query: str, spans: dict[int, list[Span]]
+    store: Store,
+    candidates: Sequence[Candidate],
+    query: QueryWords,
+    spans: dict[int, list[Span]],
 ) -> dict[int, ChunkPlace]:
     """Each document's best chunk by document key: the nearest, else that of most words.
 
@@ -52,7 +55,7 @@ def best_chunks(
         for candidate in candidates
         if candidate.chunk is None and len(places.get(candidate.document, ())) > 1
     ]
-    spans = spans or matching_spans(store, query, unknown)
+    spans = spans or query.spans(store, unknown)
     return {
         candidate.document: best_place(
             places[candidate.document], candidate.chunk, spans.get(candidate.document)

@@ -7,15 +7,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trimseek.errors import IndexFolderError
 from trimseek.indexer.facets import field_values
 from trimseek.indexer.filters import Sql, kind_name
 from trimseek.indexer.store import Store
-from trimseek.indexer.words import search_words
 from trimseek.search.candidates import Candidate, diversified, fuse, one_of_each
 from trimseek.search.hits import Source
 from trimseek.search.options import Mode, Options
 from trimseek.search.passages import best_chunks
+from trimseek.search.query_words import QueryWords
 from trimseek.search.view import View
+from trimseek.search.words import Words, WordScores
 
 # A document may have several chunks: where too few documents are among the nearest chunks, so many
 # times as many chunks are retrieved.
@@ -45,24 +47,27 @@ Ranker = Callable[[int], Ranking]  # takes how many documents are wanted
 class Retrieval:
     """The index as a query sees it.
 
-    ``effort``: of an approximate snapshot, None for its default. ``allowed``: None where there is
-    no filter.
+    ``words``: None in an index without words. ``effort``: of an approximate snapshot, None for its
+    default. ``allowed``: None where there is no filter.
     """
 
     store: Store
     view: View
+    words: Words | None
     effort: int | None
     allowed: Allowed | None
 
-    def ranker(self, mode: Mode, query: str, vector: NDArray[np.float32] | None) -> Ranker:
+    def ranker(self, mode: Mode, query: QueryWords, vector: NDArray[np.float32] | None) -> Ranker:
         """The ranker of a mode; ``vector (dim,)`` is needed in every mode but the lexical one."""
+        scores = None if mode is Mode.DENSE else self.word_scores(query)
 
         def dense(depth: int) -> Ranking:
             assert vector is not None  # noqa: S101 - the caller encodes unless the mode is lexical
             return self.dense(vector, depth)
 
         def lexical(depth: int) -> Ranking:
-            return self.lexical(query, depth)
+            assert scores is not None  # noqa: S101 - in every mode but the dense one
+            return self.lexical(scores, depth)
 
         def hybrid(depth: int) -> Ranking:
             # a power of two of the depth, so that the next page fuses the same lists
@@ -89,11 +94,27 @@ class Retrieval:
                 return Ranking(with_source(list(best.values())[:depth], "dense"), complete)
             wanted = min(wanted * CHUNKS_GROWTH, MOST_CHUNKS)
 
-    def lexical(self, query: str, depth: int) -> Ranking:
+    def word_scores(self, query: QueryWords) -> WordScores:
+        """The BM25 score of every document; IndexFolderError if the index has no words yet."""
+        if self.words is None:
+            raise IndexFolderError(
+                f"{self.store.path}: made by an earlier trimseek, without words; "
+                f"'trimseek compact {self.store.path.parent}' adds them"
+            )
+        return self.words.scores(query.term_ids(self.store, self.words))
+
+    def lexical(self, scores: WordScores, depth: int) -> Ranking:
         """Documents by BM25."""
-        ranked = search_words(self.store, query, depth, self.allowed and self.allowed.sql)
-        candidates = [Candidate(document, score) for document, score in ranked]
-        return Ranking(with_source(candidates, "lexical"), len(ranked) < depth)
+        allowed = None if self.allowed is None else self.allowed.chunks
+        ranked = scores.best(depth, allowed)
+        chunks = ranked.chunks.tolist()
+        documents = self.store.documents_of(chunks)
+        candidates = [
+            Candidate(documents[chunk], score)
+            for chunk, score in zip(chunks, ranked.scores.tolist(), strict=True)
+            if chunk in documents
+        ]
+        return Ranking(with_source(candidates, "lexical"), len(chunks) < depth)
 
 
 def with_source(candidates: Sequence[Candidate], name: str) -> list[Candidate]:
@@ -121,7 +142,12 @@ def selected(store: Store, candidates: list[Candidate], options: Options) -> lis
 
 
 def diversify(
-    store: Store, dim: int, candidates: list[Candidate], query: str, count: int, diversity: float
+    store: Store,
+    dim: int,
+    candidates: list[Candidate],
+    query: QueryWords,
+    count: int,
+    diversity: float,
 ) -> list[Candidate]:
     """``count`` documents in the order of maximal marginal relevance.
 

@@ -30,6 +30,7 @@ from trimseek.search.hits import FacetValue, Hit, Results, Timing
 from trimseek.search.opened import Moment, OpenedIndex
 from trimseek.search.options import DEFAULT, Mode, Options, check_options, check_query
 from trimseek.search.passages import hits_of
+from trimseek.search.query_words import QueryWords
 from trimseek.search.ranking import MOST_CHUNKS, Allowed, Retrieval, diversify, selected
 
 T = TypeVar("T")
@@ -251,8 +252,10 @@ class Searcher:
         allowed = None if options.where is None else self._let_through(now, options.where)
         if allowed is not None and not len(allowed.chunks):
             return [], {field_name(field): [] for field in options.facets}
-        retrieval = Retrieval(now.store, now.view, options.effort or now.effort, allowed)
-        ranker = retrieval.ranker(options.mode, query, vector)
+        effort = options.effort or now.effort
+        retrieval = Retrieval(now.store, now.view, now.words, effort, allowed)
+        words = QueryWords(query, now.store.analyzer)
+        ranker = retrieval.ranker(options.mode, words, vector)
         wanted = options.offset + k
         pool = wanted * DIVERSITY_POOL if options.diversity else wanted
         depth = max(pool, COUNTED_DEPTH if options.facets else 0)
@@ -265,8 +268,8 @@ class Searcher:
         facets = facets_of(now.store, ranking.candidates, options)
         if options.diversity:
             dim = now.card.dim
-            chosen = diversify(now.store, dim, chosen, query, wanted, options.diversity)
-        return hits_of(now.store, chosen[options.offset : wanted], query, options), facets
+            chosen = diversify(now.store, dim, chosen, words, wanted, options.diversity)
+        return hits_of(now.store, chosen[options.offset : wanted], words, options), facets
 
     def _let_through(self, now: Moment, where: Filter) -> Allowed:
         """What a filter lets through; kept until something is committed."""

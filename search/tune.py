@@ -13,13 +13,13 @@ from trimseek.indexer.efforts import set_effort
 from trimseek.indexer.folder import open_for_changes
 from trimseek.indexer.snapshot import KINDS
 from trimseek.indexer.store import Store
-from trimseek.indexer.words import STOP_WORDS
 from trimseek.search.opened import Moment
 from trimseek.search.searcher import Searcher
 from trimseek.search.view import View
 
 SAMPLED = 200  # queries
 QUERY_WORDS = 8
+TELLING = 4  # letters of a word that is not "the" or "of"
 TOP = 10
 EFFORTS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)
 
@@ -104,7 +104,7 @@ def sampled_queries(store: Store) -> list[str]:
     queries = []
     for _, document in store.some_documents(SAMPLED):
         words = (document.title or document.text).split()
-        telling = [word for word in words if word.lower() not in STOP_WORDS] or words
+        telling = [word for word in words if len(word) >= TELLING] or words
         queries.append(" ".join(telling[:QUERY_WORDS]))
     return [query for query in queries if query]
 

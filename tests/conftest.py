@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,8 @@ from trimseek.encoders.catalog import find_checkpoint
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.indexer import Ingest, IngestReport, open_corpus
+from trimseek.indexer.database import DATABASE
+from trimseek.indexer.schema import SCHEMAS
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -123,6 +126,30 @@ def ingest(
     return Ingest(
         open_corpus(str(corpus)), folder, opened, str(encoder), sync=sync, facets=facets
     ).run()
+
+
+def as_format(version: int, folder: Path) -> None:
+    """Make an index's database one of an earlier format, as an earlier trimseek would have it."""
+    path, old = folder / DATABASE, folder / "old.db"
+    db = sqlite3.connect(old)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.executescript(SCHEMAS[version])
+    db.execute("ATTACH ? AS new", (str(path),))
+    tables = db.execute(
+        "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name IN"
+        " ('settings', 'facet_fields', 'documents', 'chunks', 'tombstones', 'snapshots')"
+    ).fetchall()
+    for (table,) in tables:
+        names = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})"))
+        db.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM new.{table}")
+    if version == 3:
+        db.execute("INSERT INTO facets SELECT * FROM new.facets")
+    db.execute(f"PRAGMA user_version = {version}")
+    db.commit()
+    db.close()
+    for file in folder.glob("words-*"):
+        file.unlink()
+    old.replace(path)
 
 
 def shared(name: str) -> Path:

@@ -50,7 +50,7 @@ COMMANDS = {
         ("verify", "indexer.care_commands",
          "Check that an index is whole: checksums, counts, vectors, words and snapshot in step."),
         ("compact", "indexer.care_commands",
-         "Give back the room of what was deleted, and build the snapshot anew."),
+         "Give back the room of what was deleted, and make words and snapshot anew."),
         ("reembed", "indexer.care_commands",
          "Embed an index anew with another encoder, while the old one goes on serving."),
         ("export", "indexer.care_commands",

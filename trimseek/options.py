@@ -12,6 +12,13 @@ Where = Annotated[
 Folder = Annotated[Path, typer.Argument(help="The index folder.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it nothing is changed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the texts, whose words are reduced to their stems: english, german, ...; none; or "
+        "auto, which looks at the texts. Default: the index's own, or auto."
+    ),
+]
 QueryPrompt = Annotated[
     str | None,
     typer.Option(help='What stands before each query, as "query: ". Default: the encoder\'s own.'),

@@ -63,6 +63,7 @@ async def create(index: str, body: CreateRequest, request: Request) -> Response:
         body.encoder,
         body.facets,
         body.kind,
+        body.language,
         (body.query_prompt, body.document_prompt),
     )
     content = await run_in_threadpool(index_content, await indexes.opened(index))

@@ -55,9 +55,8 @@ def execute(folder: Path, sql: str) -> None:
         ("DELETE FROM chunks WHERE key = 5", "1 documents have no chunks", False),
         ("DELETE FROM chunks WHERE key = 5", "holds 60 chunks, 59 are stored", False),
         (
-            "INSERT INTO words (words, rowid, title, text) SELECT 'delete', key, title, text"
-            " FROM documents WHERE key = 4",
-            "the words are not those of the texts",
+            "UPDATE words SET counts = (SELECT counts FROM words WHERE chunk = 5) WHERE chunk = 4",
+            "the words of document 'd3' are not those of its text",
             True,
         ),
     ],

@@ -1,14 +1,12 @@
 """Filters that cannot match say so; filters, facets and groups agree about values."""
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import ingest, write_jsonl
-from trimseek.indexer.schema import TRIGGERS_OF_2
+from tests.conftest import as_format, ingest, write_jsonl
 from trimseek.indexer.store import Store
 from trimseek.search.index import Index
 
@@ -174,12 +172,7 @@ def test_an_index_of_format_2_follows_lists_once_it_was_written_to(
     rows = [row | {"text": f"report {row['id']}"} for row in ROWS]
     facets = ["authors.name", "year"]
     ingest(write_jsonl(tmp_path / "c.jsonl", rows), tmp_path / "i", tiny_encoder, facets=facets)
-    db = sqlite3.connect(tmp_path / "i" / "documents.db")
-    db.executescript(TRIGGERS_OF_2)
-    db.execute("DELETE FROM facets WHERE field = 'authors.name'")
-    db.execute("PRAGMA user_version = 2")
-    db.commit()
-    db.close()
+    as_format(2, tmp_path / "i")
     index = Index(tmp_path / "i")
     assert found(index, 'authors.name = "Lee"') == ["1"]
     with Store(tmp_path / "i") as store:

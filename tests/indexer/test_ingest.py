@@ -147,9 +147,9 @@ def test_a_newer_index_is_refused(corpus: Path, folder: Path, tiny_encoder: Path
         ingest(corpus, folder, tiny_encoder)
     card.write_text(card.read_text().replace('"format_version": 3', '"format_version": 2'))
     with sqlite3.connect(folder / DATABASE) as db:
-        db.execute("PRAGMA user_version = 4")
+        db.execute("PRAGMA user_version = 5")
     db.close()
-    with pytest.raises(IndexFolderError, match=r"documents\.db: format version 4"):
+    with pytest.raises(IndexFolderError, match=r"documents\.db: format version 5"):
         ingest(corpus, folder, tiny_encoder)
 
 
