@@ -15,7 +15,17 @@ from trimseek.indexer.documents import LONGEST_ID
 from trimseek.indexer.filters import OPERATORS, Filter, from_json, parse_field
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.where import parse_where
-from trimseek.search.options import MOST_EFFORT, MOST_FACETS, MOST_HITS, MOST_OFFSET, Mode, Options
+from trimseek.search.options import (
+    DEFAULT_WEIGHT,
+    MOST_EFFORT,
+    MOST_FACETS,
+    MOST_HITS,
+    MOST_OFFSET,
+    MOST_TITLE_WEIGHT,
+    Fusion,
+    Mode,
+    Options,
+)
 
 
 def request_config(*examples: dict[str, Any]) -> ConfigDict:
@@ -136,6 +146,20 @@ class SearchRequest(RequestBody):
         None, max_length=100, description="Metadata fields to give; all of them by default."
     )
     exclude: list[str] = Field([], max_length=100, description="Metadata fields to leave out.")
+    weight: float = Field(
+        DEFAULT_WEIGHT, ge=0, le=1, description="Of meaning in hybrid mode; 0 is words alone."
+    )
+    fusion: Fusion = Field(
+        Fusion.SCORES,
+        strict=False,
+        description="Of hybrid mode: a weighted sum of scores, or reciprocal ranks.",
+    )
+    title_weight: float = Field(
+        1.0,
+        ge=0,
+        le=MOST_TITLE_WEIGHT,
+        description="How often a word of a title counts for BM25.",
+    )
 
     def options(self) -> Options:
         """As ``Searcher`` takes them; QueryError for a wrong filter."""
@@ -149,6 +173,9 @@ class SearchRequest(RequestBody):
             diversity=self.diversity,
             highlight=self.highlight,
             facets=tuple(map(parse_field, self.facets)),
+            weight=self.weight,
+            fusion=self.fusion,
+            title_weight=self.title_weight,
         )
 
     def where(self) -> Filter | None:
@@ -370,9 +397,9 @@ class Passage(BaseModel):
 
 
 class Source(BaseModel):
-    """Where the document stands in one of the lists that were fused."""
+    """The document's score in one of the lists that were fused, and its rank there."""
 
-    rank: int
+    rank: int | None = Field(description="From 1; null where it was not met in the list.")
     score: float
 
 
@@ -395,7 +422,7 @@ class Hit(BaseModel):
 
     id: str
     score: float = Field(
-        description="dense: cosine of query and passage; lexical: BM25; hybrid: fused ranks."
+        description="dense: cosine of query and passage; lexical: BM25; hybrid: both, fused."
     )
     title: str
     passage: Passage

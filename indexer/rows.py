@@ -13,6 +13,14 @@ class Vectors(NamedTuple):
     vectors: NDArray[np.float16]
 
 
+class DocumentVectors(NamedTuple):
+    """As ``Vectors``, with the key of each chunk's document."""
+
+    keys: NDArray[np.int64]
+    vectors: NDArray[np.float16]
+    documents: list[int]
+
+
 class SnapshotRecord(NamedTuple):
     """A snapshot: number, kind, checksum, and the chunks it was made of.
 

@@ -19,7 +19,14 @@ from trimseek.indexer.documents import Document, check, document_metadata
 from trimseek.indexer.filters import Sql, json_path, parse_field, values_of
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.metadata import stored_metadata
-from trimseek.indexer.rows import ChunkPlace, Counts, SnapshotRecord, StoredChunk, Vectors
+from trimseek.indexer.rows import (
+    ChunkPlace,
+    Counts,
+    DocumentVectors,
+    SnapshotRecord,
+    StoredChunk,
+    Vectors,
+)
 from trimseek.indexer.word_store import WordStore, marks
 
 ROWS_AT_A_TIME = 8192
@@ -164,13 +171,31 @@ class Store(WordStore):
         )
         return self._as_vectors(rows, dim)
 
-    def _as_vectors(self, rows: Sequence[tuple[int, bytes]], dim: int) -> Vectors:
+    def _as_vectors(self, rows: Sequence[tuple[Any, ...]], dim: int) -> Vectors:
         keys = np.fromiter((row[0] for row in rows), np.int64, len(rows))
         try:
             vectors = np.frombuffer(b"".join(row[1] for row in rows), "<f2")
             return Vectors(keys, vectors.reshape(len(rows), dim))
         except (ValueError, TypeError) as error:
             raise self._damaged(f"vectors: {error}") from error
+
+    def vectors_of_documents(self, documents: Sequence[int], dim: int) -> DocumentVectors:
+        """The vectors of all chunks of those documents, in ascending order of their keys."""
+        rows = self.rows(
+            f"SELECT key, vector, document FROM chunks WHERE document IN ({marks(documents)})"
+            " ORDER BY key",
+            list(documents),
+        )
+        return DocumentVectors(*self._as_vectors(rows, dim), [row[2] for row in rows])
+
+    def first_chunks(self, documents: Sequence[int]) -> dict[int, int]:
+        """The key of the first chunk of each of those documents, by which words know it."""
+        rows = self.rows(
+            f"SELECT document, min(key) FROM chunks WHERE document IN ({marks(documents)})"
+            " GROUP BY document",
+            list(documents),
+        )
+        return dict(rows)
 
     def chunks_of(self, documents: Sequence[int]) -> dict[int, list[ChunkPlace]]:
         """Where the chunks of those documents lie, by document key."""

@@ -1,6 +1,6 @@
-"""Ranked documents before they become hits: fused, grouped, made diverse."""
+"""Ranked documents before they become hits: grouped, made diverse."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,51 +8,18 @@ from numpy.typing import NDArray
 
 from trimseek.search.hits import Source
 
-RRF_CONSTANT = 60  # of Cormack, Clarke & Büttcher 2009
-
 
 @dataclass(frozen=True)
 class Candidate:
     """A document by its key. ``chunk``: the key of its best passage, None if not known yet.
 
-    ``sources``: rank (from 1) and score in each list that it was found in.
+    ``sources``: score, and rank in the list (from 1) where it was found there, by list.
     """
 
     document: int
     score: float
     chunk: int | None = None
     sources: dict[str, Source] = field(default_factory=dict)
-
-
-def fuse(lists: dict[str, Sequence[Candidate]]) -> list[Candidate]:
-    """Reciprocal rank fusion: a document's score is the sum of 1 / (60 + rank) over the lists.
-
-    Best first; of equal scores the one with the better best rank, then the older document.
-    """
-    sources: dict[int, dict[str, Source]] = {}
-    chunks: dict[int, int] = {}
-    for name, ranking in lists.items():
-        for rank, candidate in enumerate(ranking, 1):
-            sources.setdefault(candidate.document, {})[name] = Source(rank, candidate.score)
-            if candidate.chunk is not None:
-                chunks[candidate.document] = candidate.chunk
-    fused = [
-        Candidate(
-            document,
-            sum(1 / (RRF_CONSTANT + source.rank) for source in of_document.values()),
-            chunks.get(document),
-            of_document,
-        )
-        for document, of_document in sources.items()
-    ]
-    return sorted(
-        fused,
-        key=lambda candidate: (
-            -candidate.score,
-            min(source.rank for source in candidate.sources.values()),
-            candidate.document,
-        ),
-    )
 
 
 def one_of_each(

@@ -17,7 +17,7 @@ from trimseek.printable import printable
 from trimseek.search.content import hit_content, search_content
 from trimseek.search.hits import Hit
 from trimseek.search.index import Index
-from trimseek.search.options import Mode
+from trimseek.search.options import DEFAULT_WEIGHT, Fusion, Mode
 from trimseek.search.recommend import history_weights
 from trimseek.search.searcher import Searcher
 from trimseek.search.tune import tune as find_effort
@@ -64,6 +64,15 @@ def search(
     min_score: Annotated[float | None, typer.Option(help="The least score of a hit.")] = None,
     diversity: Diversity = 0.0,
     effort: Effort = None,
+    weight: Annotated[
+        float, typer.Option(help="Of meaning in hybrid mode, from 0 (words alone) to 1.")
+    ] = DEFAULT_WEIGHT,
+    fusion: Annotated[
+        Fusion, typer.Option(help="Of hybrid mode: a weighted sum of scores, or reciprocal ranks.")
+    ] = Fusion.SCORES,
+    title_weight: Annotated[
+        float, typer.Option(help="How often a word of a title counts for BM25.")
+    ] = 1.0,
     as_json: AsJson = False,
 ) -> None:
     """Search an index and print the passages that match."""
@@ -82,6 +91,9 @@ def search(
             highlight=True,
             facets=facet or (),
             effort=effort,
+            weight=weight,
+            fusion=fusion,
+            title_weight=title_weight,
         )
         limit = index.searcher.encoder.card.max_tokens
     if results.truncated:

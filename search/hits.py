@@ -16,9 +16,12 @@ class Passage(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where a document stands in one of the lists that were fused; ``rank`` from 1."""
+    """A document's score in one of the lists that were fused, and where it stands there, from 1.
 
-    rank: int
+    ``rank`` is None where it was not met in the list.
+    """
+
+    rank: int | None
     score: float
 
 
@@ -33,8 +36,8 @@ class Hit(NamedTuple):
     """A document.
 
     ``score``: in dense mode the inner product of query and passage vector, a cosine in [-1, 1];
-    in lexical mode BM25; in hybrid mode the sum of 1 / (60 + rank). ``sources``: rank and score
-    in each of "dense" and "lexical" that found it. ``highlights``: empty unless asked for.
+    in lexical mode BM25; in hybrid mode what ``fusion`` makes of both. ``sources``: rank and score
+    in "dense" and "lexical". ``highlights``: empty unless asked for.
     """
 
     id: str

@@ -33,7 +33,7 @@ from trimseek.indexer.summary import IndexSummary, summarize
 from trimseek.indexer.where import parse_where
 from trimseek.indexer.writer import IndexWriter, PutCounts
 from trimseek.search.hits import Hit, Results
-from trimseek.search.options import Mode, Options
+from trimseek.search.options import DEFAULT_WEIGHT, Fusion, Mode, Options
 from trimseek.search.recommend import Examples, recommend
 from trimseek.search.searcher import Searcher
 
@@ -56,6 +56,9 @@ class SearchOptions(TypedDict, total=False):
     highlight: bool
     facets: Sequence[str]
     effort: int | None
+    weight: float
+    fusion: Fusion | str
+    title_weight: float
 
 
 def create_index(
@@ -197,6 +200,9 @@ class Index:
         highlight: bool = False,
         facets: Sequence[str] = (),
         effort: int | None = None,
+        weight: float = DEFAULT_WEIGHT,
+        fusion: Fusion | str = Fusion.SCORES,
+        title_weight: float = 1.0,
     ) -> Results:
         """The ``k`` documents that answer a query best; fewer if there are fewer.
 
@@ -210,6 +216,9 @@ class Index:
         :param highlight: say where the query's words are in each passage.
         :param facets: metadata fields whose values among the best documents are counted.
         :param effort: of an hnsw or ivf index: more finds more and takes longer.
+        :param weight: of meaning in hybrid mode, from 0 (words alone) to 1.
+        :param fusion: of hybrid mode: "scores" (a weighted sum) or "ranks" (reciprocal ranks).
+        :param title_weight: how often a word of a title counts for BM25.
         :raises QueryError: for a blank query, or an option that makes no sense.
         """
         options = options_of(
@@ -222,6 +231,9 @@ class Index:
             highlight=highlight,
             facets=facets,
             effort=effort,
+            weight=weight,
+            fusion=fusion,
+            title_weight=title_weight,
         )
         return self.searcher.search(query, k, options)
 
@@ -328,6 +340,7 @@ def options_of(**given: Unpack[SearchOptions]) -> Options:
     """The options as the searcher has them; QueryError, TypeError for one that there is not."""
     chosen: dict[str, Any] = {**given}
     chosen["mode"] = as_mode(given.get("mode", Mode.DENSE))
+    chosen["fusion"] = as_fusion(given.get("fusion", Fusion.SCORES))
     chosen["where"] = as_filter(given.get("where"))
     group_by = given.get("group_by")
     chosen["group_by"] = parse_field(group_by) if group_by else None
@@ -371,6 +384,15 @@ def as_filter(where: Where | None) -> Filter | None:
     if isinstance(where, str):
         return parse_where(where)
     return from_json(where) if isinstance(where, Mapping) else where
+
+
+def as_fusion(fusion: Fusion | str) -> Fusion:
+    """QueryError for a way to fuse that there is not."""
+    try:
+        return Fusion(fusion)
+    except ValueError:
+        known = ", ".join(each.value for each in Fusion)
+        raise QueryError(f"no fusion {fusion!r}; there are: {known}") from None
 
 
 def as_mode(mode: Mode | str) -> Mode:

@@ -12,25 +12,39 @@ MOST_OFFSET = 9000
 LONGEST_QUERY = 100_000  # characters
 MOST_EFFORT = 1_000_000
 MOST_FACETS = 16
+MOST_TITLE_WEIGHT = 100
+# Gain of nDCG@10 over vectors alone, mean of SciFact, NFCorpus, Cranfield, SQuAD and the Python
+# questions: 10.8 % at 0.9, 12.7 % at 0.85, 12.9 % at 0.8, 11.8 % at 0.7. Where words tell little,
+# more weight on meaning loses less.
+DEFAULT_WEIGHT = 0.85
 
 
 class Mode(str, Enum):
-    """By meaning (vectors), by words (BM25), or by both (their ranks fused)."""
+    """By meaning (vectors), by words (BM25), or by both."""
 
     DENSE = "dense"
     LEXICAL = "lexical"
     HYBRID = "hybrid"
 
 
+class Fusion(str, Enum):
+    """What hybrid search makes of both: a weighted sum of scaled scores, or of reciprocal ranks."""
+
+    SCORES = "scores"
+    RANKS = "ranks"
+
+
 @dataclass(frozen=True)
 class Options:
     """``offset``: hits to leave out, for the next page. ``where``: which documents count.
 
+    ``weight``: of meaning in hybrid mode, from 0 (words alone) to 1, where ``fusion`` is by scores.
     ``effort``: of an approximate index, see ``trimseek.indexer.snapshot``; None is what was tuned.
     ``min_score``: the least score of a hit, in the scores of the mode. ``group_by``: a metadata
     field; only the best hit of each of its values is given. ``diversity``: 0 is none, up to 1,
     as in maximal marginal relevance. ``highlight``: say where the query's words are.
     ``facets``: metadata fields whose values among the best documents are counted.
+    ``title_weight``: how often a word of a title counts for BM25.
     """
 
     mode: Mode = Mode.DENSE
@@ -42,6 +56,9 @@ class Options:
     diversity: float = 0.0
     highlight: bool = False
     facets: tuple[Field, ...] = ()
+    weight: float = DEFAULT_WEIGHT
+    fusion: Fusion = Fusion.SCORES
+    title_weight: float = 1.0
 
 
 DEFAULT = Options()
@@ -55,6 +72,12 @@ def check_options(options: Options) -> None:
         raise QueryError(f"effort is {options.effort}; it must be from 1 to {MOST_EFFORT:,}")
     if options.min_score is not None and not math.isfinite(options.min_score):
         raise QueryError(f"min_score is {options.min_score}; it must be a number")
+    if not 0 <= options.weight <= 1:
+        raise QueryError(f"weight is {options.weight:g}; it must be from 0 to 1")
+    if not 0 <= options.title_weight <= MOST_TITLE_WEIGHT:
+        raise QueryError(
+            f"title_weight is {options.title_weight:g}; it must be from 0 to {MOST_TITLE_WEIGHT}"
+        )
     if not 0 <= options.diversity <= 1:
         raise QueryError(f"diversity is {options.diversity:g}; it must be from 0 to 1")
     if len(options.facets) > MOST_FACETS:

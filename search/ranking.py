@@ -1,6 +1,6 @@
 """Rank documents for a query: by meaning, by words or by both, within a filter."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -11,7 +11,8 @@ from trimseek.errors import IndexFolderError
 from trimseek.indexer.facets import field_values
 from trimseek.indexer.filters import Sql, kind_name
 from trimseek.indexer.store import Store
-from trimseek.search.candidates import Candidate, diversified, fuse, one_of_each
+from trimseek.search.candidates import Candidate, diversified, one_of_each
+from trimseek.search.fusion import HybridSearch, Ranking
 from trimseek.search.hits import Source
 from trimseek.search.options import Mode, Options
 from trimseek.search.passages import best_chunks
@@ -23,7 +24,7 @@ from trimseek.search.words import Words, WordScores
 # times as many chunks are retrieved.
 CHUNKS_GROWTH = 2
 MOST_CHUNKS = 32_000  # SQLite takes as many parameters
-FUSED_DEPTH = 100  # of each list at least: what stands deeper hardly changes a fused rank
+DIVERSE_BLOCK = 100  # documents that are put in another order among themselves
 
 
 class Allowed(NamedTuple):
@@ -31,16 +32,6 @@ class Allowed(NamedTuple):
 
     sql: Sql
     chunks: NDArray[np.int64]
-
-
-class Ranking(NamedTuple):
-    """Documents, best first; ``complete``: there are no more."""
-
-    candidates: list[Candidate]
-    complete: bool
-
-
-Ranker = Callable[[int], Ranking]  # takes how many documents are wanted
 
 
 @dataclass(frozen=True)
@@ -57,26 +48,21 @@ class Retrieval:
     effort: int | None
     allowed: Allowed | None
 
-    def ranker(self, mode: Mode, query: QueryWords, vector: NDArray[np.float32] | None) -> Ranker:
-        """The ranker of a mode; ``vector (dim,)`` is needed in every mode but the lexical one."""
-        scores = None if mode is Mode.DENSE else self.word_scores(query)
+    def batches(
+        self, query: QueryWords, vector: NDArray[np.float32] | None, options: Options, first: int
+    ) -> Iterator[list[Candidate]]:
+        """Documents, best first, some at a time; ``first``: how many are wanted at least.
 
-        def dense(depth: int) -> Ranking:
-            assert vector is not None  # noqa: S101 - the caller encodes unless the mode is lexical
-            return self.dense(vector, depth)
-
-        def lexical(depth: int) -> Ranking:
-            assert scores is not None  # noqa: S101 - in every mode but the dense one
-            return self.lexical(scores, depth)
-
-        def hybrid(depth: int) -> Ranking:
-            # a power of two of the depth, so that the next page fuses the same lists
-            depth = max(FUSED_DEPTH, 1 << (depth - 1).bit_length())
-            lists = {"dense": dense(depth), "lexical": lexical(depth)}
-            fused = fuse({name: ranking.candidates for name, ranking in lists.items()})
-            return Ranking(fused, all(ranking.complete for ranking in lists.values()))
-
-        return {Mode.DENSE: dense, Mode.LEXICAL: lexical, Mode.HYBRID: hybrid}[mode]
+        ``vector (dim,)`` is needed in every mode but the lexical one.
+        """
+        if options.mode is Mode.LEXICAL:
+            scores = self.word_scores(query, options.title_weight)
+            return deeper(lambda depth: self.lexical(scores, depth), first)
+        assert vector is not None  # noqa: S101 - the caller encodes unless the mode is lexical
+        if options.mode is Mode.DENSE:
+            return deeper(lambda depth: self.dense(vector, depth), first)
+        by_words = None if self.words is None else self.word_scores(query, options.title_weight)
+        return HybridSearch(self, vector, by_words, options.weight, options.fusion).batches()
 
     def dense(self, vector: NDArray[np.float32], depth: int) -> Ranking:
         """Documents by the score of their best chunk."""
@@ -94,14 +80,14 @@ class Retrieval:
                 return Ranking(with_source(list(best.values())[:depth], "dense"), complete)
             wanted = min(wanted * CHUNKS_GROWTH, MOST_CHUNKS)
 
-    def word_scores(self, query: QueryWords) -> WordScores:
+    def word_scores(self, query: QueryWords, title_weight: float) -> WordScores:
         """The BM25 score of every document; IndexFolderError if the index has no words yet."""
         if self.words is None:
             raise IndexFolderError(
                 f"{self.store.path}: made by an earlier trimseek, without words; "
                 f"'trimseek compact {self.store.path.parent}' adds them"
             )
-        return self.words.scores(query.term_ids(self.store, self.words))
+        return self.words.scores(query.term_ids(self.store, self.words), title_weight)
 
     def lexical(self, scores: WordScores, depth: int) -> Ranking:
         """Documents by BM25."""
@@ -115,6 +101,17 @@ class Retrieval:
             if chunk in documents
         ]
         return Ranking(with_source(candidates, "lexical"), len(chunks) < depth)
+
+
+def deeper(rank: Callable[[int], Ranking], first: int) -> Iterator[list[Candidate]]:
+    """A list from its beginning: ``first`` documents, then as many again, and so on."""
+    depth, given = first, 0
+    while True:
+        ranking = rank(depth)
+        yield ranking.candidates[given:]
+        if ranking.complete or depth >= MOST_CHUNKS:
+            return
+        given, depth = len(ranking.candidates), min(depth * 2, MOST_CHUNKS)
 
 
 def with_source(candidates: Sequence[Candidate], name: str) -> list[Candidate]:
@@ -142,30 +139,28 @@ def selected(store: Store, candidates: list[Candidate], options: Options) -> lis
 
 
 def diversify(
-    store: Store,
-    dim: int,
-    candidates: list[Candidate],
-    query: QueryWords,
-    count: int,
-    diversity: float,
+    store: Store, dim: int, candidates: list[Candidate], query: QueryWords, diversity: float
 ) -> list[Candidate]:
-    """``count`` documents in the order of maximal marginal relevance.
+    """Documents in the order of maximal marginal relevance, ``DIVERSE_BLOCK`` by so many.
 
     A document's relevance is its score as a share of the best one's, its vector that of its best
-    chunk.
+    chunk. Blocks are the same whatever page is wanted, and so is the order.
     """
-    chunks = best_chunks(store, candidates, query, {})
-    stored = store.vectors_of([chunk.key for chunk in chunks.values()], dim)
-    rows = {int(key): row for row, key in enumerate(stored.keys)}
-    known = [
-        candidate
-        for candidate in candidates
-        if candidate.document in chunks and chunks[candidate.document].key in rows
-    ]
-    if not known:
-        return []
-    order = [rows[chunks[candidate.document].key] for candidate in known]
-    vectors = stored.vectors[order].astype(np.float32)
-    scores = np.array([candidate.score for candidate in known], np.float32)
-    relevance = scores / max(float(np.abs(scores).max()), 1e-9)
-    return [known[i] for i in diversified(relevance, vectors, count, diversity)]
+    ordered: list[Candidate] = []
+    best = max((abs(candidate.score) for candidate in candidates[:1]), default=0.0)
+    for start in range(0, len(candidates), DIVERSE_BLOCK):
+        block = candidates[start : start + DIVERSE_BLOCK]
+        chunks = best_chunks(store, block, query, {})
+        stored = store.vectors_of([chunk.key for chunk in chunks.values()], dim)
+        rows = {int(key): row for row, key in enumerate(stored.keys)}
+        known = [
+            candidate
+            for candidate in block
+            if candidate.document in chunks and chunks[candidate.document].key in rows
+        ]
+        order = [rows[chunks[candidate.document].key] for candidate in known]
+        vectors = stored.vectors[order].astype(np.float32)
+        scores = np.array([candidate.score for candidate in known], np.float32)
+        relevance = scores / max(best, 1e-9)
+        ordered += [known[i] for i in diversified(relevance, vectors, len(known), diversity)]
+    return ordered

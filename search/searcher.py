@@ -19,6 +19,8 @@ from trimseek.indexer.filters import (
     Field,
     Filter,
     Sql,
+    check_filter,
+    check_path,
     field_name,
     to_sql,
 )
@@ -31,13 +33,16 @@ from trimseek.search.opened import Moment, OpenedIndex
 from trimseek.search.options import DEFAULT, Mode, Options, check_options, check_query
 from trimseek.search.passages import hits_of
 from trimseek.search.query_words import QueryWords
-from trimseek.search.ranking import MOST_CHUNKS, Allowed, Retrieval, diversify, selected
+from trimseek.search.ranking import DIVERSE_BLOCK, Allowed, Retrieval, diversify, selected
 
 T = TypeVar("T")
 
-COUNTED_DEPTH = 100  # documents whose facets are counted at least
-DIVERSITY_POOL = 4  # documents to choose from for each that is wanted
+COUNTED_DEPTH = 100  # documents whose facets are counted
 FILTERS_KEPT = 32
+NO_WORDS = (
+    "the index is of an earlier trimseek and has no words yet: it was searched by meaning alone; "
+    "'trimseek compact' adds them"
+)
 
 
 class EncodedQuery(NamedTuple):
@@ -183,6 +188,8 @@ class Searcher:
         hits, facets = self.find(now, query, encoded and encoded.vector, k, options)
         search = (time.perf_counter() - started) * 1e3
         warnings = self._warnings(now, options.where, named_fields(options))
+        if options.mode is Mode.HYBRID and now.words is None:
+            warnings = (*warnings, NO_WORDS)
         if encoded is None:
             return Results(hits, 0, False, Timing(0.0, search, search), facets, warnings)
         encode = encoded.milliseconds
@@ -201,7 +208,13 @@ class Searcher:
         return self.read(work)
 
     def facets(self, field: Field, where: Filter | None = None) -> list[FacetValue]:
-        """The values of a field among all documents, or those of a filter, as ``facet_totals``."""
+        """The values of a field among all documents, or those of a filter, as ``facet_totals``.
+
+        QueryError for a field that no document can have, or such a filter.
+        """
+        check_path(field)
+        if where is not None:
+            check_filter(where)
 
         def work(now: Moment) -> list[FacetValue]:
             sql = None if where is None else to_sql(where, now.store.facets())
@@ -255,20 +268,20 @@ class Searcher:
         effort = options.effort or now.effort
         retrieval = Retrieval(now.store, now.view, now.words, effort, allowed)
         words = QueryWords(query, now.store.analyzer)
-        ranker = retrieval.ranker(options.mode, words, vector)
         wanted = options.offset + k
-        pool = wanted * DIVERSITY_POOL if options.diversity else wanted
-        depth = max(pool, COUNTED_DEPTH if options.facets else 0)
-        while True:
-            ranking = ranker(depth)
-            chosen = selected(now.store, ranking.candidates, options)
-            if len(chosen) >= pool or ranking.complete or depth >= MOST_CHUNKS:
+        pool = -(-wanted // DIVERSE_BLOCK) * DIVERSE_BLOCK if options.diversity else wanted
+        counted = COUNTED_DEPTH if options.facets else 0
+        candidates: list[Candidate] = []
+        chosen: list[Candidate] = []
+        for batch in retrieval.batches(words, vector, options, max(pool, counted)):
+            candidates += batch
+            chosen = selected(now.store, candidates, options)
+            if len(chosen) >= pool and len(candidates) >= counted:
                 break
-            depth = min(depth * 2, MOST_CHUNKS)
-        facets = facets_of(now.store, ranking.candidates, options)
+        facets = facets_of(now.store, candidates[:counted], options)
         if options.diversity:
-            dim = now.card.dim
-            chosen = diversify(now.store, dim, chosen, words, wanted, options.diversity)
+            pooled = chosen[:pool]
+            chosen = diversify(now.store, now.card.dim, pooled, words, options.diversity)
         return hits_of(now.store, chosen[options.offset : wanted], words, options), facets
 
     def _let_through(self, now: Moment, where: Filter) -> Allowed:

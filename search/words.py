@@ -34,10 +34,15 @@ class Ranked(NamedTuple):
 
 @dataclass(frozen=True)
 class WordScores:
-    """A query's score for every document, of each block ``(documents,) float32``."""
+    """A query's score for every document, of each block ``(documents,) float32``.
+
+    ``rarest``: how many of all ``documents`` have the term that fewest have.
+    """
 
     blocks: Sequence[WordBlock]
     scores: Sequence[NDArray[np.float32]]
+    rarest: int
+    documents: int
 
     def best(self, k: int, allowed: NDArray[np.int64] | None = None) -> Ranked:
         """The k best documents that have a term; of equal scores the older chunk first.
@@ -109,11 +114,12 @@ class Words:
         found = np.zeros(len(ids), np.int64)
         for block, live, span in zip(self.blocks, self.live, spans, strict=True):
             found += span.documents(block, live)
-        total, weights, start = self.documents, [], 0
+        total, weights, start, rarest = self.documents, [], 0, self.documents
         for group in terms:
             documents = min(total, int(found[start : start + len(group)].sum()))
             weights += [inverse_frequency(documents, total)] * len(group)
             start += len(group)
+            rarest = min(rarest, documents) if documents else rarest
         norms = self._norms(title_weight)
         scores = []
         for i, (block, live, span) in enumerate(zip(self.blocks, self.live, spans, strict=True)):
@@ -123,7 +129,7 @@ class Words:
             if live is not None:
                 sums[~live] = 0
             scores.append(sums)
-        return WordScores(self.blocks, scores)
+        return WordScores(self.blocks, scores, rarest, total)
 
     def frequencies(self, ids: Sequence[int]) -> list[int]:
         """How many documents have each of some terms."""

@@ -215,6 +215,7 @@ function inUnits(text, highlights) {
 
 function scored(hit) {
   const from = Object.entries(hit.sources).filter(() => state.mode === "hybrid")
+    .filter(([, source]) => source.rank !== null)
     .map(([name, source]) => `${name === "dense" ? "meaning" : "words"} #${source.rank}`);
   return [hit.score.toFixed(state.mode === "hybrid" ? 4 : 3), ...from].join(" · ");
 }

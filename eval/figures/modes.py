@@ -80,6 +80,7 @@ def make_index(collection: TestCollection, folder: Path) -> None:
     card = IndexCard(encoder.card.space, encoder.dim, DEFAULT_ENCODER, overlap=0)
     create_index(folder, card)
     with open_for_changes(folder) as (_, store), store.transaction():
+        store.tell_language(texts)
         rows = zip(collection.documents.items(), vectors, strict=True)
         for (id_, text), vector in rows:
             chunk = Chunk(0, len(text), text)

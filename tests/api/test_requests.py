@@ -181,6 +181,27 @@ def test_null_counts_as_left_out(path: str, body: dict[str, Any], service: Servi
     assert needed in refused.json()["error"]["message"]
 
 
+HALF = b"\\udad5"  # of a surrogate pair: JSON has it, Unicode text does not
+NOT_TEXT: list[tuple[str, bytes]] = [
+    (SEARCH, b'{"query": "x%s"}'),
+    (SEARCH, b'{"query": "x", "group_by": "x%s"}'),
+    (SEARCH, b'{"query": "x", "facets": ["x%s"]}'),
+    (SEARCH, b'{"query": "x", "filter": {"field": "kind", "value": "x%s"}}'),
+    ("/v1/indexes/pets/facets", b'{"fields": ["x%s"]}'),
+    ("/v1/indexes/pets/facets", b'{"fields": ["kind"], "filter": {"field": "x%s", "value": 1}}'),
+    ("/v1/indexes/pets/recommend", b'{"like": ["x%s"]}'),
+    ("/v1/indexes/pets/compare", b'{"query": "x%s"}'),
+    ("/v1/embeddings", b'{"input": "x%s"}'),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), NOT_TEXT)
+def test_half_of_a_surrogate_pair_is_refused(path: str, body: bytes, service: Service) -> None:
+    answer = service.call("POST", path, body.replace(b"%s", HALF))
+    assert answer.status == 422
+    assert answer.json()["error"]["type"] == "invalid_request"
+
+
 def schemes(call: dict[str, Any]) -> list[str]:
     return [name for each in call.get("security", []) for name in each]
 

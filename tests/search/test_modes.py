@@ -16,9 +16,9 @@ from trimseek.errors import IndexFolderError, QueryError, UnknownDocumentError
 from trimseek.indexer.filters import to_sql
 from trimseek.indexer.where import parse_where
 from trimseek.search import Searcher
-from trimseek.search.candidates import Candidate, diversified, fuse
+from trimseek.search.candidates import diversified
 from trimseek.search.hits import Source
-from trimseek.search.options import Mode, Options
+from trimseek.search.options import Fusion, Mode, Options
 from trimseek.search.recommend import Examples, document_vectors, history_weights, recommend
 
 TOPICS = ["shell", "split", "words", "list", "files", "number"]
@@ -116,18 +116,42 @@ def test_query_syntax_is_only_words(query: str, searcher: Searcher) -> None:
     assert set(found) == expected
 
 
-def test_hybrid_is_reciprocal_rank_fusion(searcher: Searcher) -> None:
-    query = "split qed words"
-    dense, lexical = (
-        [hit.id for hit in searcher.search(query, 128, Options(mode=mode)).hits]
-        for mode in (Mode.DENSE, Mode.LEXICAL)
-    )
+RARE = ["alpha", "beta", "gamma"]
+
+
+def with_rare_words(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each word of ``RARE`` in one of so many documents, so that it tells them apart."""
+    return [
+        row | {"text": f"{row['text']} {' '.join(RARE[n % 3] for n in range(i % 5))}"}
+        if i % 3 == 0
+        else row
+        for i, row in enumerate(rows)
+    ]
+
+
+@pytest.fixture(scope="module")
+def telling(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Iterator[Searcher]:
+    path = tmp_path_factory.mktemp("telling")
+    rows = with_rare_words(documents())
+    ingest(write_jsonl(path / "c.jsonl", rows), path / "index", tiny_encoder)
+    with Searcher(path / "index") as opened:
+        yield opened
+
+
+def test_hybrid_by_ranks_is_reciprocal_rank_fusion(tmp_path: Path, tiny_encoder: Path) -> None:
+    rows = with_rare_words(documents(60))
+    ingest(write_jsonl(tmp_path / "c.jsonl", rows), tmp_path / "i", tiny_encoder)
+    query = "split beta words"
+    with Searcher(tmp_path / "i") as searcher:
+        dense, lexical = (
+            ids(searcher, query, 60, mode=mode) for mode in (Mode.DENSE, Mode.LEXICAL)
+        )
+        hits = searcher.search(query, 60, Options(mode=Mode.HYBRID, fusion=Fusion.RANKS)).hits
     expected: dict[str, float] = {}
     for ranking in (dense, lexical):
         for rank, id_ in enumerate(ranking, 1):
             expected[id_] = expected.get(id_, 0) + 1 / (60 + rank)
-    hits = searcher.search(query, 100, Options(mode=Mode.HYBRID)).hits
-    assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values())[::-1][:100])
+    assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values())[::-1])
     for hit in hits:
         assert hit.score == pytest.approx(expected[hit.id])
         assert {name: source.rank for name, source in hit.sources.items()} == {
@@ -137,17 +161,42 @@ def test_hybrid_is_reciprocal_rank_fusion(searcher: Searcher) -> None:
         }
 
 
-def test_fusion_by_hand() -> None:
-    fused = fuse(
-        {
-            "dense": [Candidate(1, 0.9, 11), Candidate(2, 0.8, 12)],
-            "lexical": [Candidate(3, 7.0), Candidate(2, 5.0)],
-        }
+@pytest.mark.parametrize("weight", [0.0, 0.3, 0.85, 1.0])
+@pytest.mark.parametrize("query", ["split gamma x7", "alpha", "list of beta files"])
+def test_hybrid_is_the_weighted_sum_of_scaled_scores(
+    query: str, weight: float, telling: Searcher
+) -> None:
+    """Of every document, as if all scores had been looked at."""
+    cosines, bm25s = (
+        {hit.id: hit.score for hit in telling.search(query, 240, Options(mode=mode)).hits}
+        for mode in (Mode.DENSE, Mode.LEXICAL)
     )
-    assert [each.document for each in fused] == [2, 1, 3]
-    assert fused[0].score == pytest.approx(2 / 62)
-    assert fused[0].chunk == 12
-    assert fused[0].sources == {"dense": Source(2, 0.8), "lexical": Source(2, 5.0)}
+    expected = {
+        id_: weight * (cosine + 1) / (max(cosines.values()) + 1)
+        + (1 - weight) * bm25s.get(id_, 0.0) / max(bm25s.values())
+        for id_, cosine in cosines.items()
+    }
+    hits = telling.search(query, 50, Options(mode=Mode.HYBRID, weight=weight)).hits
+    assert [hit.score for hit in hits] == pytest.approx(
+        sorted(expected.values())[::-1][:50], rel=1e-5
+    )
+    for hit in hits:
+        assert hit.score == pytest.approx(expected[hit.id], rel=1e-5)
+        sources = {name: source.score for name, source in hit.sources.items()}
+        known = {"dense": cosines[hit.id], "lexical": bm25s.get(hit.id)}
+        assert sources == pytest.approx({k: v for k, v in known.items() if v}, rel=1e-5)
+
+
+@pytest.mark.parametrize("query", ["zebra", "?!", "the", "the zebra"])
+def test_words_that_tell_nothing_leave_the_ranking_to_meaning(
+    query: str, tmp_path: Path, tiny_encoder: Path
+) -> None:
+    rows = [row | {"text": f"the {row['text']}"} for row in documents(40)]
+    ingest(write_jsonl(tmp_path / "c.jsonl", rows), tmp_path / "i", tiny_encoder)
+    with Searcher(tmp_path / "i") as searcher:
+        hybrid = searcher.search(query, 40, Options(mode=Mode.HYBRID)).hits
+        assert [hit.id for hit in hybrid] == ids(searcher, query, 40)
+        assert hybrid[0].score == pytest.approx(1)
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -272,6 +321,9 @@ def test_an_unknown_example(searcher: Searcher) -> None:
         ({"offset": 10**9}, "it must be from 0 to 9000"),
         ({"effort": 0}, "effort is 0"),
         ({"diversity": 1.5}, "diversity is 1.5"),
+        ({"weight": -0.1}, "weight is -0.1"),
+        ({"weight": float("nan")}, "weight is nan"),
+        ({"title_weight": 101}, "title_weight is 101"),
         ({"min_score": float("nan")}, "min_score is nan"),
         ({"facets": (("a",),) * 17}, "17 facets"),
         ({"facets": (("_id",),)}, "every document has its own"),
@@ -293,7 +345,10 @@ def test_an_index_of_an_earlier_format_is_searched_and_upgraded(
     assert len(searcher.search("qed", 30).hits) == 30
     assert searcher.search("qed", 3, Options(where=parse_where("year = 2003"))).hits
     with pytest.raises(IndexFolderError, match="without words; 'trimseek compact .*' adds them"):
-        searcher.search("qed", 3, Options(mode=Mode.HYBRID))
+        searcher.search("qed", 3, Options(mode=Mode.LEXICAL))
+    both = searcher.search("qed", 3, Options(mode=Mode.HYBRID))
+    assert [hit.id for hit in both.hits] == [hit.id for hit in searcher.search("qed", 3).hits]
+    assert "no words yet" in both.warnings[0]
     searcher.close()
     assert run("compact", "i").returncode == 0
     searcher = Searcher(tmp_path / "i")
