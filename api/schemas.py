@@ -124,7 +124,7 @@ class SearchRequest(RequestBody):
     query: str = Field(description="What to look for.")
     k: int = Field(10, ge=1, le=MOST_HITS, description="How many hits.")
     mode: Mode = Field(
-        Mode.DENSE, strict=False, description="By meaning, by words (BM25), or by both."
+        Mode.HYBRID, strict=False, description="By meaning, by words (BM25), or by both."
     )
     filter: FilterJson = None
     offset: int = Field(0, ge=0, le=MOST_OFFSET, description="Hits to leave out.")

@@ -53,7 +53,7 @@ def search(
     query_encoder: QueryEncoderName = None,
     mode: Annotated[
         Mode, typer.Option(help="By meaning, by words (BM25), or by both.")
-    ] = Mode.DENSE,
+    ] = Mode.HYBRID,
     where: Where = None,
     facet: Annotated[
         list[str] | None,

@@ -191,7 +191,7 @@ class Index:
         query: str,
         k: int = 10,
         *,
-        mode: Mode | str = Mode.DENSE,
+        mode: Mode | str = Mode.HYBRID,
         where: Where | None = None,
         offset: int = 0,
         group_by: str | None = None,
@@ -206,7 +206,8 @@ class Index:
     ) -> Results:
         """The ``k`` documents that answer a query best; fewer if there are fewer.
 
-        :param mode: "dense" (by meaning), "lexical" (by words, BM25) or "hybrid" (both).
+        :param mode: "hybrid" (by meaning and words), "dense" (by meaning) or "lexical" (by words,
+            BM25).
         :param where: which documents count: ``'year >= 2020 and lang = "en"'``, or a filter as
             HTTP has it.
         :param offset: hits to leave out, for the next page.
@@ -339,7 +340,7 @@ class Index:
 def options_of(**given: Unpack[SearchOptions]) -> Options:
     """The options as the searcher has them; QueryError, TypeError for one that there is not."""
     chosen: dict[str, Any] = {**given}
-    chosen["mode"] = as_mode(given.get("mode", Mode.DENSE))
+    chosen["mode"] = as_mode(given.get("mode", Mode.HYBRID))
     chosen["fusion"] = as_fusion(given.get("fusion", Fusion.SCORES))
     chosen["where"] = as_filter(given.get("where"))
     group_by = given.get("group_by")

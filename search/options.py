@@ -47,7 +47,7 @@ class Options:
     ``title_weight``: how often a word of a title counts for BM25.
     """
 
-    mode: Mode = Mode.DENSE
+    mode: Mode = Mode.HYBRID
     offset: int = 0
     where: Filter | None = None
     effort: int | None = None

@@ -197,13 +197,13 @@ class Searcher:
         return Results(hits, encoded.tokens, encoded.truncated, timing, facets, warnings)
 
     def search_with(self, encoder: QueryEncoder, query: str, k: int) -> Results:
-        """As ``search``, by another encoder of the index's space."""
+        """As ``search`` by meaning alone, by another encoder of the index's space."""
         check_query(query, k)
         encoded = encode_queries(encoder, [query])[0]
 
         def work(now: Moment) -> Results:
             check_space(now.card, encoder.card.space, self.folder, encoder.card.name)
-            return self._answer(now, query, encoded, k, DEFAULT)
+            return self._answer(now, query, encoded, k, Options(mode=Mode.DENSE))
 
         return self.read(work)
 

@@ -6,7 +6,7 @@ const MOST_FACETS = 6;
 const VALUES_SHOWN = 8;
 const REFRESH = 1500; // ms after a search
 const $ = (id) => document.getElementById(id);
-const state = { index: "", q: "", mode: "dense", filters: [], like: "", compare: false, pair: null };
+const state = { index: "", q: "", mode: "hybrid", filters: [], like: "", compare: false, pair: null };
 let indexes = [];
 let described = null;
 let asking = null; // of the question under way
@@ -74,7 +74,7 @@ function readUrl() {
   const given = new URLSearchParams(location.search);
   state.index = given.get("index") || "";
   state.q = given.get("q") || "";
-  state.mode = ["dense", "hybrid", "lexical"].includes(given.get("mode")) ? given.get("mode") : "dense";
+  state.mode = ["dense", "hybrid", "lexical"].includes(given.get("mode")) ? given.get("mode") : "hybrid";
   state.like = given.get("like") || "";
   state.compare = given.get("compare") === "1";
   state.pair = given.get("pair") ? given.get("pair").split("~") : null;
@@ -90,7 +90,7 @@ function writeUrl(push) {
   const said = new URLSearchParams();
   if (indexes.length > 1) said.set("index", state.index);
   if (state.q) said.set("q", state.q);
-  if (state.mode !== "dense") said.set("mode", state.mode);
+  if (state.mode !== "hybrid") said.set("mode", state.mode);
   if (state.filters.length) said.set("filters", JSON.stringify(state.filters));
   if (state.like) said.set("like", state.like);
   if (state.compare) said.set("compare", "1");

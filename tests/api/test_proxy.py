@@ -4,7 +4,7 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -41,19 +41,19 @@ def proxied(service: Service, *, strips: bool) -> Iterator[str]:
                 return
             path = self.path.removeprefix(ROOT) if strips else self.path
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            upstream = http.client.HTTPConnection(service.host, service.port, timeout=30)
             kept = {name: value for name, value in self.headers.items() if name != "Host"}
-            upstream.request(self.command, path or "/", body or None, kept)
-            answer = upstream.getresponse()
-            content = answer.read()
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in ("content-length", "connection", "date", "server"):
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-            upstream.close()
+            connection = http.client.HTTPConnection(service.host, service.port, timeout=30)
+            with closing(connection) as upstream, suppress(ConnectionError):  # of a page left early
+                upstream.request(self.command, path or "/", body or None, kept)
+                answer = upstream.getresponse()
+                content = answer.read()
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in ("content-length", "connection", "date", "server"):
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
 
         do_GET = do_POST = do_HEAD = pass_on  # noqa: N815 - as http.server calls them
 

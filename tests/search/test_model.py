@@ -25,7 +25,7 @@ from trimseek.indexer.filters import Condition, Operator
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.writer import IndexWriter
 from trimseek.search import Searcher
-from trimseek.search.options import MOST_EFFORT, Options
+from trimseek.search.options import MOST_EFFORT, Mode, Options
 
 IDS = st.integers(0, 40).map(lambda i: f"d{i}")
 TEXTS = st.lists(
@@ -100,7 +100,7 @@ class Model(RuleBasedStateMachine):
         stored = np.array([self.vectors[self.texts[id_]] for id_ in ids])
         scores = np.sort(stored @ self.queries.encode([query]).vectors[0])[::-1]
         where: Any = None if year is None else Condition(("year",), Operator.EQUAL, (year,))
-        options = Options(where=where, effort=MOST_EFFORT)
+        options = Options(mode=Mode.DENSE, where=where, effort=MOST_EFFORT)
         hits = self.searcher.search(query, 10, options).hits
         np.testing.assert_allclose([hit.score for hit in hits], scores[:10], atol=1e-4)
         for hit in hits:

@@ -1,5 +1,6 @@
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from trimseek.indexer.folder import create_files, open_for_changes, open_index
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.snapshot import KIND, build_snapshot, read_snapshot
 from trimseek.search import Searcher
-from trimseek.search.options import Options
+from trimseek.search.options import Mode, Options
 from trimseek.search.view import open_view, refreshed
+
+DENSE = Options(mode=Mode.DENSE)
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def brute_force(query: str, documents: Rows, encoder: Path) -> dict[str, float]:
 
 
 def assert_best(searcher: Searcher, query: str, k: int, expected: dict[str, float]) -> None:
-    hits = searcher.search(query, k).hits
+    hits = searcher.search(query, k, DENSE).hits
     best = sorted(expected.values(), reverse=True)[:k]
     np.testing.assert_allclose([hit.score for hit in hits], best, atol=1e-4)
     for hit in hits:
@@ -300,10 +303,10 @@ def test_pages_of_equal_scores_have_every_document_once(
     make_kind(kind, texts, tmp_path / "i", tiny_encoder)
     with Searcher(tmp_path / "i") as searcher:
         pages = [
-            [hit.id for hit in searcher.search("the list", 10, Options(offset=offset)).hits]
+            [hit.id for hit in searcher.search("the list", 10, replace(DENSE, offset=offset)).hits]
             for offset in range(0, 300, 10)
         ]
-        whole = [hit.id for hit in searcher.search("the list", 300).hits]
+        whole = [hit.id for hit in searcher.search("the list", 300, DENSE).hits]
     listed = [id_ for page in pages for id_ in page]
     assert len(set(listed)) == 300
     assert listed == whole
@@ -321,4 +324,4 @@ def test_lost_tombstones_hide_nothing(
         store._db.execute("DELETE FROM tombstones")
     with Searcher(tmp_path / "i") as searcher:
         for k in (1, 10, 100, 1000):
-            assert len(searcher.search("the list of shell words", k).hits) == k
+            assert len(searcher.search("the list of shell words", k, DENSE).hits) == k
