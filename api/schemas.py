@@ -160,6 +160,12 @@ class SearchRequest(RequestBody):
         le=MOST_TITLE_WEIGHT,
         description="How often a word of a title counts for BM25.",
     )
+    prefix: bool = Field(
+        False, description="The last word is only begun, and stands for all that begin so."
+    )
+    suggest: bool = Field(
+        False, description="Say what a query with words that no document has may have meant."
+    )
 
     def options(self) -> Options:
         """As ``Searcher`` takes them; QueryError for a wrong filter."""
@@ -176,6 +182,8 @@ class SearchRequest(RequestBody):
             weight=self.weight,
             fusion=self.fusion,
             title_weight=self.title_weight,
+            prefix=self.prefix,
+            suggest=self.suggest,
         )
 
     def where(self) -> Filter | None:
@@ -443,6 +451,9 @@ class SearchAnswer(BaseModel):
     truncated: bool = Field(description="The query was too long; its end was left out.")
     facets: dict[str, list[FacetValue]] = Field(description="Of the best documents.")
     warnings: list[str] = WARNINGS
+    suggestion: str | None = Field(
+        None, description="What the query may have meant, where `suggest` asks for it."
+    )
     timing_ms: Timing
 
 

@@ -165,9 +165,34 @@ class WordStore(Database):
         """The ids of at most so many terms that begin so, in the order of the terms."""
         rows = self.rows(
             "SELECT id FROM terms WHERE term >= ? AND term < ? ORDER BY term LIMIT ?",
-            [beginning, beginning[:-1] + chr(ord(beginning[-1]) + 1), most],
+            [beginning, after(beginning), most],
         )
         return [row[0] for row in rows]
+
+    def term_of(self, id_: int) -> str:
+        """The term of an id; IndexFolderError where there is none."""
+        rows = self.rows("SELECT term FROM terms WHERE id = ?", [id_])
+        if len(rows) != 1 or not isinstance(rows[0][0], str):
+            raise self._damaged(f"the term of id {id_}")
+        return rows[0][0]
+
+    def count_terms(self) -> int:
+        """How many terms there are, those of deleted documents among them."""
+        return int(self.setting(TERMS, 0))
+
+    def terms_of_length(
+        self, least: int, most: int, beginnings: Sequence[str] | None = None
+    ) -> dict[str, int]:
+        """The ids of terms of so many characters; of those that begin so, None for all."""
+        length, lengths = "length(term) BETWEEN ? AND ?", [least, most]
+        if beginnings is None:
+            return dict(self.rows(f"SELECT term, id FROM terms WHERE {length}", lengths))
+        terms: dict[str, int] = {}
+        for beginning in beginnings:
+            begun = [beginning, after(beginning)]
+            query = f"SELECT term, id FROM terms WHERE term >= ? AND term < ? AND {length}"
+            terms |= self.rows(query, [*begun, *lengths])
+        return terms
 
     def words_made(self) -> int:
         """How often all words were made: term ids of another time mean other terms."""
@@ -214,6 +239,11 @@ class WordStore(Database):
                     id_ = self.rows("SELECT id FROM documents WHERE key = ?", [key])[0][0]
                     damage.append(f"the words of document {id_!a} are not those of its text")
         return damage
+
+
+def after(beginning: str) -> str:
+    """The first text after all that begin so."""
+    return beginning[:-1] + chr(ord(beginning[-1]) + 1)
 
 
 def marks(values: Sequence[object]) -> str:

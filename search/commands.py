@@ -73,6 +73,9 @@ def search(
     title_weight: Annotated[
         float, typer.Option(help="How often a word of a title counts for BM25.")
     ] = 1.0,
+    prefix: Annotated[
+        bool, typer.Option("--prefix", help="The last word is only begun: find all that begin so.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Search an index and print the passages that match."""
@@ -94,12 +97,16 @@ def search(
             weight=weight,
             fusion=fusion,
             title_weight=title_weight,
+            prefix=prefix,
+            suggest=True,
         )
         limit = index.searcher.encoder.card.max_tokens
     if results.truncated:
         note(f"the query is longer than {limit} tokens; what comes after was left out")
     for warning in results.warnings:
         note(warning)
+    if results.suggestion is not None:
+        note(f"did you mean: {results.suggestion}")
     if as_json:
         print_json(search_content(results))
         return

@@ -33,6 +33,7 @@ def search_content(results: Results, fields: MetadataFields | None = None) -> Co
         "truncated": results.truncated,
         "facets": facet_content(results.facets),
         "warnings": list(results.warnings),
+        "suggestion": results.suggestion,
         "timing_ms": results.timing_ms._asdict(),
     }
 

@@ -21,6 +21,7 @@ from trimseek.indexer.store import Store
 from trimseek.search.candidates import Candidate
 from trimseek.search.hits import Source
 from trimseek.search.options import Fusion
+from trimseek.search.query_words import TELLING_SHARE
 from trimseek.search.words import WordScores
 
 FIRST_DEPTH = 64  # of each list, in the first stage
@@ -28,7 +29,6 @@ DEPTH_GROWTH = 4
 MOST_DEPTH = 32_000  # SQLite takes as many parameters
 RRF_CONSTANT = 60  # of Cormack, Clarke & Büttcher
 LEAST_COSINE = -1.0
-TELLING_SHARE = 0.5  # of the documents: words that more of them have tell nothing
 
 
 class Ranking(NamedTuple):

@@ -68,7 +68,8 @@ class Results(NamedTuple):
     """Hits, best first. ``truncated``: the query was longer than the encoder's max_tokens.
 
     ``facets``: values of the fields that were asked for, the most frequent first. ``warnings``:
-    what the filter asks for and no document has.
+    what the filter asks for and no document has. ``suggestion``: the query as it was meant
+    perhaps, where documents do not have one of its words but one of nearly the same letters.
     """
 
     hits: list[Hit]
@@ -77,3 +78,4 @@ class Results(NamedTuple):
     timing_ms: Timing
     facets: Mapping[str, list[FacetValue]] = NOTHING
     warnings: tuple[str, ...] = ()
+    suggestion: str | None = None

@@ -59,6 +59,8 @@ class SearchOptions(TypedDict, total=False):
     weight: float
     fusion: Fusion | str
     title_weight: float
+    prefix: bool
+    suggest: bool
 
 
 def create_index(
@@ -203,6 +205,8 @@ class Index:
         weight: float = DEFAULT_WEIGHT,
         fusion: Fusion | str = Fusion.SCORES,
         title_weight: float = 1.0,
+        prefix: bool = False,
+        suggest: bool = False,
     ) -> Results:
         """The ``k`` documents that answer a query best; fewer if there are fewer.
 
@@ -220,6 +224,10 @@ class Index:
         :param weight: of meaning in hybrid mode, from 0 (words alone) to 1.
         :param fusion: of hybrid mode: "scores" (a weighted sum) or "ranks" (reciprocal ranks).
         :param title_weight: how often a word of a title counts for BM25.
+        :param prefix: the query's last word is only begun and stands for all words that begin so:
+            for searching while somebody types.
+        :param suggest: look for what was meant by words that no document has; it is in the
+            results' ``suggestion``.
         :raises QueryError: for a blank query, or an option that makes no sense.
         """
         options = options_of(
@@ -235,6 +243,8 @@ class Index:
             weight=weight,
             fusion=fusion,
             title_weight=title_weight,
+            prefix=prefix,
+            suggest=suggest,
         )
         return self.searcher.search(query, k, options)
 

@@ -44,7 +44,9 @@ class Options:
     field; only the best hit of each of its values is given. ``diversity``: 0 is none, up to 1,
     as in maximal marginal relevance. ``highlight``: say where the query's words are.
     ``facets``: metadata fields whose values among the best documents are counted.
-    ``title_weight``: how often a word of a title counts for BM25.
+    ``title_weight``: how often a word of a title counts for BM25. ``prefix``: the last word is only
+    begun, and stands for all words that begin so. ``suggest``: say what a query with mistyped words
+    may have meant.
     """
 
     mode: Mode = Mode.HYBRID
@@ -59,6 +61,8 @@ class Options:
     weight: float = DEFAULT_WEIGHT
     fusion: Fusion = Fusion.SCORES
     title_weight: float = 1.0
+    prefix: bool = False
+    suggest: bool = False
 
 
 DEFAULT = Options()

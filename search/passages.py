@@ -21,7 +21,7 @@ def hits_of(
 ) -> list[Hit]:
     """The documents of some candidates, in their order; those deleted meanwhile are left out."""
     documents = [candidate.document for candidate in candidates]
-    spans = query.spans(store, documents) if options.highlight else {}
+    spans = query.spans(documents) if options.highlight else {}
     if options.mode is not Mode.DENSE:
         chunks = best_chunks(store, candidates, query, spans)
         candidates = [
@@ -55,7 +55,7 @@ def best_chunks(
         for candidate in candidates
         if candidate.chunk is None and len(places.get(candidate.document, ())) > 1
     ]
-    spans = spans or query.spans(store, unknown)
+    spans = spans or query.spans(unknown)
     return {
         candidate.document: best_place(
             places[candidate.document], candidate.chunk, spans.get(candidate.document)

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from trimseek.indexer.analyzer import UNSPACED, Analyzer, Word
+from trimseek.indexer.analyzer import UNSPACED, Analyzer, Word, analyzer_of
 from trimseek.indexer.store import Store
 from trimseek.search.words import Words
 
 MOST_TERMS = 1024  # of a query
 MOST_BEGUN = 256  # words that one begins
+MOST_LOOKED_AT = 8192  # of which these are the most frequent
+SHORTEST_STEM = 3  # letters
+TELLING_SHARE = 0.5  # of the documents: words that more of them have tell nothing
 OTHERWISE = 2  # IT counts as such where so many times as many documents have it
 
 
@@ -21,64 +24,134 @@ class Span(NamedTuple):
 
 
 class QueryWords:
-    """The words of a query, by the analyzer of the index that is asked."""
+    """The words of a query, by the analyzer of the index that is asked.
 
-    def __init__(self, query: str, analyzer: Analyzer) -> None:
-        self._query, self._analyzer = query, analyzer
+    ``words``: None in an index that has none. ``prefix``: the last word is only begun, and stands
+    for all words that begin so, unless a blank comes after it.
+    """
+
+    def __init__(
+        self, query: str, store: Store, words: Words | None, *, prefix: bool = False
+    ) -> None:
+        self.query, self._store, self._words_stored = query, store, words
+        self._prefix = prefix
 
     @cached_property
-    def _words(self) -> list[Word]:
+    def analyzer(self) -> Analyzer:
+        """What makes words of the index's texts."""
+        return self._store.analyzer
+
+    @cached_property
+    def words(self) -> list[Word]:
         """Without the last character of a run of pairs, which stands in its last pair."""
-        words = self._analyzer.words(self._query)
+        words = self.analyzer.words(self.query)
         ends = {word.end for word in words if len(word.term) > 1}
         return [word for word in words if not (is_beginning(word.term) and word.end in ends)]
 
     @cached_property
     def terms(self) -> list[str]:
         """Each term once, in the order of the query."""
-        return list(dict.fromkeys(word.term for word in self._words))[:MOST_TERMS]
+        return list(dict.fromkeys(word.term for word in self.words))[:MOST_TERMS]
 
-    def term_ids(self, store: Store, words: Words) -> list[list[int]]:
+    @cached_property
+    def begun(self) -> list[str]:
+        """What the last word begins with, as it is typed: words are reduced to stems only whole."""
+        if not self._prefix:
+            return []
+        typed = analyzer_of(None).words(self.query)
+        return list(
+            dict.fromkeys(
+                word.term
+                for word in typed
+                if word.end == len(self.query) and not UNSPACED.search(word.term)
+            )
+        )
+
+    @cached_property
+    def known(self) -> dict[str, int]:
+        """The ids of those terms that the index has."""
+        return self._store.term_ids(self.terms)
+
+    @cached_property
+    def frequencies(self) -> dict[str, int]:
+        """How many documents have each of the terms."""
+        if self._words_stored is None:
+            return {}
+        counts = self._words_stored.frequencies(list(self.known.values()))
+        return dict(zip(self.known, counts, strict=True))
+
+    @cached_property
+    def term_ids(self) -> list[list[int]]:
         """The ids of each term.
 
-        A single character of a script without spaces stands for all terms that begin with it. A
-        word in capitals (``analyzer``) counts as such where it mostly is another word.
+        A single character of a script without spaces stands for all terms that begin with it, and
+        so does a last word that is only begun. A word in capitals (``analyzer``) counts as such
+        where it mostly is another word.
         """
-        known = store.term_ids(self.terms)
         written = {word.term: before.term for before, word in self._written()}
-        asked = [term for term in self.terms if term in known or is_beginning(term)]
-        counts = dict(zip(known, words.frequencies(list(known.values())), strict=True))
+        counts = self.frequencies
         groups = []
-        for term in asked:
+        for term in self.terms:
             if is_beginning(term):
-                groups.append(store.terms_begun_by(term, MOST_BEGUN))
-            elif term not in written or (counts.get(written[term], 0) >= OTHERWISE * counts[term]):
-                groups.append([known[term]])
-        return [group for group in groups if group]
+                groups.append(self._store.terms_begun_by(term, MOST_BEGUN))
+            elif term in self.known and (
+                term not in written or counts.get(written[term], 0) >= OTHERWISE * counts[term]
+            ):
+                groups.append([self.known[term]])
+        return [group for group in (*groups, self.begun_ids) if group]
+
+    @cached_property
+    def begun_ids(self) -> list[int]:
+        """The ids of the terms that the last word may become."""
+        return sorted({id_ for beginning in self.begun for id_ in self._begun_by(beginning)})
+
+    def _begun_by(self, beginning: str) -> list[int]:
+        """The ids of the terms that most documents have, of those that begin so.
+
+        Where there are none, that of the longest one that it begins with: "runni" is of "run".
+        """
+        ids = self._store.terms_begun_by(beginning, MOST_LOOKED_AT)
+        if not ids and self.analyzer.language is not None:
+            shorter = [beginning[:length] for length in range(SHORTEST_STEM, len(beginning))]
+            known = self._store.term_ids(shorter)
+            return [known[max(known, key=len)]] if known else []
+        if len(ids) <= MOST_BEGUN or self._words_stored is None:
+            return ids[:MOST_BEGUN]
+        counts = self._words_stored.frequencies(ids)
+        return [ids[i] for i in sorted(range(len(ids)), key=lambda i: -counts[i])[:MOST_BEGUN]]
 
     def _written(self) -> list[tuple[Word, Word]]:
         """Words in capitals, each with the same word in small letters, which stands before it."""
         return [
             (before, word)
-            for before, word in zip(self._words, self._words[1:], strict=False)
+            for before, word in zip(self.words, self.words[1:], strict=False)
             if word.term.isupper() and (before.start, before.end) == (word.start, word.end)
         ]
 
-    def spans(self, store: Store, documents: Sequence[int]) -> dict[int, list[Span]]:
-        """Where the query's words are in the texts of documents, by their keys."""
-        terms = set(self.terms)
-        beginnings = tuple(term for term in terms if is_beginning(term))
+    @cached_property
+    def telling(self) -> set[str]:
+        """The terms that tell documents from one another; all of them where none does."""
+        if self._words_stored is None:
+            return set(self.terms)
+        most = TELLING_SHARE * self._words_stored.documents
+        common = {term for term, count in self.frequencies.items() if count > most}
+        return set(self.terms) - common or set(self.terms)
+
+    def spans(self, documents: Sequence[int]) -> dict[int, list[Span]]:
+        """Where the query's telling words are in the texts of documents, by their keys."""
+        terms = self.telling
+        beginnings = (*(term for term in terms if is_beginning(term)), *self.begun)
         if not terms or not documents:
             return {}
         return {
             key: merged(
                 [
                     Span(word.start, word.end)
-                    for word in self._analyzer.words(text)
+                    for word in self.analyzer.words(text)
                     if word.term in terms or (beginnings and word.term.startswith(beginnings))
                 ]
             )
-            for key, _, text in store.texts_of(documents)
+            for key, _, text in self._store.texts_of(documents)
         }
 
 

@@ -87,7 +87,7 @@ class Retrieval:
                 f"{self.store.path}: made by an earlier trimseek, without words; "
                 f"'trimseek compact {self.store.path.parent}' adds them"
             )
-        return self.words.scores(query.term_ids(self.store, self.words), title_weight)
+        return self.words.scores(query.term_ids, title_weight)
 
     def lexical(self, scores: WordScores, depth: int) -> Ranking:
         """Documents by BM25."""

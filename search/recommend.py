@@ -18,6 +18,7 @@ from trimseek.indexer.filters import And, Condition, Filter, Not, Operator
 from trimseek.search.hits import Hit
 from trimseek.search.opened import Moment
 from trimseek.search.options import DEFAULT, Mode, Options, check_count, check_options
+from trimseek.search.query_words import QueryWords
 from trimseek.search.searcher import Searcher
 
 UNLIKE_WEIGHT = 0.5
@@ -53,7 +54,8 @@ def recommend(
     check_options(options)
 
     def work(now: Moment) -> list[Hit]:
-        return searcher.find(now, "", query_vector(now, examples), k, options)[0]
+        no_words = QueryWords("", now.store, now.words)
+        return searcher.find(now, no_words, query_vector(now, examples), k, options)[0]
 
     return searcher.read(work)
 

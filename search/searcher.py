@@ -34,6 +34,7 @@ from trimseek.search.options import DEFAULT, Mode, Options, check_options, check
 from trimseek.search.passages import hits_of
 from trimseek.search.query_words import QueryWords
 from trimseek.search.ranking import DIVERSE_BLOCK, Allowed, Retrieval, diversify, selected
+from trimseek.search.suggestions import suggestion
 
 T = TypeVar("T")
 
@@ -185,16 +186,20 @@ class Searcher:
         self, now: Moment, query: str, encoded: EncodedQuery | None, k: int, options: Options
     ) -> Results:
         started = time.perf_counter()
-        hits, facets = self.find(now, query, encoded and encoded.vector, k, options)
+        words = QueryWords(query, now.store, now.words, prefix=options.prefix)
+        hits, facets = self.find(now, words, encoded and encoded.vector, k, options)
         search = (time.perf_counter() - started) * 1e3
+        suggested = suggestion(words, now.store, now.words) if options.suggest else None
         warnings = self._warnings(now, options.where, named_fields(options))
         if options.mode is Mode.HYBRID and now.words is None:
             warnings = (*warnings, NO_WORDS)
         if encoded is None:
-            return Results(hits, 0, False, Timing(0.0, search, search), facets, warnings)
+            timing = Timing(0.0, search, search)
+            return Results(hits, 0, False, timing, facets, warnings, suggested)
         encode = encoded.milliseconds
         timing = Timing(encode, search, encode + search)
-        return Results(hits, encoded.tokens, encoded.truncated, timing, facets, warnings)
+        tokens, truncated = encoded.tokens, encoded.truncated
+        return Results(hits, tokens, truncated, timing, facets, warnings, suggested)
 
     def search_with(self, encoder: QueryEncoder, query: str, k: int) -> Results:
         """As ``search`` by meaning alone, by another encoder of the index's space."""
@@ -253,7 +258,7 @@ class Searcher:
     def find(
         self,
         now: Moment,
-        query: str,
+        words: QueryWords,
         vector: NDArray[np.float32] | None,
         k: int,
         options: Options,
@@ -267,7 +272,6 @@ class Searcher:
             return [], {field_name(field): [] for field in options.facets}
         effort = options.effort or now.effort
         retrieval = Retrieval(now.store, now.view, now.words, effort, allowed)
-        words = QueryWords(query, now.store.analyzer)
         wanted = options.offset + k
         pool = -(-wanted // DIVERSE_BLOCK) * DIVERSE_BLOCK if options.diversity else wanted
         counted = COUNTED_DEPTH if options.facets else 0

@@ -139,6 +139,17 @@ class Words:
             found += Spans.of(block, array).documents(block, live)
         return found.tolist()
 
+    def some_chunks(self, id_: int, most: int) -> NDArray[np.int64]:
+        """First chunks of at most so many documents that have a term."""
+        chunks = [np.empty(0, np.int64)]
+        for block, live in zip(self.blocks, self.live, strict=True):
+            (start,), (end,) = Spans.of(block, np.array([id_], np.uint32))
+            places = block.places[start:end]
+            if live is not None:
+                places = places[live[places]]
+            chunks.append(block.chunks[places[:most]])
+        return np.concatenate(chunks)[:most]
+
     def _norms(self, title_weight: float) -> list[NDArray[np.float32]]:
         """k1 * (1 - b + b * length / mean length) of each document of each block."""
         norms = self.norms.get(title_weight)

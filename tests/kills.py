@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.tiny import write_tiny
+from trimseek.api.indexes import Indexes
 from trimseek.encoders import DocumentEncoder, find_encoder
 from trimseek.indexer.backup import read_backup, restore_backup, write_backup
-from trimseek.indexer.card import read_card
+from trimseek.indexer.card import is_index, read_card
 from trimseek.indexer.care import compact_index, find_damage
 from trimseek.indexer.documents import Document
 from trimseek.indexer.folder import renew_snapshot
@@ -109,8 +110,23 @@ class Job:
             restore_backup(self.folder.parent / "whole.backup", self.folder)
             say("restore", 0)
 
+    def drop(self) -> None:
+        indexes = Indexes({}, self.folder.parent / "data", None)
+        encoder = self.encoder()
+        for i in range(self.start, self.start + 10**6):
+            name = read_card(self.folder).encoder
+            Ingest(Numbered(0, 5), dropped_folder(self.folder, i), encoder, name).run()
+            say("made", i)
+            indexes.drop(indexes.droppable(f"d{i}"))
+            say("drop", i)
 
-JOBS = ("upsert", "ingest", "snapshot", "compact", "reembed", "backup", "restore")
+
+JOBS = ("upsert", "ingest", "snapshot", "compact", "reembed", "backup", "restore", "drop")
+
+
+def dropped_folder(folder: Path, i: int) -> Path:
+    """The index that the job ``drop`` makes and drops as its i-th."""
+    return folder.parent / "data" / f"d{i}"
 
 
 @dataclass
@@ -180,6 +196,9 @@ def kill_writers(count: int, base: Path, seed: int, encoders: tuple[str, str]) -
             for path in base.glob("*.backup"):
                 path.unlink()
             next_number = last + 2
+        elif job == "drop":
+            check_dropped(folder, said)
+            next_number = last + 2
         check(folder, expected)
 
 
@@ -202,6 +221,19 @@ def killed(
     assert process.wait() == -signal.SIGKILL, f"{job} ended by itself"
     said = [line.split() for line in lines[1:] if line.endswith("\n")]
     return [(word, int(number)) for word, number in said]
+
+
+def check_dropped(folder: Path, said: list[tuple[str, int]]) -> None:
+    """What was dropped is gone; what was made and not dropped yet is whole, or wholly gone."""
+    for word, number in said:
+        dropped = dropped_folder(folder, number)
+        if word == "drop":
+            assert not dropped.exists()
+        elif ("drop", number) not in said:
+            assert (word, number) == said[-1]
+            if dropped.exists():
+                assert is_index(dropped)
+                assert find_damage(dropped, deep=True) == []
 
 
 def check(folder: Path, expected: Expected) -> None:

@@ -17,8 +17,10 @@ from trimseek.indexer.filters import to_sql
 from trimseek.indexer.where import parse_where
 from trimseek.search import Searcher
 from trimseek.search.candidates import diversified
-from trimseek.search.hits import Source
+from trimseek.search.hits import Hit, Source
+from trimseek.search.opened import Moment
 from trimseek.search.options import Fusion, Mode, Options
+from trimseek.search.query_words import QueryWords
 from trimseek.search.recommend import Examples, document_vectors, history_weights, recommend
 
 TOPICS = ["shell", "split", "words", "list", "files", "number"]
@@ -374,7 +376,12 @@ def test_the_command_shows_what_is_asked_for(folder: Path, run: Run) -> None:
 
 def test_a_hit_is_scored_by_its_query_encoder(searcher: Searcher, tiny_encoder: Path) -> None:
     vector = QueryEncoder(tiny_encoder).encode(["qed"]).vectors[0]
-    hits, _ = searcher.read(lambda now: searcher.find(now, "", vector, 5, Options()))
+
+    def nothing_asked(now: Moment) -> list[Hit]:
+        no_words = QueryWords("", now.store, now.words)
+        return searcher.find(now, no_words, vector, 5, Options())[0]
+
+    hits = searcher.read(nothing_asked)
     assert [hit.id for hit in hits] == ids(searcher, "qed", 5)
 
 

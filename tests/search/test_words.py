@@ -65,8 +65,7 @@ def folder(tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def ranked(store: Store, words: Words | None, query: str, **options: Any) -> dict[str, float]:
     assert words is not None
-    query_words = QueryWords(query, store.analyzer)
-    best = words.scores(query_words.term_ids(store, words), **options).best(1000)
+    best = words.scores(QueryWords(query, store, words).term_ids, **options).best(1000)
     assert (np.diff(best.scores) <= 0).all()
     ids = dict(
         store.rows(
@@ -131,7 +130,7 @@ def test_scores_of_chosen_documents_and_filters(folder: Path) -> None:
     with Store(folder) as store:
         words = open_words(store, folder)
         assert words is not None
-        scores = words.scores(QueryWords("qed list", store.analyzer).term_ids(store, words))
+        scores = words.scores(QueryWords("qed list", store, words).term_ids)
         best = scores.best(1000)
         known = dict(zip(best.chunks.tolist(), best.scores.tolist(), strict=True))
         every = store.chunk_keys()
