@@ -5,6 +5,7 @@ left out, replaced, or two neighbours exchanged (optimal string alignment). Of t
 that most documents have is suggested as they write it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rapidfuzz.distance import OSA
@@ -19,9 +20,10 @@ SHORTEST = 4  # letters of a word that is looked at
 SHORTEST_OF_TWO = 7  # letters of one that may have two mistakes
 MOST_WORDS = 8  # of a query
 MOST_SCANNED = 300_000  # terms of an index whose words may differ in their first letter, too
-NEAREST = 8  # terms whose words are looked up in documents
-TEXTS = 3  # in which a word is looked up
-SHORTEST_PART = 3  # letters of words that were written together
+NEAREST = 16  # terms whose words are looked up in documents
+TEXTS = 4  # in which a word is looked up
+SHORTEST_PART = 3  # letters of a stem, and of words that were written together
+LONGEST_ENDING = 6  # letters that stemming may take from a word
 
 
 class Mistyped(NamedTuple):
@@ -36,12 +38,28 @@ class Mistyped(NamedTuple):
     terms: tuple[str, ...]
 
 
+class Near(NamedTuple):
+    """How far a term is from a word whose last ``left`` letters are left out."""
+
+    distance: int
+    left: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left out."""
+        return self.left == 0
+
+
 class Meant(NamedTuple):
-    """A word as documents write it, ``distance`` letters from what was typed."""
+    """A word as documents write it; the least is the best.
+
+    ``distance``: of the word, or of its term and one more, whichever is nearer.
+    """
 
     distance: int
     other_beginning: bool
     fewer_documents: int  # the more have it, the smaller
+    word_distance: int
     capitals: bool
     word: str
 
@@ -81,55 +99,66 @@ def mistyped_words(query: QueryWords) -> list[Mistyped]:
 def nearest_word(mistyped: Mistyped, query: QueryWords, store: Store, words: Words) -> str | None:
     """The nearest word that documents hold, None where none is near."""
     most = 2 if len(mistyped.plain) >= SHORTEST_OF_TWO else 1
-    ids = near_terms(mistyped, store, most)
-    frequencies = dict(zip(ids, words.frequencies(list(ids)), strict=True))
-    live = sorted(
-        (id_ for id_ in ids if frequencies[id_]), key=lambda id_: (ids[id_], -frequencies[id_])
-    )
+    near = near_terms(mistyped, store, most)
+    frequencies = dict(zip(near, words.frequencies(list(near)), strict=True))
+    live = sorted((near[id_], -frequencies[id_], id_) for id_ in near if frequencies[id_])
+    ids = [id_ for *_, id_ in live[:NEAREST]]
     meant = []
-    for id_ in live[:NEAREST]:
-        for word in written_words(id_, query, store, words):
+    for id_, written in written_words(ids, query, store, words).items():
+        for word in written:
             plain = folded(word)
-            distance = OSA.distance(mistyped.plain, plain)
-            if distance <= most:
-                other = plain[:1] != mistyped.plain[:1]
-                meant.append(Meant(distance, other, -frequencies[id_], not word.islower(), word))
+            word_distance = OSA.distance(mistyped.plain, plain)
+            whole = near[id_].whole
+            if word_distance <= most or whole:
+                distance = min(word_distance, near[id_].distance + 1 if whole else word_distance)
+                other, capitals = plain[:1] != mistyped.plain[:1], not word.islower()
+                place = (distance, other, -frequencies[id_], word_distance, capitals)
+                meant.append(Meant(*place, word))
     return min(meant).word if meant else None
 
 
-def near_terms(mistyped: Mistyped, store: Store, most: int) -> dict[int, int]:
-    """Distances of the terms that are at most so far from the word or one of its terms, by id.
+def near_terms(mistyped: Mistyped, store: Store, most: int) -> dict[int, Near]:
+    """The terms that are near to the word, to one of its terms, or to its beginning, by id.
 
-    Terms are stems, which may be shorter than the word.
+    Terms are stems, and a mistyped word is not reduced to its own: its ending may be left.
     """
-    forms = {mistyped.plain, *mistyped.terms}
-    shortest, longest = min(map(len, forms)) - most, max(map(len, forms)) + most
+    longest = len(mistyped.plain)
+    shortest = max(SHORTEST_PART, longest - LONGEST_ENDING)
     everywhere = store.count_terms() <= MOST_SCANNED
     # as it is typed, or with the second letter first, left out or exchanged with the first
-    beginnings = {form[place] for form in forms for place in (0, 1) if len(form) > place}
-    terms = store.terms_of_length(shortest, longest, None if everywhere else sorted(beginnings))
-    names = list(terms)
-    near: dict[int, int] = {}
-    for form in forms:
-        for name, distance, _ in extract(
-            form, names, scorer=OSA.distance, score_cutoff=most, limit=None
-        ):
-            id_ = terms[name]
-            near[id_] = min(int(distance), near.get(id_, most))
+    beginnings = None if everywhere else sorted(set(mistyped.plain[:2]))
+    terms = store.terms_of_length(shortest - most, longest + most, beginnings)
+    of_length: dict[int, list[str]] = {}
+    for name in terms:
+        of_length.setdefault(len(name), []).append(name)
+    forms = {mistyped.plain[:length]: longest - length for length in range(shortest, longest + 1)}
+    forms |= dict.fromkeys(mistyped.terms, 0)
+    near: dict[int, Near] = {}
+    for form, left in forms.items():
+        for length in range(len(form) - most, len(form) + most + 1):
+            names = of_length.get(length, [])
+            for name, distance, _ in extract(
+                form, names, scorer=OSA.distance, score_cutoff=most, limit=None
+            ):
+                found = Near(int(distance), left)
+                near[terms[name]] = min(found, near.get(terms[name], found))
     return near
 
 
-def written_words(id_: int, query: QueryWords, store: Store, words: Words) -> set[str]:
-    """How some documents write a term."""
-    documents = store.documents_of(words.some_chunks(id_, TEXTS).tolist())
-    term = store.term_of(id_)
-    return {
-        part[word.start : word.end]
-        for _, title, text in store.texts_of(list(documents.values()))
-        for part in (text, title)
-        for word in query.analyzer.words(part)
-        if word.term == term
-    }
+def written_words(
+    ids: Sequence[int], query: QueryWords, store: Store, words: Words
+) -> dict[int, set[str]]:
+    """How some documents write terms, by id."""
+    chunks = {id_: words.some_chunks(id_, TEXTS).tolist() for id_ in ids}
+    keys = store.documents_of([chunk for some in chunks.values() for chunk in some])
+    terms = {store.term_of(id_): id_ for id_ in ids}
+    written: dict[int, set[str]] = {}
+    for _, title, text in store.texts_of(list(set(keys.values()))):
+        for part in (text, title):
+            for word in query.analyzer.words(part):
+                if word.term in terms:
+                    written.setdefault(terms[word.term], set()).add(part[word.start : word.end])
+    return written
 
 
 def parted(mistyped: Mistyped, store: Store, words: Words) -> str | None:
