@@ -19,6 +19,7 @@ CARD = "encoder.json"
 TOKENIZER = "tokenizer.json"
 WEIGHTS = "weights.safetensors"
 GRAPH = "model.onnx"
+HEAD = "head.safetensors"  # of a cross-encoder
 FORMAT_VERSION = 3
 READABLE_VERSIONS = (2, 3)
 
@@ -46,7 +47,7 @@ class EncoderCard:
     tokens. ``prompts`` has the keys "query" and "document". ``recipe``: the steps that made the
     encoder from its base. ``sha256``: of each file beside encoder.json. ``measured``: results of a
     benchmark by name. ``truncate_dim``: vectors are the first so many dimensions; None for all
-    ``dim``.
+    ``dim``. ``cross_encoder``: it reads pairs of texts, and ``HEAD`` makes scores of its vectors.
     """
 
     name: str
@@ -69,6 +70,7 @@ class EncoderCard:
     sha256: dict[str, str]
     measured: dict[str, float] = field(default_factory=dict)
     truncate_dim: Size | None = None
+    cross_encoder: bool = False
     format_version: int = FORMAT_VERSION
 
     __pydantic_config__ = ConfigDict(extra="forbid")

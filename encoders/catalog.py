@@ -8,6 +8,7 @@ models ("minilm-swift"); an id of the model hub ("owner/name", or "owner/name@re
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
@@ -16,9 +17,16 @@ from trimseek.atomic import make_folder, sha256_of
 from trimseek.console import note
 from trimseek.encoders.aligned import FOLDER, aligned_names, load_aligned, read_provenance
 from trimseek.encoders.base_models import CATALOG
+from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.checkpoint import Checkpoint, is_checkpoint, read_checkpoint
 from trimseek.encoders.fetch import checkpoint_folder, fetch
-from trimseek.encoders.folder import is_encoder_folder, open_encoder, write_encoder
+from trimseek.encoders.folder import (
+    is_encoder_folder,
+    open_card,
+    open_cross_encoder,
+    open_encoder,
+    write_encoder,
+)
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.runtime import needs_reduced_range
 from trimseek.errors import EncoderError
@@ -34,8 +42,18 @@ def find_encoder(name: str, *, relative: bool = True) -> Path:
     """The encoder folder that ``name`` stands for, fetched and built if need be.
 
     ``relative``: whether it may be a folder of the working directory. EncoderError if there is no
-    such encoder or it is damaged; DownloadError if it cannot be fetched.
+    such encoder, it is damaged, or a cross-encoder; DownloadError if it cannot be fetched.
     """
+    return find_folder(name, open_encoder, relative=relative)
+
+
+def find_cross_encoder(name: str) -> Path:
+    """As ``find_encoder``, of a cross-encoder."""
+    return find_folder(name, open_cross_encoder)
+
+
+def find_folder(name: str, opened: Callable[[Path], EncoderCard], *, relative: bool = True) -> Path:
+    """As ``find_encoder``, of the kind that ``opened`` takes."""
     if not name.strip():
         raise EncoderError("the encoder has no name; is a shell variable empty?")
     if not name.isprintable():
@@ -52,6 +70,7 @@ def find_encoder(name: str, *, relative: bool = True) -> Path:
             checkpoint, recipe = read_encoder(base, relative=relative)
             note(f"building the {precision.value} encoder of {base} ...")
             write_encoder(checkpoint, folder, quantization, recipe)
+    opened(folder)
     return folder
 
 
@@ -147,7 +166,7 @@ def is_intact(folder: Path) -> bool:
     if not is_encoder_folder(folder):
         return False
     try:
-        open_encoder(folder)
+        open_card(folder)
     except EncoderError as error:
         note(f"{error} (doing so)")
         return False

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,16 @@ from tokenizers.normalizers import BertNormalizer, Lowercase, Sequence
 from trimseek.atomic import sha256_of
 from trimseek.console import note
 from trimseek.encoders.families import Family, family_of
+from trimseek.encoders.head import ScoreHead
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.prompts import known_prompts
-from trimseek.encoders.weights import LAYER_PARTS, EncoderWeights, FloatArray, from_arrays
+from trimseek.encoders.weights import (
+    LAYER_PARTS,
+    EncoderWeights,
+    FloatArray,
+    Linear,
+    from_arrays,
+)
 from trimseek.errors import EncoderError
 
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
@@ -41,6 +48,7 @@ class Checkpoint:
     ``sha256`` is that of the weight files. ``prompts`` has the keys "query" and "document".
     ``normalize``: vectors are scaled to unit length; false only for encoders trained for the
     plain dot product. ``truncate_dim``: vectors are the first so many dimensions; None for all.
+    ``head``: of a cross-encoder, whose texts are pairs; None for an encoder of single texts.
     """
 
     name: str
@@ -53,6 +61,7 @@ class Checkpoint:
     max_tokens: int
     prompts: dict[str, str] = field(default_factory=dict)
     truncate_dim: int | None = None
+    head: ScoreHead | None = None
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -65,16 +74,23 @@ def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
     modules = read_modules(folder)
     root = folder / modules.transformer
     config = read_json(root / "config.json")
-    check_purpose(folder, config, root / "config.json")
+    is_scorer = gives_scores(folder, config, root / "config.json")
     family = family_of(config.get("model_type"), str(root / "config.json"))
     check_config(config, family, root / "config.json")
     files = weight_files(root)
-    weights = build_weights(read_tensors(files), config, family, root)
+    tensors = read_tensors(files)
+    weights = build_weights(tensors, config, family, root)
     sentence = read_json(root / "sentence_bert_config.json", default={})
     tokenizer = read_tokenizer(
         root, str(config["model_type"]), lowercase=bool(sentence.get("do_lower_case"))
     )
     sentences = read_json(folder / "config_sentence_transformers.json", default={})
+    head = None
+    if is_scorer:
+        head = read_head(tensors, family, root)
+        weights = replace(weights, separator=separator_of(tokenizer, weights))
+        modules = Modules(modules.transformer, Pooling.CLS, normalize=False)
+        check_prompts(sentences, folder)
     limits = (
         sentence.get("max_seq_length"),
         read_json(root / "tokenizer_config.json", default={}).get("model_max_length"),
@@ -89,8 +105,9 @@ def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
         pooling=modules.pooling,
         normalize=modules.normalize,
         max_tokens=min(chosen, len(weights.position_embeddings)),
-        prompts=read_prompts(sentences, name or "", folder.resolve().name),
-        truncate_dim=read_truncation(sentences, weights.dim, folder),
+        prompts={} if head else read_prompts(sentences, name or "", folder.resolve().name),
+        truncate_dim=None if head else read_truncation(sentences, weights.dim, folder),
+        head=head,
     )
 
 
@@ -183,16 +200,16 @@ def read_truncation(config: dict[str, Any], dim: int, folder: Path) -> int | Non
     return truncated
 
 
-def check_purpose(folder: Path, config: dict[str, Any], path: Path) -> None:
-    """EncoderError for a model that was trained for something else than vectors of texts."""
+def gives_scores(folder: Path, config: dict[str, Any], path: Path) -> bool:
+    """Whether a model is a cross-encoder; false for an encoder of single texts.
+
+    EncoderError for a model that was trained for something else than both.
+    """
     kind = read_json(folder / "config_sentence_transformers.json", default={}).get("model_type")
     architectures = [str(name) for name in config.get("architectures") or []]
     heads = [name for name in architectures if "For" in name]
     if kind == "CrossEncoder" or any("ForSequenceClassification" in name for name in heads):
-        raise EncoderError(
-            f"{path}: a cross-encoder or classifier ({', '.join(heads) or kind}), which scores "
-            "texts and gives no vectors; use a sentence encoder"
-        )
+        return True
     if kind == "SparseEncoder":
         raise EncoderError(f"{path}: a sparse encoder, whose vectors are of words; use a dense one")
     if heads and not (folder / "modules.json").is_file():
@@ -203,6 +220,43 @@ def check_purpose(folder: Path, config: dict[str, Any], path: Path) -> None:
         )
     if not (folder / "modules.json").is_file():
         note(f"{folder}: no modules.json, so the mean over tokens is taken, at unit length")
+    return False
+
+
+def read_head(tensors: dict[str, FloatArray], family: Family, folder: Path) -> ScoreHead:
+    """The head of a cross-encoder; EncoderError where it has another number of scores than one."""
+    get = tensor_getter(tensors, family, folder)
+
+    def linear(name: str) -> Linear:
+        weight = np.ascontiguousarray(get(f"{name}.weight").T)
+        return Linear(weight, get(f"{name}.bias"))
+
+    head = ScoreHead(linear(family.head_dense), family.head_activation, linear(family.head_out))
+    if head.out.weight.shape[1:] != (1,):
+        raise EncoderError(
+            f"{folder}: a classifier of {head.out.weight.shape[-1]} classes; a cross-encoder that "
+            "ranks gives one score"
+        )
+    return head
+
+
+def separator_of(tokenizer: Tokenizer, weights: EncoderWeights) -> int | None:
+    """The token behind which a pair's tokens are of type 1; None where all are of type 0."""
+    types = weights.token_type_embeddings
+    pair = tokenizer.encode("a", "b")
+    if types is None or len(types) < 2 or 1 not in pair.type_ids:
+        return None
+    return int(pair.ids[pair.type_ids.index(1) - 1])
+
+
+def check_prompts(config: dict[str, Any], folder: Path) -> None:
+    """EncoderError for a cross-encoder that wants a text before each pair."""
+    prompt = (config.get("prompts") or {}).get(config.get("default_prompt_name") or "")
+    if prompt:
+        raise EncoderError(
+            f"{folder / 'config_sentence_transformers.json'}: a cross-encoder with the prompt "
+            f"{prompt!a:.60} is not supported"
+        )
 
 
 def check_config(config: dict[str, Any], family: Family, path: Path) -> None:

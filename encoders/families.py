@@ -15,7 +15,8 @@ class Family:
     """Names of the tensors of a family, and of the sizes in its config.json.
 
     ``layer`` is the name of layer ``{i}``; the fields below it are names within a layer.
-    ``position_offset``: positions start after the padding id (RoBERTa) instead of at 0.
+    ``position_offset``: positions start after the padding id (RoBERTa) instead of at 0. ``head_``:
+    of a cross-encoder, see ``encoders.head``.
     """
 
     prefix: str
@@ -33,11 +34,14 @@ class Family:
     activation: str = "hidden_act"
     position_offset: bool = False
     token_types: bool = True
+    head_dense: str = "classifier.dense"
+    head_activation: str = "tanh"
+    head_out: str = "classifier.out_proj"
 
 
-BERT = Family(prefix="bert")
+BERT = Family(prefix="bert", head_dense="pooler.dense", head_out="classifier")
 ROBERTA = Family(prefix="roberta", position_offset=True)
-ELECTRA = Family(prefix="electra")
+ELECTRA = Family(prefix="electra", head_activation="gelu")
 DISTILBERT = Family(
     prefix="distilbert",
     layer="transformer.layer.{i}",
@@ -53,6 +57,9 @@ DISTILBERT = Family(
     layers="n_layers",
     activation="activation",
     token_types=False,
+    head_dense="pre_classifier",
+    head_activation="relu",
+    head_out="classifier",
 )
 
 FAMILIES = {

@@ -8,6 +8,7 @@ from trimseek.atomic import atomic_folder, sha256_of
 from trimseek.encoders.card import (
     CARD,
     GRAPH,
+    HEAD,
     TOKENIZER,
     WEIGHTS,
     EncoderCard,
@@ -18,6 +19,7 @@ from trimseek.encoders.card import (
 )
 from trimseek.encoders.checkpoint import Checkpoint, load_tokenizer
 from trimseek.encoders.graph import build_graph
+from trimseek.encoders.head import load_head, save_head
 from trimseek.encoders.quantize import Quantization
 from trimseek.encoders.runtime import needs_reduced_range
 from trimseek.encoders.weights import EncoderWeights, load_weights, save_weights
@@ -26,10 +28,12 @@ from trimseek.errors import EncoderError
 __all__ = [
     "CARD",
     "GRAPH",
+    "HEAD",
     "TOKENIZER",
     "WEIGHTS",
     "as_checkpoint",
     "is_encoder_folder",
+    "open_cross_encoder",
     "open_encoder",
     "read_weights",
     "write_encoder",
@@ -57,6 +61,10 @@ def write_encoder(
     with atomic_folder(folder) as temporary:
         checkpoint.tokenizer.save(str(temporary / TOKENIZER))
         save_weights(checkpoint.weights, temporary / WEIGHTS)
+        names = [TOKENIZER, WEIGHTS, GRAPH]
+        if checkpoint.head is not None:
+            save_head(checkpoint.head, temporary / HEAD)
+            names.append(HEAD)
         graph = build_graph(
             cut_positions(checkpoint.weights, checkpoint.max_tokens),
             pooling=checkpoint.pooling,
@@ -67,7 +75,7 @@ def write_encoder(
         card = replace(
             card_of(checkpoint, folder.name, quantization),
             recipe=(f"read {checkpoint.name}", *recipe, f"store as {quantization}"),
-            sha256={name: sha256_of(temporary / name) for name in (TOKENIZER, WEIGHTS, GRAPH)},
+            sha256={name: sha256_of(temporary / name) for name in names},
             measured=dict(measured or {}),
         )
         write_card(card, temporary / CARD)
@@ -102,6 +110,7 @@ def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> En
         recipe=(),
         sha256={},
         truncate_dim=checkpoint.truncate_dim,
+        cross_encoder=checkpoint.head is not None,
     )
 
 
@@ -112,7 +121,7 @@ def cut_positions(weights: EncoderWeights, max_tokens: int) -> EncoderWeights:
 
 def as_checkpoint(folder: Path) -> Checkpoint:
     """An encoder folder as a checkpoint with its own float weights, to be shrunk further."""
-    card = open_encoder(folder)
+    card = open_card(folder)
     return Checkpoint(
         name=card.base,
         sha256=card.base_sha256,
@@ -124,13 +133,39 @@ def as_checkpoint(folder: Path) -> Checkpoint:
         max_tokens=card.max_tokens,
         prompts=card.prompts,
         truncate_dim=card.truncate_dim,
+        head=load_head(folder / HEAD, card.dim) if card.cross_encoder else None,
     )
 
 
 def open_encoder(folder: Path) -> EncoderCard:
-    """Read the card and check the tokenizer and graph against it; EncoderError names a bad file."""
+    """Read the card and check the tokenizer and graph against it; EncoderError names a bad file.
+
+    EncoderError for a cross-encoder.
+    """
+    card = open_card(folder)
+    if card.cross_encoder:
+        raise EncoderError(
+            f"{folder}: a cross-encoder, which scores pairs of texts and gives no vectors; use a "
+            "sentence encoder here, and this one for reranking (--rerank)"
+        )
+    return card
+
+
+def open_cross_encoder(folder: Path) -> EncoderCard:
+    """As ``open_encoder``, of a cross-encoder; EncoderError for an encoder of single texts."""
+    card = open_card(folder)
+    if not card.cross_encoder:
+        raise EncoderError(
+            f"{folder}: an encoder that gives vectors of single texts; reranking takes a "
+            "cross-encoder (a ...ForSequenceClassification model with one score)"
+        )
+    return card
+
+
+def open_card(folder: Path) -> EncoderCard:
+    """Read the card and check the files that run against it; EncoderError names a bad one."""
     card = read_card(folder / CARD)
-    for name in (TOKENIZER, GRAPH):
+    for name in (TOKENIZER, GRAPH, *([HEAD] if card.cross_encoder else [])):
         verify_file(folder, name, card)
     return card
 

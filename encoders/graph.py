@@ -44,7 +44,8 @@ def build_graph(
 ) -> onnx.ModelProto:
     """The graph ``(input_ids, attention_mask) (batch, tokens) int64 -> embedding (batch, dim)``.
 
-    Every token is of type 0, whose embedding is added to those of the positions beforehand.
+    Tokens are of type 0, whose embedding is added to those of the positions beforehand; those
+    behind the first ``weights.separator``, where there is one, of type 1.
     """
     return GraphBuilder(quantization).build(weights, pooling, normalize)
 
@@ -98,6 +99,8 @@ class GraphBuilder:
         length = self.node("Shape", "input_ids", start=1, end=2)
         start = self.constant("zero", np.zeros(1, np.int64))
         x = self.node("Add", x, self.node("Slice", table, start, length))
+        if weights.separator is not None and types is not None and len(types) > 1:
+            x = self.node("Add", x, self.second_type(weights.separator, types[1] - types[0]))
         x = self.norm("embedding_norm", weights.embedding_norm, x, weights.layer_norm_eps)
         if weights.embedding_projection is not None:
             x = self.linear("embedding_projection", weights.embedding_projection, x)
@@ -240,6 +243,18 @@ class GraphBuilder:
         middle = self.constant(f"{name}.zero", zero.astype(np.float32))
         centred = self.node("Sub", numbers, middle)
         return self.node("Mul", centred, self.constant(f"{name}.scale", scale))
+
+    def second_type(self, separator: int, difference: FloatArray) -> str:
+        """What is added to a token behind the first separator, ``(batch, tokens, columns)``."""
+        token = self.constant("separator", np.array(separator, np.int64))
+        is_separator = self.node("Equal", "input_ids", token)
+        counts = self.node("Cast", is_separator, to=TensorProto.INT32)
+        axis = self.constant("tokens_axis", np.array(1, np.int64))
+        before = self.node("CumSum", counts, axis, exclusive=1)
+        is_behind = self.node("Cast", before, to=TensorProto.BOOL)
+        factor = self.node("Cast", is_behind, to=TensorProto.FLOAT)
+        columns = self.node("Unsqueeze", factor, self.constant("last", np.array([-1], np.int64)))
+        return self.node("Mul", columns, self.constant("second_type", difference))
 
     def activate(self, x: str, activation: str) -> str:
         """The FFN's activation; every GELU but the exact one is the tanh approximation."""

@@ -14,6 +14,7 @@ from trimseek.errors import EncoderError
 # Characters that are tokenized for each token that is kept. An absurdly long query then costs
 # little; text made of words is never cut by this, since English has about 5 characters a token.
 LONGEST_TOKEN = 128
+LEAST_ADDED = 2  # special tokens of a pair
 
 
 class Tokens(NamedTuple):
@@ -83,3 +84,33 @@ class TextTokenizer:
         """Start and end of each token in characters, without prompt and special tokens."""
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return [(int(start), int(end)) for start, end in encoding.offsets]
+
+
+class PairTokenizer:
+    """A query and a text as one sequence of at most ``max_tokens``, cut as transformers does.
+
+    Of the longer one first (``longest_first``). ``tokenizer`` is changed by it. EncoderError for a
+    tokenizer that puts nothing between the two.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
+        self.max_tokens = max_tokens
+        self._longest_text = max_tokens * LONGEST_TOKEN
+        self._tokenizer = tokenizer
+        added = tokenizer.num_special_tokens_to_add(is_pair=True)
+        if added < LEAST_ADDED:
+            raise EncoderError("its tokenizer does not mark where a text of a pair ends")
+        tokenizer.enable_truncation(max_tokens, strategy="longest_first")
+
+    def encode(self, query: str, texts: Sequence[str]) -> list[Tokens]:
+        """Token ids of the query with each text; ``truncated`` also where the query was cut."""
+        short = query[: self._longest_text]
+        pairs = [(short, text[: self._longest_text]) for text in texts]
+        encoded = self._tokenizer.encode_batch_fast(pairs)
+        return [
+            Tokens(
+                encoding.ids,
+                bool(encoding.overflowing) or max(len(query), len(text)) > self._longest_text,
+            )
+            for encoding, text in zip(encoded, texts, strict=True)
+        ]

@@ -65,7 +65,8 @@ class EncoderWeights:
     token_embeddings ``(vocabulary, embedding_dim)``; position_embeddings
     ``(max_tokens, embedding_dim)``, where row 0 is the first token's whatever the family's own
     offset was; token_type_embeddings ``(types, embedding_dim)`` or None; embedding_projection
-    ``(embedding_dim, dim)`` where ELECTRA's embeddings are narrower than its layers.
+    ``(embedding_dim, dim)`` where ELECTRA's embeddings are narrower than its layers. ``separator``:
+    the token behind which tokens are of type 1, in a cross-encoder; None: all are of type 0.
     """
 
     token_embeddings: FloatArray
@@ -77,6 +78,7 @@ class EncoderWeights:
     head_dim: int
     activation: str
     layer_norm_eps: float
+    separator: int | None = None
 
     @property
     def dim(self) -> int:
@@ -116,6 +118,7 @@ class WeightsFacts(NamedTuple):
     activation: str
     layer_norm_eps: float
     positions: int
+    separator: int | None
 
 
 def named(name: str, pair: Linear | LayerNorm) -> dict[str, FloatArray]:
@@ -134,6 +137,8 @@ def save_weights(weights: EncoderWeights, path: Path) -> None:
         "layer_norm_eps": repr(weights.layer_norm_eps),
         "layers": str(len(weights.layers)),
     }
+    if weights.separator is not None:
+        metadata["separator"] = str(weights.separator)
     arrays = {name: np.ascontiguousarray(array) for name, array in weights.arrays().items()}
     try:
         save_file(arrays, path, metadata)
@@ -151,6 +156,7 @@ def load_weights(path: Path) -> EncoderWeights:
             head_dim=facts.head_dim,
             activation=facts.activation,
             layer_norm_eps=facts.layer_norm_eps,
+            separator=facts.separator,
         )
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise EncoderError(f"{path}: not an encoder's weights: {error}") from error
@@ -168,6 +174,7 @@ def read_facts(path: Path) -> WeightsFacts:
             activation=metadata["activation"],
             layer_norm_eps=float(metadata["layer_norm_eps"]),
             positions=int(positions),
+            separator=int(metadata["separator"]) if "separator" in metadata else None,
         )
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise EncoderError(f"{path}: not an encoder's weights: {error}") from error
@@ -180,6 +187,7 @@ def from_arrays(
     head_dim: int,
     activation: str,
     layer_norm_eps: float,
+    separator: int | None = None,
 ) -> EncoderWeights:
     """The encoder whose ``arrays()`` these are; KeyError if one is missing."""
 
@@ -212,4 +220,5 @@ def from_arrays(
         head_dim=head_dim,
         activation=activation,
         layer_norm_eps=layer_norm_eps,
+        separator=separator,
     )

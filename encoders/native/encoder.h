@@ -39,10 +39,12 @@ typedef struct {
 typedef struct {
     int32_t vocabulary, embedding_dim, positions, dim, head_dim, layers;
     int32_t table, activation, pooling, normalize;
+    int32_t separator; /* the token behind which tokens are of the second type; -1 if none is */
     float epsilon;
     const void *tokens;       /* (vocabulary, embedding_dim) in the format of `table` */
     const float *token_scale; /* (vocabulary,), unless the table is float32 */
     const float *position;    /* (positions, embedding_dim), with token type 0 added */
+    const float *second_type; /* (embedding_dim,): type 1 less type 0; NULL if all are of type 0 */
     Norm embedding_norm;
     Matrix projection; /* in_dim is 0 if there is none */
     const LayerSpec *layer;

@@ -65,11 +65,12 @@ class EncoderSpec(Structure):
     _fields_ = (
         *((name, c_int32) for name in ("vocabulary", "embedding_dim", "positions", "dim")),
         *((name, c_int32) for name in ("head_dim", "layers", "table", "activation")),
-        *((name, c_int32) for name in ("pooling", "normalize")),
+        *((name, c_int32) for name in ("pooling", "normalize", "separator")),
         ("epsilon", c_float),
         ("tokens", c_void_p),
         ("token_scale", c_void_p),
         ("position", c_void_p),
+        ("second_type", c_void_p),
         ("embedding_norm", Norm),
         ("projection", Matrix),
         ("layer", POINTER(LayerSpec)),

@@ -59,6 +59,7 @@ class SpecReader:
         if not projected and embedding_dim != card.dim:
             raise EncoderError(f"token_embeddings: {embedding_dim} columns, not {card.dim}")
         scale = self.scales("token_embeddings", vocabulary) if suffix else None
+        separator, second_type = self.types(embedding_dim)
         layers = [self.layer(f"layers.{i}", shape) for i, shape in enumerate(card.layers)]
         return EncoderSpec(
             vocabulary=vocabulary,
@@ -71,10 +72,12 @@ class SpecReader:
             activation=ACTIVATIONS[card.activation],
             pooling=POOLINGS[card.pooling],
             normalize=card.normalize,
+            separator=-1 if separator is None else separator,
             epsilon=card.layer_norm_eps,
             tokens=keep(self.kept, tokens, dtype),
             token_scale=0 if scale is None else keep(self.kept, scale, np.float32),
             position=keep(self.kept, positions, np.float32),
+            second_type=second_type,
             embedding_norm=self.norm("embedding_norm", embedding_dim),
             projection=self.matrix("embedding_projection", embedding_dim, card.dim)
             if projected
@@ -133,6 +136,16 @@ class SpecReader:
         values = self.array(f"{name}.int8", 2).astype(np.float32) - self.array(f"{name}.zero")
         table: FloatArray = values * self.array(f"{name}.scale")
         return table
+
+    def types(self, embedding_dim: int) -> tuple[int | None, int | None]:
+        """The separator, and the address of what tokens behind it get; None without one."""
+        if "separator" not in self.constants:
+            return None, None
+        separator, second_type = self.array("separator", 0), self.array("second_type", 1)
+        check("second_type", second_type, (embedding_dim,))
+        if separator.dtype != np.int64 or not 0 <= separator < MOST_TOKENS:
+            raise EncoderError(f"separator: {separator} is no token")
+        return int(separator), keep(self.kept, second_type, np.float32)
 
     def table_suffix(self) -> str:
         """The end of the token table's name, a key of ``TABLES``."""

@@ -94,9 +94,13 @@ class EncoderModule(nn.Module):
         super().__init__()
         self.origin, self.pooling, self.normalize = weights, pooling, normalize
         eps = weights.layer_norm_eps
-        positions = weights.position_embeddings
-        if weights.token_type_embeddings is not None:  # every token is of type 0
-            positions = positions + weights.token_type_embeddings[0]
+        positions, types = weights.position_embeddings, weights.token_type_embeddings
+        if types is not None:
+            positions = positions + types[0]
+        second = None
+        if weights.separator is not None and types is not None and len(types) > 1:
+            second = nn.Parameter(torch.from_numpy(types[1] - types[0]))
+        self.second_type = second
         self.register_buffer("tokens", torch.from_numpy(weights.token_embeddings.copy()))
         self.positions = nn.Parameter(torch.from_numpy(positions.copy()))
         self.embedding_norm = norm_module(weights.embedding_norm, eps)
@@ -128,7 +132,12 @@ class EncoderModule(nn.Module):
         x = functional.embedding(ids, self.tokens)
         if self.up is not None and self.down is not None:
             x = x + functional.embedding(ids, self.up) @ self.down
-        x = self.embedding_norm(x + self.positions[: ids.shape[1]])
+        x = x + self.positions[: ids.shape[1]]
+        if self.second_type is not None:
+            is_separator = ids == self.origin.separator
+            behind = is_separator.cumsum(1) > is_separator.long()
+            x = x + behind[..., None] * self.second_type
+        x = self.embedding_norm(x)
         return x if self.projection is None else cast(Tensor, self.projection(x))
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -154,6 +163,13 @@ class EncoderModule(nn.Module):
             raise ValueError("a module without a rank has no change of its token table")
         return self.weights(), to_array(self.up), to_array(self.down)
 
+    def _types(self) -> FloatArray | None:
+        """Those of tokens: type 0 is in the positions."""
+        if self.second_type is None:
+            return None
+        second = to_array(self.second_type)
+        return np.stack([np.zeros_like(second), second])
+
     def weights(self) -> EncoderWeights:
         """The weights as plain arrays again."""
         table = self.tokens
@@ -164,7 +180,7 @@ class EncoderModule(nn.Module):
             self.origin,
             token_embeddings=to_array(table),
             position_embeddings=to_array(self.positions),
-            token_type_embeddings=None,
+            token_type_embeddings=self._types(),
             embedding_norm=LayerNorm(*to_arrays(self.embedding_norm)),
             embedding_projection=None if projection is None else Linear(*to_arrays(projection)),
             layers=tuple(layer.weights() for layer in self.stack),

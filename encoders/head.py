@@ -1,0 +1,87 @@
+"""The head of a cross-encoder: from the first token's vector to one score.
+
+score = activation(x dense + b) out + c, as BertPooler and BertForSequenceClassification have it
+(Devlin et al. 2019; Nogueira & Cho 2019 for passages); other families name the parts otherwise.
+"""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from trimseek.encoders.weights import FloatArray, Linear, named
+from trimseek.errors import EncoderError, StorageError
+
+ACTIVATIONS = ("tanh", "relu", "gelu")
+SQRT_HALF = np.float32(0.5**0.5)
+
+
+class ScoreHead(NamedTuple):
+    """``dense (dim, hidden)``, one of ``ACTIVATIONS``, ``out (hidden, 1)``; float32."""
+
+    dense: Linear
+    activation: str
+    out: Linear
+
+    def scores(self, vectors: FloatArray) -> FloatArray:
+        """Scores ``(n,) float32`` (logits) of vectors ``(n, dim)``."""
+        hidden = activated(vectors @ self.dense.weight + self.dense.bias, self.activation)
+        scores: FloatArray = (hidden @ self.out.weight + self.out.bias)[:, 0]
+        return scores
+
+
+def activated(x: FloatArray, activation: str) -> FloatArray:
+    """An activation of ``ACTIVATIONS``; gelu is the exact one."""
+    if activation == "tanh":
+        return np.tanh(x)
+    if activation == "relu":
+        return np.maximum(x, 0)
+    return x * np.float32(0.5) * (1 + error_function(x * SQRT_HALF))
+
+
+error_function = np.vectorize(math.erf, otypes=[np.float32])
+
+
+def save_head(head: ScoreHead, path: Path) -> None:
+    """Write a safetensors file; StorageError if the disk is full."""
+    arrays = named("dense", head.dense) | named("out", head.out)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    try:
+        save_file(contiguous, path, {"activation": head.activation})
+    except SafetensorError as error:
+        raise StorageError(f"{path}: cannot write: {error}") from error
+
+
+def load_head(path: Path, dim: int) -> ScoreHead:
+    """Read what ``save_head`` wrote, of an encoder of that dimension; EncoderError."""
+    try:
+        with safe_open(path, framework="np") as file:
+            activation = (file.metadata() or {}).get("activation", "")
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        dense, out = (
+            Linear(arrays[f"{name}.weight"], arrays[f"{name}.bias"]) for name in ("dense", "out")
+        )
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise EncoderError(f"{path}: not a cross-encoder's head: {error}") from error
+    head = ScoreHead(dense, activation, out)
+    problem = head_problem(head, dim)
+    if problem:
+        raise EncoderError(f"{path}: damaged: {problem}; make or fetch the cross-encoder anew")
+    return head
+
+
+def head_problem(head: ScoreHead, dim: int) -> str | None:
+    """What is wrong with a head for vectors of that dimension; None if nothing is."""
+    if head.activation not in ACTIVATIONS:
+        return f"unknown activation {head.activation!a:.40}"
+    hidden = head.dense.bias.shape[0] if head.dense.bias.ndim == 1 else -1
+    shapes = [array.shape for pair in (head.dense, head.out) for array in pair]
+    if shapes != [(dim, hidden), (hidden,), (hidden, 1), (1,)]:
+        return f"arrays of the shapes {shapes} for vectors of {dim} dimensions"
+    arrays = (*head.dense, *head.out)
+    if any(array.dtype != np.float32 or not np.isfinite(array).all() for array in arrays):
+        return "a weight is not a finite float32 number"
+    return None
