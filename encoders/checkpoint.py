@@ -88,7 +88,7 @@ def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
     head = None
     if is_scorer:
         head = read_head(tensors, family, root)
-        weights = replace(weights, separator=separator_of(tokenizer, weights))
+        weights = replace(weights, separator=separator_of(tokenizer, weights, family, root))
         modules = Modules(modules.transformer, Pooling.CLS, normalize=False)
         check_prompts(sentences, folder)
     limits = (
@@ -240,8 +240,14 @@ def read_head(tensors: dict[str, FloatArray], family: Family, folder: Path) -> S
     return head
 
 
-def separator_of(tokenizer: Tokenizer, weights: EncoderWeights) -> int | None:
+def separator_of(
+    tokenizer: Tokenizer, weights: EncoderWeights, family: Family, folder: Path
+) -> int | None:
     """The token behind which a pair's tokens are of type 1; None where all are of type 0."""
+    settings = read_json(folder / "tokenizer_config.json", default={})
+    given = settings.get("model_input_names") or ["token_type_ids"]
+    if not family.pair_types or "token_type_ids" not in given:
+        return None
     types = weights.token_type_embeddings
     pair = tokenizer.encode("a", "b")
     if types is None or len(types) < 2 or 1 not in pair.type_ids:

@@ -15,8 +15,9 @@ class Family:
     """Names of the tensors of a family, and of the sizes in its config.json.
 
     ``layer`` is the name of layer ``{i}``; the fields below it are names within a layer.
-    ``position_offset``: positions start after the padding id (RoBERTa) instead of at 0. ``head_``:
-    of a cross-encoder, see ``encoders.head``.
+    ``position_offset``: positions start after the padding id (RoBERTa) instead of at 0. ``pair_types``:
+    the second text of a pair is of token type 1. ``head_``: of a cross-encoder, see
+    ``encoders.head``.
     """
 
     prefix: str
@@ -34,14 +35,15 @@ class Family:
     activation: str = "hidden_act"
     position_offset: bool = False
     token_types: bool = True
+    pair_types: bool = False
     head_dense: str = "classifier.dense"
     head_activation: str = "tanh"
     head_out: str = "classifier.out_proj"
 
 
-BERT = Family(prefix="bert", head_dense="pooler.dense", head_out="classifier")
+BERT = Family(prefix="bert", pair_types=True, head_dense="pooler.dense", head_out="classifier")
 ROBERTA = Family(prefix="roberta", position_offset=True)
-ELECTRA = Family(prefix="electra", head_activation="gelu")
+ELECTRA = Family(prefix="electra", pair_types=True, head_activation="gelu")
 DISTILBERT = Family(
     prefix="distilbert",
     layer="transformer.layer.{i}",

@@ -27,9 +27,13 @@ class ScoreHead(NamedTuple):
     out: Linear
 
     def scores(self, vectors: FloatArray) -> FloatArray:
-        """Scores ``(n,) float32`` (logits) of vectors ``(n, dim)``."""
-        hidden = activated(vectors @ self.dense.weight + self.dense.bias, self.activation)
-        scores: FloatArray = (hidden @ self.out.weight + self.out.bias)[:, 0]
+        """Scores ``(n,) float32`` (logits) of vectors ``(n, dim)``; the same in any batch."""
+        # one by one: the sums of a product of matrices depend on how many rows there are
+        products = np.array([vector @ self.dense.weight for vector in vectors], np.float32)
+        hidden = activated(
+            products.reshape(-1, len(self.dense.bias)) + self.dense.bias, self.activation
+        )
+        scores: FloatArray = (hidden * self.out.weight[:, 0]).sum(axis=1) + self.out.bias
         return scores
 
 

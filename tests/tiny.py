@@ -31,7 +31,9 @@ def tiny_tokenizer(start: str = "[CLS]", end: str = "[SEP]") -> Tokenizer:
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.post_processor = TemplateProcessing(
-        single=f"{start} $A {end}", special_tokens=[(start, ids[start]), (end, ids[end])]
+        single=f"{start} $A {end}",
+        pair=f"{start} $A {end} $B:1 {end}:1",
+        special_tokens=[(start, ids[start]), (end, ids[end])],
     )
     return tokenizer
 
@@ -118,10 +120,12 @@ DISTILBERT_SIZES: dict[str, Any] = {
 OFFSET = 2  # RoBERTa's positions start after the padding id, 1
 
 
-def save_hugging_face(family: str, folder: Path, **config_fields: Any) -> Any:
+def save_hugging_face(
+    family: str, folder: Path, *, cross_encoder: bool = False, **config_fields: Any
+) -> Any:
     """Write a random Hugging Face checkpoint of a family; the transformers model."""
     import torch
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -131,9 +135,12 @@ def save_hugging_face(family: str, folder: Path, **config_fields: Any) -> Any:
     if "roberta" in family:
         positions = sizes["max_position_embeddings"] + OFFSET
         sizes = sizes | {"max_position_embeddings": positions, "pad_token_id": 1}
+    if cross_encoder:
+        sizes = sizes | {"num_labels": 1}
     torch.manual_seed(0)
     config = AutoConfig.for_model(family, **(sizes | {"initializer_range": 0.2} | config_fields))
-    model = AutoModel.from_config(config).eval()
+    kind = AutoModelForSequenceClassification if cross_encoder else AutoModel
+    model = kind.from_config(config).eval()
     model.save_pretrained(folder)
     tiny_tokenizer().save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": MAX_TOKENS}))
