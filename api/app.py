@@ -11,7 +11,14 @@ from trimseek import __version__
 from trimseek.api import errors
 from trimseek.api.endpoints import SECURITY_SCHEMES, TAGS
 from trimseek.api.gate import Gate
-from trimseek.api.routes import administration, documents, embedding, searching, system
+from trimseek.api.routes import (
+    administration,
+    documents,
+    embedding,
+    reranking,
+    searching,
+    system,
+)
 from trimseek.api.service import Service
 
 # In the order of /openapi.json and of the page /docs.
@@ -20,6 +27,7 @@ ENDPOINTS = (
     *documents.ENDPOINTS,
     *administration.ENDPOINTS,
     *embedding.ENDPOINTS,
+    *reranking.ENDPOINTS,
     *system.ENDPOINTS,
 )
 

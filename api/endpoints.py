@@ -46,6 +46,7 @@ TAGS = {
     "documents": Tag("documents", "Put, get, change and delete documents."),
     "administration": Tag("indexes", "Indexes, and long work on them."),
     "embedding": Tag("embeddings", "Embeddings and models, as OpenAI's."),
+    "reranking": Tag("reranking", "Reranking, as Cohere's, Jina's and TEI's."),
     "system": Tag("service", "Health and metrics."),
 }
 # In the order in which a request's headers are looked at.

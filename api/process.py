@@ -36,7 +36,10 @@ def open_service(
     keys = read_keys(settings.keys_file, settings.keys)
     searchers = open_searchers(folders, settings.query_encoder)
     indexes = Indexes(searchers, settings.data, settings.query_encoder)
-    return Service(indexes, settings, keys, DRAINING, buckets)
+    service = Service(indexes, settings, keys, DRAINING, buckets)
+    if settings.reranker is not None:
+        service.cross_encoder()  # one that cannot be opened ends the start
+    return service
 
 
 class Server(uvicorn.Server):

@@ -16,6 +16,7 @@ from trimseek.indexer.filters import OPERATORS, Filter, from_json, parse_field
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.where import parse_where
 from trimseek.search.options import (
+    DEFAULT_RERANK_DEPTH,
     DEFAULT_WEIGHT,
     MOST_EFFORT,
     MOST_FACETS,
@@ -100,11 +101,12 @@ class State(str, Enum):
 
 
 class Timing(BaseModel):
-    """Milliseconds in the service: encoding the query, everything after it, and both."""
+    """Milliseconds in the service: encoding the query, searching, reranking, and all together."""
 
     encode: float
     search: float
     total: float
+    rerank: float
 
 
 class SearchRequest(RequestBody):
@@ -166,9 +168,18 @@ class SearchRequest(RequestBody):
     suggest: bool = Field(
         False, description="Say what a query with words that no document has may have meant."
     )
+    rerank: bool = Field(
+        False, description="Let the service's cross-encoder put the best documents in order."
+    )
+    rerank_depth: int = Field(
+        DEFAULT_RERANK_DEPTH,
+        ge=1,
+        le=MOST_HITS,
+        description="So many of the best are reranked; no others are found.",
+    )
 
     def options(self) -> Options:
-        """As ``Searcher`` takes them; QueryError for a wrong filter."""
+        """As ``Searcher`` takes them, without a cross-encoder; QueryError for a wrong filter."""
         return Options(
             mode=self.mode,
             offset=self.offset,
@@ -184,6 +195,7 @@ class SearchRequest(RequestBody):
             title_weight=self.title_weight,
             prefix=self.prefix,
             suggest=self.suggest,
+            rerank_depth=self.rerank_depth,
         )
 
     def where(self) -> Filter | None:
@@ -396,6 +408,39 @@ class EmbeddingsRequest(RequestBody):
         return self
 
 
+class RerankRequest(RequestBody):
+    """As Cohere's and Jina's (`documents`), or Text Embeddings Inference's (`texts`)."""
+
+    model_config = request_config(
+        {
+            "query": "pick a random element",
+            "documents": ["Shuffle a list in place.", "Choose a random element of a sequence."],
+            "top_n": 1,
+        }
+    )
+
+    query: str
+    documents: list[str | dict[str, JsonValue]] | None = Field(
+        None, description='Texts, or objects with a "text".'
+    )
+    texts: list[str] | None = Field(
+        None, description="The same for Text Embeddings Inference, whose answer is a list."
+    )
+    model: str | None = Field(None, description="The service's cross-encoder.")
+    top_n: int | None = Field(None, ge=1, description="So many of the best; all by default.")
+    return_documents: bool = Field(False, description="Give the texts back.")
+    return_text: bool = Field(False, description="The same, with `texts`.")
+    raw_scores: bool = Field(False, description="The model's own scores, not from 0 to 1.")
+    truncate: bool = Field(True, description="Taken: what is too long is always cut.")
+    truncation_direction: Literal["Right", "right"] | None = None
+    max_chunks_per_doc: int | None = Field(None, description="Taken, and not used.")
+    max_tokens_per_doc: int | None = Field(None, description="Taken, and not used.")
+    rank_fields: list[str] | None = Field(
+        None, description='Fields of each document to read, "text" by default.'
+    )
+    user: str | None = Field(None, description="Taken, and not used.")
+
+
 class Passage(BaseModel):
     """The part of the document that matched: characters `start` to `end` of its text."""
 
@@ -573,6 +618,7 @@ class IndexList(BaseModel):
 
     indexes: list[Index]
     damaged: dict[str, str] = Field({}, description="Why others cannot be opened, by name.")
+    reranker: str | None = Field(None, description="The service's cross-encoder.")
 
 
 class Dropped(BaseModel):
@@ -602,19 +648,50 @@ class TaskList(BaseModel):
     tasks: list[TaskAnswer] = Field(description="Of this process.")
 
 
+class Usage(BaseModel):
+    """Tokens that were encoded."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class RerankedDocument(BaseModel):
+    """A text that was reranked."""
+
+    text: str
+
+
+class RerankResult(BaseModel):
+    """The place of one of the texts; the best come first."""
+
+    index: int = Field(description="Of the text among those that were sent.")
+    relevance_score: float = Field(description="From 0 to 1, or the model's own (`raw_scores`).")
+    document: RerankedDocument | None = Field(None, description="Where it was asked for.")
+
+
+class RerankAnswer(BaseModel):
+    """As Cohere's and Jina's."""
+
+    id: str
+    model: str
+    results: list[RerankResult]
+    usage: Usage
+
+
+class TextRank(BaseModel):
+    """The place of one of the texts, as Text Embeddings Inference has it."""
+
+    index: int
+    score: float
+    text: str | None = None
+
+
 class Embedding(BaseModel):
     """The vector of one text."""
 
     object: Literal["embedding"]
     index: int
     embedding: list[float] | str
-
-
-class Usage(BaseModel):
-    """Tokens that were encoded."""
-
-    prompt_tokens: int
-    total_tokens: int
 
 
 class ModelAnswer(BaseModel):

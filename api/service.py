@@ -12,7 +12,10 @@ from trimseek.api.settings import ServiceSettings
 from trimseek.api.tasks import Tasks
 from trimseek.api.writing import Writing
 from trimseek.encoders import DocumentEncoder, QueryEncoder, find_encoder
+from trimseek.encoders.catalog import find_cross_encoder
+from trimseek.encoders.cross_encoder import CrossEncoder
 from trimseek.encoders.encoder import Encoder
+from trimseek.errors import QueryError
 from trimseek.indexer.prompts import document_encoder, given_prompt
 from trimseek.search import Searcher
 from trimseek.search.content import Content
@@ -32,6 +35,7 @@ class Service:
         self.engine = Engine(self.settings.queue, self.settings.batch, self.settings.threads)
         self.writing = Writing(self.settings.write_queue, self.settings.threads)
         self.tasks = Tasks()
+        self._cross_encoder: CrossEncoder | None = None
         self._query_encoders: dict[str, QueryEncoder] = {}
         self._document_encoders: dict[tuple[str, str | None], DocumentEncoder] = {}
         self._opening = Lock()
@@ -49,6 +53,16 @@ class Service:
             if name not in self._query_encoders:
                 self._query_encoders[name] = QueryEncoder(find_encoder(name))
             return self._query_encoders[name]
+
+    def cross_encoder(self) -> CrossEncoder:
+        """What reranks, opened when it is first asked for; QueryError where there is none."""
+        name = self.settings.reranker
+        if name is None:
+            raise QueryError("this service does not rerank; start it with --reranker MODEL")
+        with self._opening:
+            if self._cross_encoder is None:
+                self._cross_encoder = CrossEncoder(find_cross_encoder(name), shared=True)
+            return self._cross_encoder
 
     def encoder_of(self, searcher: Searcher, role: str) -> Encoder:
         """An index's encoder of a role, with the prompt that the index has."""

@@ -248,6 +248,11 @@ def separator_of(
     given = settings.get("model_input_names") or ["token_type_ids"]
     if not family.pair_types or "token_type_ids" not in given:
         return None
+    return separator_between(tokenizer, weights)
+
+
+def separator_between(tokenizer: Tokenizer, weights: EncoderWeights) -> int | None:
+    """The token behind which the tokenizer says that a pair's tokens are of type 1."""
     types = weights.token_type_embeddings
     pair = tokenizer.encode("a", "b")
     if types is None or len(types) < 2 or 1 not in pair.type_ids:

@@ -15,8 +15,8 @@ class Family:
     """Names of the tensors of a family, and of the sizes in its config.json.
 
     ``layer`` is the name of layer ``{i}``; the fields below it are names within a layer.
-    ``position_offset``: positions start after the padding id (RoBERTa) instead of at 0. ``pair_types``:
-    the second text of a pair is of token type 1. ``head_``: of a cross-encoder, see
+    ``position_offset``: positions start after the padding id (RoBERTa) instead of at 0.
+    ``pair_types``: the second text of a pair is of token type 1. ``head_``: of a cross-encoder, see
     ``encoders.head``.
     """
 

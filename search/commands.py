@@ -17,7 +17,7 @@ from trimseek.printable import printable
 from trimseek.search.content import hit_content, search_content
 from trimseek.search.hits import Hit
 from trimseek.search.index import Index
-from trimseek.search.options import DEFAULT_WEIGHT, Fusion, Mode
+from trimseek.search.options import DEFAULT_RERANK_DEPTH, DEFAULT_WEIGHT, Fusion, Mode
 from trimseek.search.recommend import history_weights
 from trimseek.search.searcher import Searcher
 from trimseek.search.tune import tune as find_effort
@@ -76,6 +76,13 @@ def search(
     prefix: Annotated[
         bool, typer.Option("--prefix", help="The last word is only begun: find all that begin so.")
     ] = False,
+    rerank: Annotated[
+        str | None,
+        typer.Option(help="A cross-encoder that puts the best documents into another order."),
+    ] = None,
+    rerank_depth: Annotated[
+        int, typer.Option(help="So many of the best are reranked; no others are found.")
+    ] = DEFAULT_RERANK_DEPTH,
     as_json: AsJson = False,
 ) -> None:
     """Search an index and print the passages that match."""
@@ -99,6 +106,8 @@ def search(
             title_weight=title_weight,
             prefix=prefix,
             suggest=True,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
         )
         limit = index.searcher.encoder.card.max_tokens
     if results.truncated:
@@ -118,7 +127,10 @@ def search(
         counted = ", ".join(f"{value.value} {value.documents}" for value in values)
         say(f"{field}: {counted or '-'}")
     timing = results.timing_ms
-    note(f"{timing.total:.1f} ms (encode {timing.encode:.1f}, search {timing.search:.1f})")
+    parts = f"encode {timing.encode:.1f}, search {timing.search:.1f}"
+    if rerank is not None:
+        parts += f", rerank {timing.rerank:.1f}"
+    note(f"{timing.total:.1f} ms ({parts})")
 
 
 @app.command()

@@ -36,8 +36,9 @@ class Hit(NamedTuple):
     """A document.
 
     ``score``: in dense mode the inner product of query and passage vector, a cosine in [-1, 1];
-    in lexical mode BM25; in hybrid mode what ``fusion`` makes of both. ``sources``: rank and score
-    in "dense" and "lexical". ``highlights``: empty unless asked for.
+    in lexical mode BM25; in hybrid mode what ``fusion`` makes of both; reranked a number from 0 to
+    1. ``sources``: rank and score in "dense", "lexical" and "rerank". ``highlights``: empty unless
+    asked for.
     """
 
     id: str
@@ -50,11 +51,12 @@ class Hit(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """Milliseconds: encoding the query, searching vectors and reading hits, all together."""
+    """Milliseconds: encoding the query, searching and reading hits, reranking, all together."""
 
     encode: float
     search: float
     total: float
+    rerank: float = 0.0
 
 
 class FacetValue(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 from trimseek.encoders import DEFAULT_ENCODER, find_encoder, open_encoder
 from trimseek.encoders.catalog import absolute_name
+from trimseek.encoders.cross_encoder import CrossEncoder, load_cross_encoder
 from trimseek.errors import CorpusError, QueryError, UnknownDocumentError
 from trimseek.indexer import folder as index_folder
 from trimseek.indexer.card import read_card
@@ -33,7 +34,13 @@ from trimseek.indexer.summary import IndexSummary, summarize
 from trimseek.indexer.where import parse_where
 from trimseek.indexer.writer import IndexWriter, PutCounts
 from trimseek.search.hits import Hit, Results
-from trimseek.search.options import DEFAULT_WEIGHT, Fusion, Mode, Options
+from trimseek.search.options import (
+    DEFAULT_RERANK_DEPTH,
+    DEFAULT_WEIGHT,
+    Fusion,
+    Mode,
+    Options,
+)
 from trimseek.search.recommend import Examples, recommend
 from trimseek.search.searcher import Searcher
 
@@ -61,6 +68,8 @@ class SearchOptions(TypedDict, total=False):
     title_weight: float
     prefix: bool
     suggest: bool
+    rerank: "str | Path | CrossEncoder | None"
+    rerank_depth: int
 
 
 def create_index(
@@ -138,6 +147,7 @@ class Index:
     def __init__(self, folder: str | Path, *, query_encoder: str | Path | None = None) -> None:
         self.folder = Path(folder)
         self._query_encoder = None if query_encoder is None else str(query_encoder)
+        self._cross_encoders: dict[str, CrossEncoder] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -147,6 +157,7 @@ class Index:
 
     def close(self) -> None:
         """Close its files; what was opened is opened again when it is used again."""
+        self._cross_encoders = {}
         for name in ("searcher", "_writer"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
@@ -207,6 +218,8 @@ class Index:
         title_weight: float = 1.0,
         prefix: bool = False,
         suggest: bool = False,
+        rerank: str | Path | CrossEncoder | None = None,
+        rerank_depth: int = DEFAULT_RERANK_DEPTH,
     ) -> Results:
         """The ``k`` documents that answer a query best; fewer if there are fewer.
 
@@ -228,9 +241,13 @@ class Index:
             for searching while somebody types.
         :param suggest: look for what was meant by words that no document has; it is in the
             results' ``suggestion``.
+        :param rerank: a cross-encoder, or the name of one as ``load_cross_encoder`` takes it, which
+            puts the best documents into another order.
+        :param rerank_depth: so many of the best are reranked, and no others are found.
         :raises QueryError: for a blank query, or an option that makes no sense.
+        :raises EncoderError: if there is no such cross-encoder.
         """
-        options = options_of(
+        options = self._options(
             mode=mode,
             where=where,
             offset=offset,
@@ -245,6 +262,8 @@ class Index:
             title_weight=title_weight,
             prefix=prefix,
             suggest=suggest,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
         )
         return self.searcher.search(query, k, options)
 
@@ -253,7 +272,17 @@ class Index:
     ) -> list[Results]:
         """As ``search``, for several queries, which are encoded together; with the same options."""
         texts = several(queries, "queries")
-        return self.searcher.search_batch(texts, k, options_of(**options))
+        return self.searcher.search_batch(texts, k, self._options(**options))
+
+    def _options(self, **given: Unpack[SearchOptions]) -> Options:
+        """As ``options_of``; a cross-encoder that is named stays open until ``close``."""
+        scorer = given.pop("rerank", None)
+        if isinstance(scorer, str | Path):
+            name = str(scorer)
+            if name not in self._cross_encoders:
+                self._cross_encoders[name] = load_cross_encoder(name)
+            scorer = self._cross_encoders[name]
+        return replace(options_of(**given), scorer=scorer)
 
     def recommend(
         self,

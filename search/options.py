@@ -1,9 +1,12 @@
 """How a search is done, beside its query and how many hits are wanted."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
+from trimseek.encoders.cross_encoder import PairScores
 from trimseek.errors import QueryError
 from trimseek.indexer.filters import Field, Filter, check_filter, check_path, field_name
 
@@ -13,6 +16,7 @@ LONGEST_QUERY = 100_000  # characters
 MOST_EFFORT = 1_000_000
 MOST_FACETS = 16
 MOST_TITLE_WEIGHT = 100
+DEFAULT_RERANK_DEPTH = 50
 # Gain of nDCG@10 over vectors alone, mean of SciFact, NFCorpus, Cranfield, SQuAD and the Python
 # questions: 10.8 % at 0.9, 12.7 % at 0.85, 12.9 % at 0.8, 11.8 % at 0.7. Where words tell little,
 # more weight on meaning loses less.
@@ -34,6 +38,13 @@ class Fusion(str, Enum):
     RANKS = "ranks"
 
 
+class Scorer(Protocol):
+    """What reranks, as ``encoders.cross_encoder.CrossEncoder`` does."""
+
+    def scores(self, query: str, texts: Sequence[str]) -> PairScores:
+        """The score of each text for the query."""
+
+
 @dataclass(frozen=True)
 class Options:
     """``offset``: hits to leave out, for the next page. ``where``: which documents count.
@@ -46,7 +57,8 @@ class Options:
     ``facets``: metadata fields whose values among the best documents are counted.
     ``title_weight``: how often a word of a title counts for BM25. ``prefix``: the last word is only
     begun, and stands for all words that begin so. ``suggest``: say what a query with mistyped words
-    may have meant.
+    may have meant. ``scorer``: a cross-encoder that puts the ``rerank_depth`` best documents into
+    another order; no others are then found.
     """
 
     mode: Mode = Mode.HYBRID
@@ -63,6 +75,8 @@ class Options:
     title_weight: float = 1.0
     prefix: bool = False
     suggest: bool = False
+    scorer: Scorer | None = None
+    rerank_depth: int = DEFAULT_RERANK_DEPTH
 
 
 DEFAULT = Options()
@@ -81,6 +95,10 @@ def check_options(options: Options) -> None:
     if not 0 <= options.title_weight <= MOST_TITLE_WEIGHT:
         raise QueryError(
             f"title_weight is {options.title_weight:g}; it must be from 0 to {MOST_TITLE_WEIGHT}"
+        )
+    if not 1 <= options.rerank_depth <= MOST_HITS:
+        raise QueryError(
+            f"rerank_depth is {options.rerank_depth}; it must be from 1 to {MOST_HITS}"
         )
     if not 0 <= options.diversity <= 1:
         raise QueryError(f"diversity is {options.diversity:g}; it must be from 0 to 1")

@@ -55,7 +55,7 @@ def recommend(
 
     def work(now: Moment) -> list[Hit]:
         no_words = QueryWords("", now.store, now.words)
-        return searcher.find(now, no_words, query_vector(now, examples), k, options)[0]
+        return searcher.find(now, no_words, query_vector(now, examples), k, options).hits
 
     return searcher.read(work)
 

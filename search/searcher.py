@@ -34,6 +34,7 @@ from trimseek.search.options import DEFAULT, Mode, Options, check_options, check
 from trimseek.search.passages import hits_of
 from trimseek.search.query_words import QueryWords
 from trimseek.search.ranking import DIVERSE_BLOCK, Allowed, Retrieval, diversify, selected
+from trimseek.search.rerank import reranked
 from trimseek.search.suggestions import suggestion
 
 T = TypeVar("T")
@@ -57,6 +58,14 @@ class EncodedQuery(NamedTuple):
     truncated: bool
     milliseconds: float
     space: str
+
+
+class Found(NamedTuple):
+    """What ``Searcher.find`` gives; ``rerank``: milliseconds that reranking took."""
+
+    hits: list[Hit]
+    facets: dict[str, list[FacetValue]]
+    rerank: float
 
 
 class Searcher:
@@ -187,17 +196,19 @@ class Searcher:
     ) -> Results:
         started = time.perf_counter()
         words = QueryWords(query, now.store, now.words, prefix=options.prefix)
-        hits, facets = self.find(now, words, encoded and encoded.vector, k, options)
-        search = (time.perf_counter() - started) * 1e3
+        hits, facets, rerank = self.find(now, words, encoded and encoded.vector, k, options)
+        search = (time.perf_counter() - started) * 1e3 - rerank
         suggested = suggestion(words, now.store, now.words) if options.suggest else None
         warnings = self._warnings(now, options.where, named_fields(options))
         if options.mode is Mode.HYBRID and now.words is None:
             warnings = (*warnings, NO_WORDS)
+        if options.scorer is not None and options.offset + k > options.rerank_depth:
+            warnings = (*warnings, f"only the {options.rerank_depth} best documents were reranked")
         if encoded is None:
-            timing = Timing(0.0, search, search)
+            timing = Timing(0.0, search, search + rerank, rerank)
             return Results(hits, 0, False, timing, facets, warnings, suggested)
         encode = encoded.milliseconds
-        timing = Timing(encode, search, encode + search)
+        timing = Timing(encode, search, encode + search + rerank, rerank)
         tokens, truncated = encoded.tokens, encoded.truncated
         return Results(hits, tokens, truncated, timing, facets, warnings, suggested)
 
@@ -262,31 +273,42 @@ class Searcher:
         vector: NDArray[np.float32] | None,
         k: int,
         options: Options,
-    ) -> tuple[list[Hit], dict[str, list[FacetValue]]]:
+    ) -> Found:
         """Hits at a moment, and the facets that are asked for.
 
         ``vector (dim,)``: the query's, not needed in lexical mode. Options that were checked.
         """
         allowed = None if options.where is None else self._let_through(now, options.where)
         if allowed is not None and not len(allowed.chunks):
-            return [], {field_name(field): [] for field in options.facets}
+            return Found([], {field_name(field): [] for field in options.facets}, 0.0)
         effort = options.effort or now.effort
         retrieval = Retrieval(now.store, now.view, now.words, effort, allowed)
         wanted = options.offset + k
         pool = -(-wanted // DIVERSE_BLOCK) * DIVERSE_BLOCK if options.diversity else wanted
         counted = COUNTED_DEPTH if options.facets else 0
+        depth = options.rerank_depth if options.scorer else 0
         candidates: list[Candidate] = []
         chosen: list[Candidate] = []
-        for batch in retrieval.batches(words, vector, options, max(pool, counted)):
+        for batch in retrieval.batches(words, vector, options, max(depth or pool, counted)):
             candidates += batch
-            chosen = selected(now.store, candidates, options)
-            if len(chosen) >= pool and len(candidates) >= counted:
+            if depth:
+                enough = len(candidates) >= depth
+            else:
+                chosen = selected(now.store, candidates, options)
+                enough = len(chosen) >= pool
+            if enough and len(candidates) >= counted:
                 break
+        began = time.perf_counter()
+        if options.scorer is not None:
+            ordered = reranked(now.store, candidates[:depth], words, options.scorer)
+            chosen = selected(now.store, ordered, options)
+        rerank = (time.perf_counter() - began) * 1e3
         facets = facets_of(now.store, candidates[:counted], options)
         if options.diversity:
             pooled = chosen[:pool]
             chosen = diversify(now.store, now.card.dim, pooled, words, options.diversity)
-        return hits_of(now.store, chosen[options.offset : wanted], words, options), facets
+        hits = hits_of(now.store, chosen[options.offset : wanted], words, options)
+        return Found(hits, facets, rerank)
 
     def _let_through(self, now: Moment, where: Filter) -> Allowed:
         """What a filter lets through; kept until something is committed."""

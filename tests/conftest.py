@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import tiny_checkpoint, write_tiny
+from tests.tiny import save_hugging_face, tiny_checkpoint, write_tiny
 from trimseek.child import module_command
 from trimseek.cli import main
 from trimseek.encoders import DocumentEncoder, find_encoder, write_encoder
 from trimseek.encoders.catalog import find_checkpoint
-from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.checkpoint import Checkpoint, read_checkpoint
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.indexer import Ingest, IngestReport, open_corpus
 from trimseek.indexer.database import DATABASE
@@ -55,6 +55,16 @@ def tiny_encoder(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("encoders") / "tiny"
     write_encoder(tiny, folder, Quantization.everywhere(Precision.FLOAT32))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cross-encoder's folder, of float32 and random weights."""
+    base = tmp_path_factory.mktemp("cross-encoders")
+    save_hugging_face("bert", base / "checkpoint", cross_encoder=True)
+    checkpoint = read_checkpoint(base / "checkpoint")
+    write_encoder(checkpoint, base / "tiny", Quantization.everywhere(Precision.FLOAT32))
+    return base / "tiny"
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from trimseek.lazy import lazy_names
 if TYPE_CHECKING:
     from trimseek.api.client import AsyncClient, Client
     from trimseek.compression.compress import compress
+    from trimseek.encoders.cross_encoder import CrossEncoder, load_cross_encoder
     from trimseek.encoders.text_encoder import TextEncoder, load_encoder
     from trimseek.errors import TrimseekError
     from trimseek.eval.bench.evaluate import evaluate
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient",
     "Client",
+    "CrossEncoder",
     "Document",
     "Hit",
     "Index",
@@ -40,6 +42,7 @@ __all__ = [
     "compress",
     "create_index",
     "evaluate",
+    "load_cross_encoder",
     "load_encoder",
     "open_index",
 ]
@@ -50,6 +53,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "AsyncClient": "trimseek.api.client",
         "Client": "trimseek.api.client",
+        "CrossEncoder": "trimseek.encoders.cross_encoder",
         "Document": "trimseek.indexer.documents",
         "Hit": "trimseek.search.hits",
         "Index": "trimseek.search.index",
@@ -59,6 +63,7 @@ __getattr__, __dir__ = lazy_names(
         "compress": "trimseek.compression.compress",
         "create_index": "trimseek.search.index",
         "evaluate": "trimseek.eval.bench.evaluate",
+        "load_cross_encoder": "trimseek.encoders.cross_encoder",
         "load_encoder": "trimseek.encoders.text_encoder",
         "open_index": "trimseek.search.index",
     },

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from trimseek.api import metrics
 from trimseek.api.endpoints import Endpoint, as_json
 from trimseek.api.errors import describe_error
-from trimseek.api.indexes import check_known, query_encoders
+from trimseek.api.indexes import check_known, query_encoders, shown
 from trimseek.api.keys import Role
 from trimseek.api.schemas import (
     CreateRequest,
@@ -30,11 +30,14 @@ CARD_FIELDS = ("pooling", "dim", "max_tokens", "recipe")
 
 def list_indexes(request: Request) -> Response:
     """The indexes that this service has."""
-    working, damaged = service_of(request).indexes.all()
+    service = service_of(request)
+    working, damaged = service.indexes.all()
+    reranker = service.settings.reranker
     return as_json(
         {
             "indexes": [index_content(searcher) for searcher in working],
             "damaged": {name: describe_error(error)[2] for name, error in damaged.items()},
+            "reranker": None if reranker is None else shown(reranker),
         }
     )
 
@@ -43,13 +46,13 @@ def describe(index: str, request: Request) -> Response:
     """One index: its size, its encoders, how long its queries take."""
     searcher = service_of(request).indexes.get(index)
     card = searcher.encoder.card
-    shown = {name: getattr(card, name) for name in CARD_FIELDS}
+    fields = {name: getattr(card, name) for name in CARD_FIELDS}
     return as_json(
         index_content(searcher)
         | {
             "encoders": list(query_encoders(searcher)),
             "latency_ms": metrics.percentiles(),
-            "card": {"precision": card.precision.value, **shown},
+            "card": {"precision": card.precision.value, **fields},
         }
     )
 

@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Query, Request
 from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from trimseek.api import metrics
@@ -101,6 +103,13 @@ async def search_index(
     settings, options = service.settings, body.options()
     k = body.k if "k" in body.model_fields_set else min(body.k, settings.max_k)
     check_limits(settings, body.query, k, options.where)
+    if body.rerank:
+        if options.rerank_depth > settings.max_rerank_depth:
+            raise QueryError(
+                f"rerank_depth is {options.rerank_depth}; the most is {settings.max_rerank_depth}"
+            )
+        scorer = await run_in_threadpool(service.cross_encoder)
+        options = replace(options, scorer=scorer)
     searcher = await service.indexes.opened(index)
     results = await service.engine.search(
         searcher, body.query, k, options, settings.deadline, admitted=admitted

@@ -20,12 +20,13 @@ def order(call: tuple[str, str, dict[str, Any]]) -> tuple[bool, ...]:
     return dropped, deleted, method != "PUT", not path.endswith("/documents")
 
 
-def test_every_example_is_answered(tmp_path: Path) -> None:
+def test_every_example_is_answered(tmp_path: Path, tiny_cross_encoder: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not here")
     keys: Keys = make_keys()
     admin = keys.header("admin")
-    with serving(data=tmp_path / "data", headers=admin, keys=keys.setting) as service:
+    settings = {"data": tmp_path / "data", "keys": keys.setting, "reranker": tiny_cross_encoder}
+    with serving(headers=admin, **settings) as service:
         openapi = service.call("GET", "/openapi.json").json()
         calls = sorted(calls_of(openapi), key=order)
         assert len(calls) > 20

@@ -379,7 +379,7 @@ def test_a_hit_is_scored_by_its_query_encoder(searcher: Searcher, tiny_encoder: 
 
     def nothing_asked(now: Moment) -> list[Hit]:
         no_words = QueryWords("", now.store, now.words)
-        return searcher.find(now, no_words, vector, 5, Options())[0]
+        return searcher.find(now, no_words, vector, 5, Options()).hits
 
     hits = searcher.read(nothing_asked)
     assert [hit.id for hit in hits] == ids(searcher, "qed", 5)

@@ -24,7 +24,10 @@ FLOORS = {
     "eval.quality": ("encoders", "indexer", "search"),
     "eval.bench": ("encoders", "indexer", "search", "eval.quality"),
     "eval": (),
-    "compression": ("encoders", "encoders.shrink", "indexer", "eval.quality", "eval.bench"),
+    "compression": (
+        *("encoders", "encoders.shrink", "indexer", "search"),
+        *("eval.quality", "eval.bench"),
+    ),
     "eval.figures": (
         *("encoders", "encoders.shrink", "indexer", "search", "api"),
         *("eval.quality", "eval.bench", "compression"),
