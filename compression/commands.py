@@ -122,7 +122,7 @@ def storage(
     as_json: AsJson = False,
 ) -> None:
     """Compare the ways to store an encoder: size, speed, and agreement with float32."""
-    _, trial = read_texts(texts, None)
+    trial = read_texts(texts, None).trial
     checkpoint = base_of(base)
     choices = storage_choices(checkpoint, trial)
     comparisons = compare_storage(checkpoint, choices, trial)

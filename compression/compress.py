@@ -20,6 +20,7 @@ from trimseek.time_limit import time_limit
 try:
     from trimseek.compression.budget import Budget, Measurement
     from trimseek.compression.candidates import Compressor, EncoderCandidate
+    from trimseek.compression.cross_candidates import CrossCompressor, JudgedCrossCompressor
     from trimseek.compression.report import note_validation, write_compressed
     from trimseek.compression.search import search
     from trimseek.encoders.shrink.recipe import Recipe
@@ -67,7 +68,8 @@ def compress(
 
     With a budget it searches; with a recipe it makes just that. Needs the extra compress.
 
-    :param base: "minilm", a hub id, a checkpoint folder or an encoder folder.
+    :param base: "minilm", a hub id, a checkpoint folder or an encoder folder; also of a
+        cross-encoder, whose loss is that of the order of what BM25 finds.
     :param into: the encoder folder to write, which must not exist.
     :param texts: your own documents, unlabelled: a file, or a list; 500 or more are good.
     :param queries: what your users ask, unlabelled; for training.
@@ -93,14 +95,21 @@ def compress(
             "say what to keep to (--max-loss 1%, --speedup 10x, --max-ms 0.3), "
             "or what to make (--recipe, --heads, --neurons, --layers, --precision), not both"
         )
-    documents, trial = read_texts(texts, collection)
+    documents, trial, judged = read_texts(texts, collection)
     user_queries = [] if queries is None else texts_of(queries)
     checkpoint = base_of(str(base))
+    kind: type[Compressor] = Compressor
+    if checkpoint.head is not None:
+        kind = JudgedCrossCompressor if judged else CrossCompressor
+        if query_only:
+            raise ConfigError("--query-only: a cross-encoder reads queries and documents together")
+        if recipe is not None and recipe.align_minutes:
+            raise ConfigError("align_minutes: cross-encoders are not aligned; leave it out")
     ends = began + 60 * minutes - min(FINISHING, 6 * minutes)
     with tempfile.TemporaryDirectory(prefix="trimseek-compress-") as name:
         try:
             with time_limit(ends if recipe is None else math.inf):
-                compressor = Compressor(
+                compressor = kind(
                     checkpoint,
                     trial,
                     documents,
@@ -129,7 +138,18 @@ def write_best(compressor: Compressor, best: EncoderCandidate, folder: Path) -> 
     return Compressed(folder, card, best.measurement, best.shrunk.steps, tried)
 
 
-def read_texts(texts: Texts | None, collection: str | None) -> tuple[list[str], TestCollection]:
+class TrialTexts(NamedTuple):
+    """Documents to calibrate on, and the collection that losses are measured on.
+
+    ``judged``: by people, not made of known items.
+    """
+
+    documents: list[str]
+    trial: TestCollection
+    judged: bool
+
+
+def read_texts(texts: Texts | None, collection: str | None) -> TrialTexts:
     """Documents to calibrate on, and the judged collection that losses are measured on.
 
     Where nothing is judged, the collection is of known items. ConfigError without any text.
@@ -142,12 +162,13 @@ def read_texts(texts: Texts | None, collection: str | None) -> tuple[list[str], 
     documents = [] if texts is None else texts_of(texts)
     if collection is None:
         name = str(texts) if isinstance(texts, str | Path) else "the texts"
-        return documents, known_items(documents, name)
+        return TrialTexts(documents, known_items(documents, name), judged=False)
     trial = read_collection(collection)
     documents = documents or list(trial.documents.values())
-    if not trial.is_judged:
-        trial = known_items(list(trial.documents.values()), trial.name)
-    return documents, trial
+    if trial.is_judged:
+        return TrialTexts(documents, trial, judged=True)
+    made = known_items(list(trial.documents.values()), trial.name)
+    return TrialTexts(documents, made, judged=False)
 
 
 def texts_of(texts: Texts) -> list[str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from trimseek.compression.budget import Budget
 from trimseek.compression.candidates import LEAST_TRAINING, Compressor, EncoderCandidate
-from trimseek.compression.latency import query_milliseconds
 from trimseek.console import note
 from trimseek.encoders.folder import write_encoder
 from trimseek.encoders.shrink.recipe import Allocation, Method, Recipe
@@ -144,7 +143,7 @@ def is_fast_enough(compressor: Compressor, recipe: Recipe) -> bool:
     with tempfile.TemporaryDirectory(dir=compressor.folder) as folder:
         shape = Path(folder) / "shape"
         write_encoder(shrunk.checkpoint, shape, shrunk.quantization)
-        ms, base_ms = query_milliseconds([shape, compressor.reference], compressor.trial)
+        ms, base_ms = compressor.milliseconds([shape, compressor.reference])
     in_time = budget.max_ms is None or ms <= MARGIN * budget.max_ms
     return in_time and (budget.speedup is None or MARGIN * base_ms / ms >= budget.speedup)
 

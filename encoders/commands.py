@@ -7,8 +7,8 @@ import typer
 
 from trimseek.console import print_json, say
 from trimseek.encoders.card import described
-from trimseek.encoders.catalog import find_checkpoint, find_encoder, split_precision
-from trimseek.encoders.folder import GRAPH, open_encoder
+from trimseek.encoders.catalog import find_checkpoint, find_folder, split_precision
+from trimseek.encoders.folder import GRAPH, open_card
 from trimseek.encoders.prompts import described_prompts
 
 app = typer.Typer()
@@ -27,8 +27,8 @@ def pull(
 ) -> None:
     """Fetch a base model and quantize it, so that it is ready to run."""
     checkpoint = find_checkpoint(split_precision(model)[0])
-    folder = find_encoder(model)
-    card = open_encoder(folder)
+    folder = find_folder(model, open_card)
+    card = open_card(folder)
     size = (folder / GRAPH).stat().st_size
     if as_json:
         print_json(
@@ -51,17 +51,21 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
 ) -> None:
     """Say what an encoder is and what was measured of it."""
-    folder = find_encoder(encoder)
-    card = open_encoder(folder)
+    folder = find_folder(encoder, open_card)
+    card = open_card(folder)
     if as_json:
         print_json(asdict(card) | {"folder": str(folder)})
         return
+    if card.cross_encoder:
+        gives = {"scores": "one for each pair of texts: a cross-encoder"}
+    else:
+        unit = ", unit length" if card.normalize else ""
+        vectors = f"{card.vector_dim} dimensions, {card.pooling.value} pooling{unit}"
+        gives = {"space": card.space, "vectors": vectors}
     lines = {
         "encoder": f"{card.name}  ({folder})",
         "base": f"{card.base} ({card.architecture}), sha256 {card.base_sha256[:16]}...",
-        "space": card.space,
-        "vectors": f"{card.vector_dim} dimensions, {card.pooling.value} pooling"
-        + (", unit length" if card.normalize else ""),
+        **gives,
         "layers": f"{len(card.layers)}: {described(card.layers)}",
         "stored as": str(card.quantization),
         "model": f"{(folder / GRAPH).stat().st_size / 1e6:.1f} MB",
