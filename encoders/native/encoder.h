@@ -122,11 +122,11 @@ static inline int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
 enum { QUERY_ROWS = 4 }; /* tokens whose attention is computed together */
 
-/* Floats that attention over a text needs: keys, values, scores and the weighted values. */
+/* Floats that attention over a text needs: keys, values, scores, the weighted values and padding. */
 static inline size_t attention_floats(int tokens, int head_dim, int panel)
 {
     const size_t width = round_up(tokens, panel), mixed = round_up(head_dim, panel);
-    return width * head_dim + tokens * mixed + QUERY_ROWS * (width + mixed);
+    return width * head_dim + tokens * mixed + QUERY_ROWS * (width + mixed) + width;
 }
 
 #endif

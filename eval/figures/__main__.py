@@ -14,6 +14,7 @@ FIGURES = {
     "ledger": "[--write | COLLECTION ...]",
     "modes": "COLLECTION ...",
     "over_http": "INDEX QUESTIONS.jsonl.gz",
+    "reranking": "[--model MODEL COLLECTION ...]",
     "scale": "TEXTS.jsonl.gz QUESTIONS.jsonl.gz",
     "shrinking": "COLLECTION ...",
     "soak": "[--minutes N] [--encoder NAME]",

@@ -36,10 +36,13 @@ from trimseek.indexer.chunks import Chunk
 from trimseek.indexer.documents import Document
 from trimseek.indexer.folder import create_index, open_for_changes
 from trimseek.search import Searcher
-from trimseek.search.options import Mode, Options
+from trimseek.search.options import Fusion, Mode, Options
 
 MODES = RESULTS / "modes.json"
 MEASURE = parse_measure("nDCG@10")
+MODES_MEASURED = {mode.value: Options(mode=mode) for mode in Mode} | {
+    "hybrid by ranks": Options(fusion=Fusion.RANKS)
+}
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,16 @@ def measure_modes(name: str) -> Iterator[ModeQuality]:
         folder = Path(name) / "index"
         make_index(collection, folder)
         with Searcher(folder) as searcher:
-            values = {mode: ndcg_values(searcher, collection, mode) for mode in Mode}
-    dense = values[Mode.DENSE]
+            values = {
+                name: ndcg_values(searcher, collection, name, options)
+                for name, options in MODES_MEASURED.items()
+            }
+    dense = values[Mode.DENSE.value]
     for mode, of_mode in values.items():
         low, high = loss_interval(dense, of_mode)
         yield ModeQuality(
             collection.name,
-            mode.value,
+            mode,
             float(of_mode.mean()),
             -loss(dense, of_mode),
             Interval(-high, -low),
@@ -87,11 +93,12 @@ def make_index(collection: TestCollection, folder: Path) -> None:
             store.upsert(Document(id_, "", text), [chunk], vector[None])
 
 
-def ndcg_values(searcher: Searcher, collection: TestCollection, mode: Mode) -> Values:
+def ndcg_values(
+    searcher: Searcher, collection: TestCollection, label: str, options: Options
+) -> Values:
     """nDCG@10 of each query. A query that has a document's id never finds that document."""
     run: dict[str, dict[str, float]] = {}
-    options = Options(mode=mode)
-    with progress(f"{collection.name}: {mode.value}", len(collection.queries)) as ticker:
+    with progress(f"{collection.name}: {label}", len(collection.queries)) as ticker:
         for id_, query in collection.queries.items():
             hits = searcher.search(query, MEASURE.depth + 1, options).hits
             run[id_] = {hit.id: hit.score for hit in hits if hit.id != id_}
