@@ -175,7 +175,8 @@ class Analyzer:
         if NUMBER.fullmatch(run):
             yield Word(run.replace(",", ""), 0, len(run))
             if "-" in run:
-                yield Word(run.replace(",", "").replace("-", ""), 0, len(run))
+                if run.count("-") > 1:  # an ISBN or a telephone number
+                    yield Word(run.replace(",", "").replace("-", ""), 0, len(run))
                 for match in re.finditer(r"[\d.,]+", run):
                     yield Word(match[0], *match.span())
             return
