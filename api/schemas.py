@@ -15,6 +15,7 @@ from trimseek.indexer.documents import LONGEST_ID
 from trimseek.indexer.filters import OPERATORS, Filter, from_json, parse_field
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.where import parse_where
+from trimseek.search.listing import MOST_LISTED
 from trimseek.search.options import (
     DEFAULT_RERANK_DEPTH,
     DEFAULT_WEIGHT,
@@ -203,25 +204,76 @@ class SearchRequest(RequestBody):
         return None if self.filter is None else from_json(self.filter)
 
 
+URL_FILTER = 'As JSON, or as for --where: year >= 2020 and kind = "function".'
+
+
 class UrlSearchRequest(SearchRequest):
     """The same in a URL's query: ``q`` and the other options by their names."""
 
     model_config = ConfigDict(strict=False)
 
     query: str = Field(alias="q", description="What to look for.")
-    filter: str | None = Field(
-        None, description='As JSON, or as for --where: year >= 2020 and kind = "function".'
-    )
+    filter: str | None = Field(None, description=URL_FILTER)
 
     def where(self) -> Filter | None:
         """The filter; QueryError for a wrong one."""
-        text = (self.filter or "").strip()
-        if not text.startswith("{"):
-            return parse_where(text) if text else None
-        try:
-            return from_json(json_value(text))
-        except ValueError as error:
-            raise QueryError(f"filter: {error}") from None
+        return filter_of_url(self.filter)
+
+
+def filter_of_url(given: str | None) -> Filter | None:
+    """A filter as JSON, or as for ``--where``; QueryError."""
+    text = (given or "").strip()
+    if not text.startswith("{"):
+        return parse_where(text) if text else None
+    try:
+        return from_json(json_value(text))
+    except ValueError as error:
+        raise QueryError(f"filter: {error}") from None
+
+
+class FilterRequest(RequestBody):
+    """What a filter may be given with."""
+
+    filter: FilterJson = None
+
+    def where(self) -> Filter | None:
+        """The filter; QueryError for a wrong one."""
+        return None if self.filter is None else from_json(self.filter)
+
+
+class ListRequest(FilterRequest):
+    """Which documents are listed, and from where on."""
+
+    model_config = request_config({"limit": 2}, {"filter": {"field": "kind", "op": "exists"}})
+
+    limit: int = Field(100, ge=1, le=MOST_LISTED, description="So many documents at most.")
+    cursor: str | None = Field(None, description="Of the page before; none begins.")
+
+
+class UrlListRequest(ListRequest):
+    """The same in a URL's query."""
+
+    model_config = ConfigDict(strict=False)
+
+    filter: str | None = Field(None, description=URL_FILTER)
+
+    def where(self) -> Filter | None:
+        """The filter; QueryError for a wrong one."""
+        return filter_of_url(self.filter)
+
+
+class CountRequest(FilterRequest):
+    """Which documents are counted."""
+
+    model_config = request_config({}, {"filter": {"field": "kind", "op": "exists"}})
+
+
+class GetRequest(RequestBody):
+    """Which documents are given."""
+
+    model_config = request_config({"ids": ["random.choice", "random.shuffle"]})
+
+    ids: list[str] = Field(min_length=1)
 
 
 class BatchRequest(RequestBody):
@@ -574,6 +626,39 @@ class DeleteAnswer(BaseModel):
 
     index: str
     deleted: int
+    warnings: list[str] = WARNINGS
+
+
+class StoredDocument(BaseModel):
+    """A document as it was indexed."""
+
+    id: str
+    title: str
+    text: str
+    metadata: dict[str, Any]
+
+
+class ListAnswer(BaseModel):
+    """Documents in the order in which they came."""
+
+    index: str
+    documents: list[StoredDocument]
+    cursor: str | None = Field(description="Of the next page; null where there is none.")
+    warnings: list[str] = WARNINGS
+
+
+class GetAnswer(BaseModel):
+    """Documents in the order of their ids."""
+
+    index: str
+    documents: list[StoredDocument | None] = Field(description="null for what is not there.")
+
+
+class CountAnswer(BaseModel):
+    """How many documents there are."""
+
+    index: str
+    documents: int
     warnings: list[str] = WARNINGS
 
 

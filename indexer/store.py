@@ -163,6 +163,31 @@ class Store(WordStore):
         sql = f"SELECT id FROM documents WHERE {condition.text} ORDER BY key"
         return [row[0] for row in self.rows(sql, condition.parameters)]
 
+    def count_where(self, condition: Sql) -> int:
+        """How many documents a filter lets through."""
+        sql = f"SELECT count(*) FROM documents WHERE {condition.text}"
+        return int(self.rows(sql, condition.parameters)[0][0])
+
+    def documents_after(
+        self, key: int, count: int, condition: Sql | None
+    ) -> list[tuple[int, Document]]:
+        """At most so many documents behind a key, ascending, that a filter lets through."""
+        text, parameters = ("1", ()) if condition is None else condition
+        rows = self.rows(
+            "SELECT key, id, title, text, metadata FROM documents"
+            f" WHERE key > ? AND ({text}) ORDER BY key LIMIT ?",
+            [key, *parameters, count],
+        )
+        return [(row[0], self._document(*row[1:])) for row in rows]
+
+    def documents_by_id(self, ids: Sequence[str]) -> dict[str, Document]:
+        """The documents of those ids that are there."""
+        rows = self.rows(
+            f"SELECT id, title, text, metadata FROM documents WHERE id IN ({marks(ids)})",
+            list(ids),
+        )
+        return {row[0]: self._document(*row) for row in rows}
+
     def vectors_of(self, keys: Sequence[int], dim: int) -> Vectors:
         """The vectors of those chunks that are still there, in ascending order of keys."""
         rows = self.rows(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trimseek.indexer.documents import Document
 from trimseek.search.hits import FacetValue, Hit, Results
 
 Content = dict[str, Any]
@@ -48,6 +49,16 @@ def hit_content(hit: Hit, fields: MetadataFields | None = None) -> Content:
         "metadata": hit.metadata if fields is None else fields.of(hit.metadata),
         "sources": {name: source._asdict() for name, source in hit.sources.items()},
         "highlights": [mark._asdict() for mark in hit.highlights],
+    }
+
+
+def document_content(document: Document) -> Content:
+    """A document as it was indexed."""
+    return {
+        "id": document.id,
+        "title": document.title,
+        "text": document.text,
+        "metadata": dict(document.metadata),
     }
 
 

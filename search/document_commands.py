@@ -20,9 +20,11 @@ from trimseek.options import (
     Where,
     Yes,
 )
+from trimseek.search.content import document_content
 from trimseek.search.index import Index
 
 app = typer.Typer()
+SHOWN = 80  # characters of a text in the place of a title
 DocumentId = Annotated[str, typer.Argument(metavar="ID", help="Id of a document.")]
 
 
@@ -56,20 +58,54 @@ def get(folder: Folder, id_: DocumentId, as_json: AsJson = False) -> None:
     with Index(folder) as index:
         document = index.get(id_)
     if as_json:
-        print_json(
-            {
-                "id": document.id,
-                "title": document.title,
-                "text": document.text,
-                "metadata": dict(document.metadata),
-            }
-        )
+        print_json(document_content(document))
         return
     if document.title:
         say_text(document.title)
     say_text(document.text)
     if document.metadata:
         note(json.dumps(document.metadata, ensure_ascii=False))
+
+
+@app.command()
+def documents(
+    folder: Folder,
+    where: Where = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", help="So many documents at most.")] = 20,
+    cursor: Annotated[
+        str | None, typer.Option(help="Of the page before, as it was printed.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List documents in the order in which they came."""
+    with Index(folder) as index:
+        page = index.page(where=where, limit=limit, cursor=cursor)
+        warnings = index.warnings(where)
+    for warning in warnings:
+        note(warning)
+    if as_json:
+        found = [document_content(document) for document in page.documents]
+        print_json({"documents": found, "cursor": page.cursor})
+        return
+    for document in page.documents:
+        line = " ".join((document.title or document.text[:SHOWN]).split())
+        say_text(f"{document.id}  {line}")
+    if page.cursor is not None:
+        note(f"more: --cursor {page.cursor}")
+
+
+@app.command()
+def count(folder: Folder, where: Where = None, as_json: AsJson = False) -> None:
+    """Count documents."""
+    with Index(folder) as index:
+        counted = index.count(where=where)
+        warnings = index.warnings(where)
+    for warning in warnings:
+        note(warning)
+    if as_json:
+        print_json({"documents": counted})
+        return
+    say_text(str(counted))
 
 
 @app.command()

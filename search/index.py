@@ -34,6 +34,7 @@ from trimseek.indexer.summary import IndexSummary, summarize
 from trimseek.indexer.where import parse_where
 from trimseek.indexer.writer import IndexWriter, PutCounts
 from trimseek.search.hits import Hit, Results
+from trimseek.search.listing import DocumentPage
 from trimseek.search.options import (
     DEFAULT_RERANK_DEPTH,
     DEFAULT_WEIGHT,
@@ -331,13 +332,36 @@ class Index:
             frozen = opened.enter_context(store.reading())
             return documents_in(frozen, opened.pop_all())
 
-    def count(self, ids: Sequence[str] = (), *, where: Where | None = None) -> int:
-        """How many documents have one of these ids, or are let through by a filter."""
+    def get_many(self, ids: Sequence[str]) -> list[Document | None]:
+        """The documents of some ids, in their order; None for each that is not there."""
+        wanted = several(ids, "ids")
+        with open_store(self.folder) as (_, store):
+            found: dict[str, Document] = {}
+            for start in range(0, len(wanted), DOCUMENTS_AT_A_TIME):
+                found |= store.documents_by_id(wanted[start : start + DOCUMENTS_AT_A_TIME])
+        return [found.get(id_) for id_ in wanted]
+
+    def page(
+        self, *, where: Where | None = None, limit: int = 100, cursor: str | None = None
+    ) -> DocumentPage:
+        """Some documents in the order in which they came, and the cursor of the next page.
+
+        Each document that is there all the time is given once, whatever is written meanwhile.
+
+        :param where: which documents count.
+        :param limit: so many at most, up to 1,000.
+        :param cursor: of the page before; None begins.
+        :raises QueryError: for a cursor of another index or filter.
+        """
+        return self.searcher.page(as_filter(where), limit, cursor)
+
+    def count(self, ids: Sequence[str] | None = None, *, where: Where | None = None) -> int:
+        """How many documents have one of these ids, or are let through by a filter; or all."""
         condition = as_filter(where)
         with open_store(self.folder) as (_, store):
-            if condition is None:
-                return len(store.keys_of(ids))
-            return len(store.ids_where(to_sql(condition, store.facets())))
+            if condition is not None:
+                return store.count_where(to_sql(condition, store.facets()))
+            return store.counts().documents if ids is None else len(store.keys_of(ids))
 
     def warnings(self, where: Where | None = None, fields: Sequence[str] = ()) -> tuple[str, ...]:
         """What a filter asks for, or which of the fields, no document has: a sentence each.

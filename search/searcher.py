@@ -29,6 +29,7 @@ from trimseek.indexer.store import Store
 from trimseek.indexer.summary import IndexSummary, summarize
 from trimseek.search.candidates import Candidate
 from trimseek.search.hits import FacetValue, Hit, Results, Timing
+from trimseek.search.listing import DocumentPage, check_listing, page_of
 from trimseek.search.opened import Moment, OpenedIndex
 from trimseek.search.options import DEFAULT, Mode, Options, check_options, check_query
 from trimseek.search.passages import hits_of
@@ -261,6 +262,28 @@ class Searcher:
         if stored is None:
             raise UnknownDocumentError(f"index {self.name!r} has no document {id_!r}")
         return stored
+
+    def documents(self, ids: Sequence[str]) -> list[Document | None]:
+        """The documents of some ids, in their order; None for each that is not there."""
+        found = self.read(lambda now: now.store.documents_by_id(list(dict.fromkeys(ids))))
+        return [found.get(id_) for id_ in ids]
+
+    def page(
+        self, where: Filter | None = None, limit: int = 100, cursor: str | None = None
+    ) -> DocumentPage:
+        """Documents in the order in which they came; ``cursor``: of the page before.
+
+        QueryError for a limit beyond 1 to 1000, a wrong filter, or a cursor of something else.
+        """
+        check_listing(limit, where)
+        return self.read(lambda now: page_of(now, where, limit, cursor))
+
+    def count(self, where: Filter | None = None) -> int:
+        """How many documents there are, or how many a filter lets through; QueryError."""
+        if where is None:
+            return self.read(lambda now: now.store.counts().documents)
+        check_filter(where)
+        return self.read(lambda now: now.store.count_where(to_sql(where, now.store.facets())))
 
     def summary(self) -> IndexSummary:
         """What the index holds now."""

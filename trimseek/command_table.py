@@ -37,6 +37,10 @@ COMMANDS = {
          "Add documents to an index, or replace them, while it is searched and served."),
         ("get", "search.document_commands",
          "Print a document as it was indexed."),
+        ("documents", "search.document_commands",
+         "List documents in the order in which they came."),
+        ("count", "search.document_commands",
+         "Count documents."),
         ("delete", "search.document_commands",
          "Delete documents by their ids or by a filter."),
         ("patch", "search.document_commands",
@@ -86,6 +90,7 @@ COMMAND_SYNONYMS = {
     "snapshot": "backup", "dump": "export", "server": "serve", "start": "serve", "run": "serve",
     "benchmark": "bench", "eval": "bench", "evaluate": "bench", "prune": "compress",
     "quantize": "compress", "shrink": "compress", "check": "verify", "download": "pull",
+    "scroll": "documents", "browse": "documents",
     "vacuum": "compact", "optimize": "compact", "similar": "recommend", "settings": "config",
 }  # fmt: skip
 OPTION_SYNONYMS = {

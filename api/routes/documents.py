@@ -1,30 +1,38 @@
 """Documents: put, get, patch, delete."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Query, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
 from trimseek.api.endpoints import Endpoint, as_json
 from trimseek.api.errors import TooLargeError, first_mistake, is_text
 from trimseek.api.keys import Role
+from trimseek.api.routes.searching import check_limits
 from trimseek.api.schemas import (
+    CountAnswer,
+    CountRequest,
     DeleteAnswer,
     DeleteRequest,
     DocumentAnswer,
+    GetAnswer,
+    GetRequest,
+    ListAnswer,
+    ListRequest,
     NewDocument,
     PatchRequest,
     PutAnswer,
     PutRequest,
     TaskKind,
+    UrlListRequest,
 )
 from trimseek.api.service import Service, service_of
 from trimseek.errors import QueryError, UnknownDocumentError
 from trimseek.indexer.documents import Document
 from trimseek.indexer.filters import from_json
 from trimseek.indexer.writer import Written
-from trimseek.search.content import Content
+from trimseek.search.content import Content, document_content
 
 
 async def put(index: str, body: PutRequest, request: Request) -> Response:
@@ -81,7 +89,7 @@ async def get(index: str, id: str, request: Request) -> Response:  # noqa: A002 
     searcher = await service.indexes.opened(index)
     deadline = service.settings.deadline
     document = await service.engine.run(searcher.document, id, seconds=deadline, searcher=searcher)
-    return as_json(document_content(index, document))
+    return as_json({"index": index, **document_content(document)})
 
 
 async def patch(
@@ -98,7 +106,7 @@ async def patch(
         document = await writing.run(writing.patch, folder, id, body.metadata, seconds=deadline)
     except UnknownDocumentError:
         raise UnknownDocumentError(f"index {index!r} has no document {id!a}") from None
-    return as_json(document_content(index, document))
+    return as_json({"index": index, **document_content(document)})
 
 
 async def delete(index: str, id: str, request: Request) -> Response:  # noqa: A002
@@ -134,20 +142,70 @@ async def delete_several(index: str, body: DeleteRequest, request: Request) -> R
     return as_json({"index": index, "deleted": await work, "warnings": warnings})
 
 
-def document_content(index: str, document: Document) -> Content:
-    """``DocumentAnswer`` of a document."""
-    return {
-        "index": index,
-        "id": document.id,
-        "title": document.title,
-        "text": document.text,
-        "metadata": dict(document.metadata),
-    }
+async def get_several(index: str, body: GetRequest, request: Request) -> Response:
+    """Documents as they were indexed, in the order of their ids; null for what is not there."""
+    service = service_of(request)
+    settings = service.settings
+    if len(body.ids) > settings.max_documents:
+        raise TooLargeError(f"{len(body.ids)} ids; the most is {settings.max_documents}")
+    searcher = await service.indexes.opened(index)
+    found = await service.engine.run(
+        searcher.documents, body.ids, seconds=settings.deadline, searcher=searcher
+    )
+    documents = [document and document_content(document) for document in found]
+    return as_json({"index": index, "documents": documents})
+
+
+async def list_several(index: str, body: ListRequest, request: Request) -> Response:
+    """Documents in the order in which they came, page by page.
+
+    Each one that is there all the time is given once, whatever is written meanwhile.
+    """
+    service, where = service_of(request), body.where()
+    check_limits(service.settings, where=where)
+    searcher = await service.indexes.opened(index)
+
+    def read() -> Content:
+        page = searcher.page(where, body.limit, body.cursor)
+        return {
+            "index": index,
+            "documents": [document_content(document) for document in page.documents],
+            "cursor": page.cursor,
+            "warnings": list(searcher.warnings(where)),
+        }
+
+    deadline = service.settings.deadline
+    return as_json(await service.engine.run(read, seconds=deadline, searcher=searcher))
+
+
+async def list_by_url(
+    index: str, asked: Annotated[UrlListRequest, Query()], request: Request
+) -> Response:
+    """The same as POST, for a link or a browser."""
+    return await list_several(index, asked, request)
+
+
+async def count(index: str, body: CountRequest, request: Request) -> Response:
+    """How many documents there are, or how many a filter lets through."""
+    service, where = service_of(request), body.where()
+    check_limits(service.settings, where=where)
+    searcher = await service.indexes.opened(index)
+
+    def read() -> Content:
+        counted, warnings = searcher.count(where), list(searcher.warnings(where))
+        return {"index": index, "documents": counted, "warnings": warnings}
+
+    deadline = service.settings.deadline
+    return as_json(await service.engine.run(read, seconds=deadline, searcher=searcher))
 
 
 BASE = "/v1/indexes/{index}/documents"
 ENDPOINTS = (
     Endpoint("POST", BASE, Role.WRITE, put, answer=PutAnswer),
+    Endpoint("GET", BASE, Role.READ, list_by_url, answer=ListAnswer),
+    Endpoint("POST", f"{BASE}/list", Role.READ, list_several, answer=ListAnswer),
+    Endpoint("POST", f"{BASE}/get", Role.READ, get_several, answer=GetAnswer),
+    Endpoint("POST", f"{BASE}/count", Role.READ, count, answer=CountAnswer),
     Endpoint("POST", f"{BASE}/delete", Role.WRITE, delete_several, answer=DeleteAnswer),
     Endpoint("GET", f"{BASE}/{{id:path}}", Role.READ, get, answer=DocumentAnswer),
     Endpoint("PATCH", f"{BASE}/{{id:path}}", Role.WRITE, patch, answer=DocumentAnswer),
