@@ -65,6 +65,8 @@ COMMANDS = {
          "Make an index folder from a backup, which is verified first."),
         ("serve", "api.commands",
          "Serve indexes over HTTP."),
+        ("mcp", "api.mcp_commands",
+         "Let agents search indexes by the Model Context Protocol (stdin and stdout)."),
         ("config", "api.commands",
          "Print the settings that are in force, and where each is from."),
         ("key", "api.commands",

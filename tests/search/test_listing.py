@@ -104,7 +104,7 @@ def test_the_command_line(index: Index, run: Run) -> None:
     assert run("count", index.folder).stdout == "25\n"
     unknown = run("count", index.folder, "--where", "m = 1", "--json")
     assert json.loads(unknown.stdout) == {"documents": 0}
-    assert "no document has a field m" in unknown.stderr
+    assert "no document has the field 'm'" in unknown.stderr
 
 
 @pytest.fixture
