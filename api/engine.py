@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from trimseek.api import metrics
 from trimseek.api.errors import DeadlineError, OverloadedError
 from trimseek.search import Results, Searcher
-from trimseek.search.options import Mode, Options, check_options, check_query
+from trimseek.search.options import Options, check_options, check_query
 from trimseek.time_limit import check_time, time_limit
 
 T = TypeVar("T")
@@ -43,10 +43,8 @@ class Job:
 
     def goes_with(self, first: "Job") -> bool:
         """Whether both can be encoded together."""
-        return self.searcher is first.searcher and Mode.LEXICAL not in (
-            self.options.mode,
-            first.options.mode,
-        )
+        encoded = self.options.needs_encoding and first.options.needs_encoding
+        return self.searcher is first.searcher and encoded
 
     def finish(self, results: Results | None, error: BaseException | None = None) -> None:
         """From any thread."""
@@ -118,7 +116,7 @@ class Engine:
 
         ``admitted``: it was, as one of several.
         """
-        check_query(query, k)
+        check_query(query, k, options)
         check_options(options)
         if not admitted:
             self.admit(1)
@@ -186,10 +184,10 @@ class Engine:
     def _work(self) -> None:
         while (jobs := self._next()) is not None:
             try:
-                if jobs[0].options.mode is Mode.LEXICAL:
-                    self._answer(jobs[0], None)
-                else:
+                if jobs[0].options.needs_encoding:
                     self._answer_batch(jobs)
+                else:
+                    self._answer(jobs[0], None)
             finally:
                 with self._arrived:
                     self._busy[jobs[0].searcher] -= 1

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_core import from_json as json_value
 
-from trimseek.encoders.card import LONGEST_PROMPT
+from trimseek.encoders.card import LARGEST_SIZE, LONGEST_PROMPT
 from trimseek.errors import QueryError
 from trimseek.indexer.documents import LONGEST_ID
 from trimseek.indexer.filters import OPERATORS, Filter, from_json, parse_field
@@ -124,7 +124,7 @@ class SearchRequest(RequestBody):
         },
     )
 
-    query: str = Field(description="What to look for.")
+    query: str = Field("", description="What to look for; may be left out where there is a vector.")
     k: int = Field(10, ge=1, le=MOST_HITS, description="How many hits.")
     mode: Mode = Field(
         Mode.HYBRID, strict=False, description="By meaning, by words (BM25), or by both."
@@ -178,6 +178,11 @@ class SearchRequest(RequestBody):
         le=MOST_HITS,
         description="So many of the best are reranked; no others are found.",
     )
+    vector: list[float] | None = Field(
+        None,
+        max_length=LARGEST_SIZE,
+        description="The query's, in the place of the encoder's; of the index's space.",
+    )
 
     def options(self) -> Options:
         """As ``Searcher`` takes them, without a cross-encoder; QueryError for a wrong filter."""
@@ -197,6 +202,7 @@ class SearchRequest(RequestBody):
             prefix=self.prefix,
             suggest=self.suggest,
             rerank_depth=self.rerank_depth,
+            vector=None if self.vector is None else tuple(self.vector),
         )
 
     def where(self) -> Filter | None:
@@ -346,6 +352,9 @@ class NewDocument(RequestBody):
     title: str = ""
     text: str = ""
     metadata: Metadata = {}
+    vector: list[float] | None = Field(
+        None, description="Its own, in the place of the encoder's; scaled to unit length."
+    )
 
 
 class PutRequest(RequestBody):

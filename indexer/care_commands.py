@@ -81,10 +81,18 @@ def export(
     vectors: Annotated[
         bool, typer.Option("--vectors", help="With the passages and their vectors.")
     ] = False,
+    passages: Annotated[
+        bool,
+        typer.Option(
+            "--passages",
+            help="A row for each passage, with its vector, as vector databases read it.",
+        ),
+    ] = False,
 ) -> None:
     """Write every document to a JSON Lines or Parquet file, as trimseek index reads it."""
-    count = export_index(folder, into, vectors=vectors)
-    note(f"{into}: {count:,} documents, {into.stat().st_size / 1e6:.1f} MB")
+    count = export_index(folder, into, vectors=vectors, passages=passages)
+    rows = "passages" if passages else "documents"
+    note(f"{into}: {count:,} {rows}, {into.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command()

@@ -4,7 +4,10 @@ import math
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Protocol
+
+import numpy as np
 
 from trimseek.errors import CorpusError
 from trimseek.indexer.metadata import check_text, json_form, metadata_json
@@ -17,18 +20,33 @@ CONTROLS = ("Cc", "Zl", "Zp")  # of Unicode: control characters, separators of l
 
 @dataclass(frozen=True)
 class Document:
-    """``where`` is its place in the corpus (file:line), for messages."""
+    """``where`` is its place in the corpus (file:line), for messages.
+
+    ``vector``: its own, in the place of the encoder's; it is then one passage.
+    """
 
     id: str
     title: str
     text: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     where: str = ""
+    vector: tuple[float, ...] | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to find it by."""
-        return not self.text.strip() and not self.title
+        return self.vector is None and not self.text.strip() and not self.title
+
+
+def given_vector(value: object) -> tuple[float, ...] | None:
+    """The vector that a field's value is: a list of numbers; None for anything else."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes) or not value:
+        return None
+    if not all(isinstance(x, Real) and not isinstance(x, bool | np.bool_) for x in value):
+        return None
+    return tuple(float(x) for x in value)
 
 
 class Corpus(Protocol):
@@ -83,6 +101,7 @@ class ReadOptions:
 
 
 USUAL_IDS = ("_id", "id")
+VECTOR = "vector"  # of a row: where it is a list of numbers, it is the document's own
 USUAL_TITLES = ("title",)
 USUAL_TEXTS = ("text", "contents", "content", "body")
 MOST_NAMED = 20  # fields of a row that an error names
@@ -94,16 +113,22 @@ def document_from_row(
     """Make a document of a mapping, noted in ``notices``; CorpusError says what the row lacks."""
     if not isinstance(row, Mapping):
         raise CorpusError(f"{where}: expected an object with fields, got {type(row).__name__}")
-    roles = roles_of(row, fields, where)
+    vector = given_vector(row.get(VECTOR))
+    roles = roles_of(row, fields, where, text_needed=vector is None)
+    if vector is not None:
+        roles["vector"] = VECTOR
     id_field, title_field, text_field = roles["id"], roles["title"], roles["text"]
     used = set(roles.values())
+    if row.get(VECTOR) is None:  # a column of a table, of which this row has none
+        used.add(VECTOR)
     title = string(row[title_field], title_field, where) if title_field is not None else ""
     document = Document(
         id=str(number) if id_field is None else identifier(row[id_field], id_field, where),
         title=title.strip(),
-        text=string(row[text_field], str(text_field), where),
+        text="" if text_field is None else string(row[text_field], text_field, where),
         metadata={str(key): value for key, value in row.items() if key not in used},
         where=where,
+        vector=vector,
     )
     check(document)
     if notices is not None:
@@ -111,12 +136,14 @@ def document_from_row(
     return document
 
 
-def roles_of(row: Mapping[Any, Any], fields: Fields, where: str) -> dict[str, str | None]:
+def roles_of(
+    row: Mapping[Any, Any], fields: Fields, where: str, *, text_needed: bool = True
+) -> dict[str, str | None]:
     """The fields of a row that are its id, title and text; CorpusError if one is missing."""
     return {
         "id": pick(row, fields.id, USUAL_IDS, "--id-field", where, required=False),
         "title": pick(row, fields.title, USUAL_TITLES, "--title-field", where, required=False),
-        "text": pick(row, fields.text, USUAL_TEXTS, "--text-field", where, required=True),
+        "text": pick(row, fields.text, USUAL_TEXTS, "--text-field", where, required=text_needed),
     }
 
 

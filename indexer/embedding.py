@@ -7,6 +7,8 @@ may write, then store it in one transaction.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from trimseek.encoders.encoder import DocumentEncoder
 from trimseek.encoders.weights import FloatArray
 from trimseek.indexer.chunks import Chunk, Chunker
@@ -54,15 +56,27 @@ class DocumentEmbedder:
 
     def embed(self, documents: Sequence[Document]) -> EmbeddedDocuments:
         """Encode all passages of all documents together, in batches of the encoder's choice."""
-        chunks = [self._chunker.chunks(document) for document in documents]
+        by_id = {
+            document.id: own_passage(document)
+            for document in documents
+            if document.vector is not None
+        }
+        others = [document for document in documents if document.vector is None]
+        chunks = [self._chunker.chunks(document) for document in others]
         texts = [chunk.embedded for of_document in chunks for chunk in of_document]
         encoded = self.encoder.encode(texts)
-        by_id, start = {}, 0
-        for document, of_document in zip(documents, chunks, strict=True):
+        start = 0
+        for document, of_document in zip(others, chunks, strict=True):
             end = start + len(of_document)
             by_id[document.id] = Embedded(of_document, encoded.vectors[start:end])
             start = end
         return EmbeddedDocuments(by_id, encoded.tokens)
+
+
+def own_passage(document: Document) -> Embedded:
+    """A document that brought its vector is one passage."""
+    vectors = np.array([document.vector], np.float32)
+    return Embedded([Chunk(0, len(document.text), document.text)], vectors)
 
 
 def find_changes(store: Store, documents: Sequence[Document]) -> Changes:

@@ -28,6 +28,7 @@ from trimseek.indexer.embedding import (
 )
 from trimseek.indexer.folder import check_space, configure, open_or_create, refresh_snapshot
 from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.own_vectors import SCALED, with_checked_vector
 from trimseek.indexer.prompts import check_prompt, new_card
 from trimseek.indexer.seen import SeenIds
 from trimseek.indexer.store import Store
@@ -47,8 +48,9 @@ class IngestReport:
 
     ``skipped``: documents without any text, left out because that was asked for; ``bad``: parts
     of the corpus that could not be read, left out for the same reason, of which ``bad_parts``
-    names the first ten. ``fields``: how each field of the corpus was read. ``remarks``: what a
-    user may not expect of it.
+    names the first ten. ``scaled``: documents whose own vectors were scaled to unit length.
+    ``fields``: how each field of the corpus was read. ``remarks``: what a user may not expect of
+    it.
     """
 
     added: int = 0
@@ -56,6 +58,7 @@ class IngestReport:
     unchanged: int = 0
     removed: int = 0
     skipped: int = 0
+    scaled: int = 0
     bad: int = 0
     chunks: int = 0
     tokens: int = 0
@@ -126,6 +129,8 @@ class Ingest:
         notices, report = self.corpus.notices, self.report
         report.fields, report.remarks = notices.fields(), list(notices.remarks)
         report.bad, report.bad_parts = notices.bad, notices.bad_parts
+        if report.scaled:
+            report.remarks.append(f"{report.scaled} documents: {SCALED}")
         if self.sync and report.bad:
             report.remarks.append(
                 "nothing was removed, as what could not be read may be in the index"
@@ -152,7 +157,9 @@ class Ingest:
 
     def _documents(self) -> Iterator[Document]:
         """The corpus's documents that have a text."""
-        for document in self.corpus.documents():
+        for read in self.corpus.documents():
+            document, scaled = with_checked_vector(read, self.encoder.card)
+            self.report.scaled += scaled
             if not document.is_empty:
                 yield document
             elif self.skip_empty:
@@ -168,7 +175,7 @@ class Ingest:
                 seen.add(document)
                 count += 1
                 ticker.advance(1)
-        self.report.skipped = 0  # the second reading counts them again
+        self.report.skipped = self.report.scaled = 0  # the second reading counts them again
         if count == 0:
             raise self._no_documents()
         return count

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,10 @@ CONTENT_HASH, METADATA_HASH = 16, 8  # bytes
 
 
 def content_hash(document: Document) -> bytes:
-    """16 bytes that change when what is embedded changes."""
+    """16 bytes that change when what is embedded changes, or the document's own vector."""
     content = f"{document.title}\0{document.text}".encode()
+    if document.vector is not None:
+        content += b"\0vector\0" + np.array(document.vector, "<f2").tobytes()
     return hashlib.blake2b(content, digest_size=CONTENT_HASH).digest()
 
 
@@ -92,11 +95,16 @@ class Store(WordStore):
 
     def set_metadata(self, document: Document) -> None:
         """New metadata for a stored document; inside a transaction."""
-        row = self._db.execute(
-            "UPDATE documents SET metadata = ?, hash = ? WHERE id = ? RETURNING key",
-            (document_metadata(document), stored_hash(document), document.id),
-        ).fetchone()
-        self._fill_facets(row[0])
+        metadata = document_metadata(document)
+        key, content = self.rows(
+            f"SELECT key, substr(hash, 1, {CONTENT_HASH}) FROM documents WHERE id = ?",
+            [document.id],
+        )[0]
+        self._db.execute(
+            "UPDATE documents SET metadata = ?, hash = ? WHERE key = ?",
+            (metadata, content + metadata_hash(metadata), key),
+        )
+        self._fill_facets(key)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete documents; inside a transaction. How many there were."""
@@ -410,17 +418,38 @@ class Store(WordStore):
         """Documents that are not what their hashes are of, or whose chunks reach beyond them."""
         damaged: list[str] = []
         for part in self._raw_documents(ROWS_AT_A_TIME // 8):
-            for _, id_, title, text, metadata, stored in part:
+            for key, id_, title, text, metadata, stored in part:
                 document = Document(id_, title, text)
-                hashed = content_hash(document) + metadata_hash(metadata)
                 # format 1 had no hash of the metadata
-                if len(stored) < CONTENT_HASH or hashed[: len(stored)] != stored:
+                whole = len(stored) >= CONTENT_HASH and (
+                    metadata_hash(metadata)[: len(stored) - CONTENT_HASH] == stored[CONTENT_HASH:]
+                )
+                content = stored[:CONTENT_HASH]
+                if not whole or (
+                    content_hash(document) != content and not self._has_own(document, key, content)
+                ):
                     damaged.append(id_)
         outside = self.rows(
             "SELECT DISTINCT id FROM chunks JOIN documents ON documents.key = document"
             " WHERE start < 0 OR start > end OR end > length(text)"
         )
         return [f"document {id_!a} is damaged" for id_ in [*damaged, *(row[0] for row in outside)]]
+
+    def _has_own(self, document: Document, key: int, content: bytes) -> bool:
+        """Whether a content hash is of the document with the vector of its only passage."""
+        rows = self.rows("SELECT vector FROM chunks WHERE document = ?", [key])
+        if len(rows) != 1 or len(rows[0][0]) % 2:
+            return False
+        vector = tuple(np.frombuffer(rows[0][0], "<f2").tolist())
+        return content_hash(replace(document, vector=vector)) == content
+
+    def with_own_vector(self, key: int, document: Document) -> Document:
+        """A document with the vector that it brought, if it did."""
+        content = self.known([document.id])[document.id][0]
+        if content == content_hash(document) or not self._has_own(document, key, content):
+            return document
+        rows = self.rows("SELECT vector FROM chunks WHERE document = ?", [key])
+        return replace(document, vector=tuple(np.frombuffer(rows[0][0], "<f2").tolist()))
 
     def refused_document(self) -> str | None:
         """Why the first document that breaks the rules of what may be stored does; None if none."""

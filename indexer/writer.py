@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from trimseek.console import note
+from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.encoder import DocumentEncoder
 from trimseek.errors import CorpusError, IndexFolderError, StorageError, UnknownDocumentError
 from trimseek.indexer.card import folder_identity
@@ -33,6 +35,7 @@ from trimseek.indexer.folder import (
     renew_snapshot,
     write_lock,
 )
+from trimseek.indexer.own_vectors import SCALED, with_checked_vector
 from trimseek.indexer.prompts import check_prompt
 from trimseek.indexer.snapshot import is_stale
 
@@ -113,8 +116,11 @@ class IndexWriter:
         What is unchanged is not embedded anew. CorpusError for a document without text, one that
         cannot be stored, or an id given twice.
         """
+        documents, scaled = self._with_vectors(documents)
         check_documents(documents)
         statuses = Counter(self._put(documents).values())
+        if scaled:
+            note(f"{scaled} documents: {SCALED}")
         return PutCounts(statuses[ADDED], statuses[UPDATED], statuses[UNCHANGED])
 
     def put_each(self, entries: Sequence[Document | Written]) -> list[Written]:
@@ -123,14 +129,27 @@ class IndexWriter:
         An entry may be a failure already: it stays as it is, in its place.
         """
         ids: set[str] = set()
+        card = self._encoder_card()
         results = [
-            checked(entry, ids) if isinstance(entry, Document) else entry for entry in entries
+            checked(entry, ids, card) if isinstance(entry, Document) else entry for entry in entries
         ]
         statuses = self._put([entry for entry in results if isinstance(entry, Document)])
         return [
             Written(entry.id, statuses[entry.id]) if isinstance(entry, Document) else entry
             for entry in results
         ]
+
+    def _encoder_card(self) -> EncoderCard:
+        """Of the encoder; ValueError without one."""
+        if self.encoder is None:
+            raise ValueError("this writer was opened without an encoder")
+        return self.encoder.card
+
+    def _with_vectors(self, documents: Sequence[Document]) -> tuple[list[Document], int]:
+        """Documents with their own vectors as they are stored; how many were scaled."""
+        card = self._encoder_card()
+        prepared = [with_checked_vector(document, card) for document in documents]
+        return [document for document, _ in prepared], sum(scaled for _, scaled in prepared)
 
     def _put(self, documents: Sequence[Document]) -> dict[str, str]:
         """Store documents that were checked; the status of each by its id."""
@@ -200,9 +219,10 @@ def check_documents(documents: Sequence[Document]) -> None:
         check_new(document, ids)
 
 
-def checked(document: Document, ids: set[str]) -> Document | Written:
-    """The document, or its failure; ``ids`` as in ``check_new``."""
+def checked(document: Document, ids: set[str], encoder: EncoderCard) -> Document | Written:
+    """The document, its own vector as it is stored, or its failure; ``ids`` as in ``check_new``."""
     try:
+        document, _ = with_checked_vector(document, encoder)
         check_new(document, ids)
     except CorpusError as error:
         return Written(document.id, "failed", str(error))

@@ -13,6 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trimseek.encoders import DEFAULT_ENCODER, find_encoder, open_encoder
 from trimseek.encoders.catalog import absolute_name
 from trimseek.encoders.cross_encoder import CrossEncoder, load_cross_encoder
@@ -71,6 +74,7 @@ class SearchOptions(TypedDict, total=False):
     suggest: bool
     rerank: "str | Path | CrossEncoder | None"
     rerank_depth: int
+    vector: "Sequence[float] | NDArray[np.floating] | None"
 
 
 def create_index(
@@ -202,7 +206,7 @@ class Index:
 
     def search(
         self,
-        query: str,
+        query: str = "",
         k: int = 10,
         *,
         mode: Mode | str = Mode.HYBRID,
@@ -221,6 +225,7 @@ class Index:
         suggest: bool = False,
         rerank: str | Path | CrossEncoder | None = None,
         rerank_depth: int = DEFAULT_RERANK_DEPTH,
+        vector: "Sequence[float] | NDArray[np.floating] | None" = None,
     ) -> Results:
         """The ``k`` documents that answer a query best; fewer if there are fewer.
 
@@ -245,6 +250,8 @@ class Index:
         :param rerank: a cross-encoder, or the name of one as ``load_cross_encoder`` takes it, which
             puts the best documents into another order.
         :param rerank_depth: so many of the best are reranked, and no others are found.
+        :param vector: of the query ``(dim,)``, in the place of the encoder's; the query may then be
+            left out.
         :raises QueryError: for a blank query, or an option that makes no sense.
         :raises EncoderError: if there is no such cross-encoder.
         """
@@ -265,6 +272,7 @@ class Index:
             suggest=suggest,
             rerank=rerank,
             rerank_depth=rerank_depth,
+            vector=vector,
         )
         return self.searcher.search(query, k, options)
 
@@ -406,6 +414,8 @@ def options_of(**given: Unpack[SearchOptions]) -> Options:
     chosen["mode"] = as_mode(given.get("mode", Mode.HYBRID))
     chosen["fusion"] = as_fusion(given.get("fusion", Fusion.SCORES))
     chosen["where"] = as_filter(given.get("where"))
+    vector = given.get("vector")
+    chosen["vector"] = None if vector is None else tuple(map(float, vector))
     group_by = given.get("group_by")
     chosen["group_by"] = parse_field(group_by) if group_by else None
     chosen["facets"] = tuple(map(parse_field, several(given.get("facets", ()), "facets")))

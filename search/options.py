@@ -58,7 +58,8 @@ class Options:
     ``title_weight``: how often a word of a title counts for BM25. ``prefix``: the last word is only
     begun, and stands for all words that begin so. ``suggest``: say what a query with mistyped words
     may have meant. ``scorer``: a cross-encoder that puts the ``rerank_depth`` best documents into
-    another order; no others are then found.
+    another order; no others are then found. ``vector``: the query's, in the place of the encoder's;
+    of the index's space.
     """
 
     mode: Mode = Mode.HYBRID
@@ -77,6 +78,12 @@ class Options:
     suggest: bool = False
     scorer: Scorer | None = None
     rerank_depth: int = DEFAULT_RERANK_DEPTH
+    vector: tuple[float, ...] | None = None
+
+    @property
+    def needs_encoding(self) -> bool:
+        """Whether the query is to be encoded."""
+        return self.mode is not Mode.LEXICAL and self.vector is None
 
 
 DEFAULT = Options()
@@ -100,6 +107,8 @@ def check_options(options: Options) -> None:
         raise QueryError(
             f"rerank_depth is {options.rerank_depth}; it must be from 1 to {MOST_HITS}"
         )
+    if options.vector is not None and options.mode is Mode.LEXICAL:
+        raise QueryError("a vector is not searched for by words; leave out mode, or the vector")
     if not 0 <= options.diversity <= 1:
         raise QueryError(f"diversity is {options.diversity:g}; it must be from 0 to 1")
     if len(options.facets) > MOST_FACETS:
@@ -112,10 +121,15 @@ def check_options(options: Options) -> None:
             raise QueryError(f"{field_name(field)}: every document has its own")
 
 
-def check_query(query: str, k: int) -> None:
-    """QueryError for a blank query, one that is no text, or a k beyond 1 to 1000."""
+def check_query(query: str, k: int, options: Options = DEFAULT) -> None:
+    """QueryError for a blank query, one that is no text, or a k beyond 1 to 1000.
+
+    A query may be blank where a vector stands for it.
+    """
     check_count(k)
-    if not query.strip():
+    if not query.strip() and options.vector is not None and options.scorer is not None:
+        raise QueryError("a cross-encoder reads the query: give one beside the vector")
+    if not query.strip() and (options.vector is None or options.mode is Mode.LEXICAL):
         raise QueryError("the query is empty")
     if len(query) > LONGEST_QUERY:
         raise QueryError(f"the query has {len(query):,} characters; the most is {LONGEST_QUERY:,}")

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimseek.encoders import QueryEncoder
-from trimseek.errors import IndexFolderError, OutOfTimeError, ReplacedError, UnknownDocumentError
+from trimseek.errors import (
+    CorpusError,
+    IndexFolderError,
+    OutOfTimeError,
+    QueryError,
+    ReplacedError,
+    UnknownDocumentError,
+)
 from trimseek.indexer.card import IndexCard, folder_identity
 from trimseek.indexer.documents import Document
 from trimseek.indexer.facets import facet_counts, facet_totals
@@ -25,6 +32,7 @@ from trimseek.indexer.filters import (
     to_sql,
 )
 from trimseek.indexer.folder import check_space
+from trimseek.indexer.own_vectors import checked_vector
 from trimseek.indexer.store import Store
 from trimseek.indexer.summary import IndexSummary, summarize
 from trimseek.search.candidates import Candidate
@@ -163,10 +171,9 @@ class Searcher:
     ) -> list[Results]:
         """As ``search``, for several queries, which are encoded together."""
         for query in queries:
-            check_query(query, k)
+            check_query(query, k, options)
         check_options(options)
-        lexical = options.mode is Mode.LEXICAL
-        encoded = [None] * len(queries) if lexical else self.encode(queries)
+        encoded = self.encode(queries) if options.needs_encoding else [None] * len(queries)
         return [
             self.answer(query, vector, k, options)
             for query, vector in zip(queries, encoded, strict=True)
@@ -179,7 +186,7 @@ class Searcher:
     def answer(
         self, query: str, encoded: EncodedQuery | None, k: int, options: Options = DEFAULT
     ) -> Results:
-        """As ``search``, of a query that ``encode`` has encoded; None in lexical mode.
+        """As ``search``, of a query that ``encode`` has encoded; None where none need be.
 
         Where an index of another space has come in between, it is encoded anew.
         """
@@ -196,13 +203,18 @@ class Searcher:
         self, now: Moment, query: str, encoded: EncodedQuery | None, k: int, options: Options
     ) -> Results:
         started = time.perf_counter()
+        vector, scaled = encoded and encoded.vector, False
+        if options.vector is not None:
+            vector, scaled = self._given_vector(options.vector)
         words = QueryWords(query, now.store, now.words, prefix=options.prefix)
-        hits, facets, rerank = self.find(now, words, encoded and encoded.vector, k, options)
+        hits, facets, rerank = self.find(now, words, vector, k, options)
         search = (time.perf_counter() - started) * 1e3 - rerank
         suggested = suggestion(words, now.store, now.words) if options.suggest else None
         warnings = self._warnings(now, options.where, named_fields(options))
         if options.mode is Mode.HYBRID and now.words is None:
             warnings = (*warnings, NO_WORDS)
+        if scaled:
+            warnings = (*warnings, "the vector was not of unit length, and was scaled to it")
         if options.scorer is not None and options.offset + k > options.rerank_depth:
             warnings = (*warnings, f"only the {options.rerank_depth} best documents were reranked")
         if encoded is None:
@@ -212,6 +224,13 @@ class Searcher:
         timing = Timing(encode, search, encode + search + rerank, rerank)
         tokens, truncated = encoded.tokens, encoded.truncated
         return Results(hits, tokens, truncated, timing, facets, warnings, suggested)
+
+    def _given_vector(self, given: tuple[float, ...]) -> tuple[NDArray[np.float32], bool]:
+        """A query's own vector, and whether it was scaled; QueryError."""
+        try:
+            return checked_vector(given, self.encoder.card, "the query")
+        except CorpusError as error:
+            raise QueryError(str(error)) from None
 
     def search_with(self, encoder: QueryEncoder, query: str, k: int) -> Results:
         """As ``search`` by meaning alone, by another encoder of the index's space."""
@@ -321,11 +340,12 @@ class Searcher:
                 enough = len(chosen) >= pool
             if enough and len(candidates) >= counted:
                 break
-        began = time.perf_counter()
+        rerank = 0.0
         if options.scorer is not None:
+            began = time.perf_counter()
             ordered = reranked(now.store, candidates[:depth], words, options.scorer)
             chosen = selected(now.store, ordered, options)
-        rerank = (time.perf_counter() - began) * 1e3
+            rerank = (time.perf_counter() - began) * 1e3
         facets = facets_of(now.store, candidates[:counted], options)
         if options.diversity:
             pooled = chosen[:pool]

@@ -67,7 +67,8 @@ def parse_document(content: Any, place: str, max_characters: int) -> Document | 
     if len(new.text) + len(new.title) > max_characters:
         reason = f"{place}: more than {max_characters:,} characters"
         return Written(id_of(content), "failed", reason)
-    return Document(new.id, new.title, new.text, new.metadata, where=place)
+    vector = None if new.vector is None else tuple(new.vector)
+    return Document(new.id, new.title, new.text, new.metadata, where=place, vector=vector)
 
 
 def id_of(content: Any) -> str | None:

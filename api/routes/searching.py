@@ -46,7 +46,8 @@ from trimseek.search.recommend import recommend as find_alike
 from trimseek.search.searcher import Searcher, named_fields
 
 WATCH_AFTER = 0.02  # seconds, after which it is worth watching whether the client is still there
-LISTS = {"facets", "include", "exclude"}  # options of a URL that may be given several times
+# options of a URL that may be given several times
+LISTS = {"facets", "include", "exclude", "vector"}
 CLIENT_CLOSED = 499  # nginx's status for a client that has left
 
 

@@ -95,7 +95,7 @@ MISTAKES: list[tuple[str, str, bytes | None, int, str, str]] = [
     ("POST", "/v1/indexes/pets/search", b"{", 422, "invalid_request", "JSON"),
     ("POST", "/v1/indexes/pets/search", b"\xff", 400, "bad_request", "parsing"),
     ("POST", "/v1/indexes/pets/search", b"[]", 422, "invalid_request", "body"),
-    ("POST", "/v1/indexes/pets/search", b"{}", 422, "invalid_request", "body.query"),
+    ("POST", "/v1/indexes/pets/search", b"{}", 422, "invalid_request", "the query is empty"),
     ("POST", "/v1/indexes/pets/search", b'{"query": 7}', 422, "invalid_request", "body.query"),
     (
         "POST",
