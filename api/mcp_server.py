@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 from trimseek import __version__
 from trimseek.encoders.cross_encoder import CrossEncoder
 from trimseek.errors import MissingExtraError, QueryError, TrimseekError
-from trimseek.indexer.filters import Filter, field_name, kind_name, parse_field
+from trimseek.indexer.filters import Filter, field_name, parse_field
 from trimseek.indexer.where import parse_where
 from trimseek.search.content import Content, document_content, facet_content, hit_content
 from trimseek.search.hits import Results
@@ -28,7 +28,6 @@ except ImportError as error:
 MOST_CHARACTERS = 20_000  # of a document that one call gives
 MOST_HITS = 50
 MOST_LISTED = 100
-SAMPLED = 200  # documents whose metadata fields are told
 INSTRUCTIONS = (
     "Documents that can be searched by meaning and by words. Begin with search; a hit has the "
     "passage that answers best, and get_document gives the whole text. Filters are written as "
@@ -84,7 +83,7 @@ class Tools:
             {
                 "index": name,
                 "documents": searcher.summary().documents,
-                "fields": fields_of(searcher),
+                "fields": searcher.fields(),
             }
             for name, searcher in self._searchers.items()
         ]
@@ -188,16 +187,6 @@ class Tools:
         if name not in self._searchers:
             raise QueryError(f"no index {name!a:.80}; there are: {names}")
         return self._searchers[name]
-
-
-def fields_of(searcher: Searcher) -> dict[str, str]:
-    """The metadata fields of some documents, and of what kind the first value of each is."""
-    sampled = searcher.read(lambda now: now.store.some_documents(SAMPLED))
-    kinds: dict[str, str] = {}
-    for _, document in sampled:
-        for name, value in document.metadata.items():
-            kinds.setdefault(name, kind_name(value))
-    return kinds
 
 
 def as_filter(where: str | None) -> Filter | None:

@@ -701,6 +701,9 @@ class IndexAnswer(Index):
     """An index with its encoders and latencies."""
 
     encoders: list[str] = Field(description="That its queries can be compared with.")
+    fields: dict[str, str] = Field(
+        description="Metadata fields of some documents, and the kind of the first value of each."
+    )
     latency_ms: dict[str, dict[str, float]] = Field(
         description="p50, p95, p99 of encode, search, total since this process began."
     )

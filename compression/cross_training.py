@@ -2,11 +2,12 @@
 
     python -m trimseek.compression.cross_training COLLECTION... --into DIR --minutes 120
 
-A lesson is a query, a document that is judged to answer it, and ``NEGATIVES`` documents that hybrid
-search finds and nobody judged so. The loss of its scores s, of which the first is the judged one's,
-is -log softmax(s)[0] (localized contrastive estimation, Gao, Dai & Callan 2021). An interrupted
-training is resumed. Queries are held out, on which nDCG@10 of the candidates is measured now and
-then.
+A lesson is a query, a document that is judged to answer it, and others that nobody judged so: some
+that hybrid search finds, and some of all, without which training does not get off the ground.
+Known items of the same documents (``eval.quality.known_items``) are queries, too. The loss of its
+scores s, of which the first is the judged one's, is -log softmax(s)[0] (localized contrastive
+estimation, Gao, Dai & Callan 2021). An interrupted training is resumed. Queries are held out, on
+which nDCG@10 of the candidates is measured now and then.
 """
 
 import argparse
@@ -33,10 +34,11 @@ from trimseek.encoders.shrink.cross_module import CrossEncoderModule, with_new_h
 from trimseek.encoders.shrink.training_state import TrainingState, load_state, save_state
 from trimseek.encoders.tokens import PairTokenizer
 from trimseek.eval.quality.collection import TestCollection, read_collection
+from trimseek.eval.quality.known_items import known_items
 from trimseek.search.index import create_index
 from trimseek.settings import load_settings
 
-NEGATIVES = 7  # documents of a lesson beside the judged one
+FOUND, OTHERS = 3, 4  # documents of a lesson beside the judged one: that search finds, and of all
 CANDIDATES = 100  # that hybrid search finds, of which the negatives are
 HELD_OUT = 40  # queries of each collection
 HELD_OUT_DEPTH = 30  # candidates that are put in order
@@ -53,11 +55,11 @@ class CrossSettings:
     minutes: float = 120.0
     steps: int | None = None
     lessons: int = 4
-    learning_rate: float = 3e-5
+    learning_rate: float = 1e-4
     weight_decay: float = 0.01
     warm_up: float = 0.1
     clip: float = 1.0
-    max_tokens: int = 192
+    max_tokens: int = 160
     validate_every: float = 10.0
     seed: int = 0
 
@@ -75,6 +77,11 @@ class JudgedCollection(NamedTuple):
 
     documents: dict[str, str]
     queries: list[Judged]
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the documents."""
+        return list(self.documents)
 
 
 def mined(collection: TestCollection, encoder: str) -> JudgedCollection:
@@ -168,8 +175,10 @@ class CrossTrainer:
             positives = sorted(judged.positives)
             grades = np.array([judged.positives[id_] for id_ in positives], float)
             positive = chosen.choice(positives, p=grades / grades.sum())
-            others = [id_ for id_ in judged.candidates if id_ not in judged.positives]
-            negatives = chosen.choice(others, min(NEGATIVES, len(others)), replace=False)
+            negatives = []
+            for ids, count in ((judged.candidates, FOUND), (collection.ids, OTHERS)):
+                wrong = [id_ for id_ in ids if id_ not in judged.positives]
+                negatives += chosen.choice(wrong, min(count, len(wrong)), replace=False).tolist()
             yield judged.query, [collection.documents[id_] for id_ in (positive, *negatives)]
             number += 1
 
@@ -236,9 +245,11 @@ def main() -> None:
     torch.set_num_threads(load_settings().threads)
     base, _ = read_encoder(arguments.base)
     settings = CrossSettings(minutes=arguments.minutes, learning_rate=arguments.learning_rate)
-    collections = [
-        mined(read_collection(name, "train"), arguments.base) for name in arguments.collections
-    ]
+    collections = []
+    for name in arguments.collections:
+        judged = read_collection(name, "train")
+        items = known_items(list(judged.documents.values()), f"{judged.name}, known items")
+        collections += [mined(judged, arguments.base), mined(items, arguments.base)]
     state = load_settings().home / f"{arguments.into.name}.training"
     new = with_new_head(base, settings.seed)
     trained = CrossTrainer(new, collections, settings, state).run()

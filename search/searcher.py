@@ -29,6 +29,7 @@ from trimseek.indexer.filters import (
     check_filter,
     check_path,
     field_name,
+    kind_name,
     to_sql,
 )
 from trimseek.indexer.folder import check_space
@@ -50,6 +51,7 @@ T = TypeVar("T")
 
 COUNTED_DEPTH = 100  # documents whose facets are counted
 FILTERS_KEPT = 32
+SAMPLED = 200  # documents whose metadata fields are told
 NO_WORDS = (
     "the index is of an earlier trimseek and has no words yet: it was searched by meaning alone; "
     "'trimseek compact' adds them"
@@ -303,6 +305,15 @@ class Searcher:
             return self.read(lambda now: now.store.counts().documents)
         check_filter(where)
         return self.read(lambda now: now.store.count_where(to_sql(where, now.store.facets())))
+
+    def fields(self) -> dict[str, str]:
+        """The metadata fields of some documents, and of what kind the first value of each is."""
+        sampled = self.read(lambda now: now.store.some_documents(SAMPLED))
+        kinds: dict[str, str] = {}
+        for _, document in sampled:
+            for name, value in document.metadata.items():
+                kinds.setdefault(name, kind_name(value))
+        return kinds
 
     def summary(self) -> IndexSummary:
         """What the index holds now."""

@@ -3,11 +3,16 @@
 const DEBOUNCE = 70; // ms after the last key
 const K = 10;
 const MOST_FACETS = 6;
+const LAST_PAGE = 900; // offsets go to 9,000
 const VALUES_SHOWN = 8;
 const REFRESH = 1500; // ms after a search
 const $ = (id) => document.getElementById(id);
-const state = { index: "", q: "", mode: "hybrid", filters: [], like: "", compare: false, pair: null };
+const state = {
+  index: "", q: "", mode: "hybrid", filters: [], like: "", compare: false, pair: null, rerank: false, page: 0,
+};
 let indexes = [];
+let reranker = null; // the service's cross-encoder
+let typing = false; // the last word is only begun
 let described = null;
 let asking = null; // of the question under way
 let timer = 0;
@@ -77,6 +82,8 @@ function readUrl() {
   state.mode = ["dense", "hybrid", "lexical"].includes(given.get("mode")) ? given.get("mode") : "hybrid";
   state.like = given.get("like") || "";
   state.compare = given.get("compare") === "1";
+  state.rerank = given.get("rerank") === "1";
+  state.page = Math.min(LAST_PAGE, Math.max(0, (parseInt(given.get("page"), 10) || 1) - 1));
   state.pair = given.get("pair") ? given.get("pair").split("~") : null;
   try {
     const filters = JSON.parse(given.get("filters") || "[]");
@@ -93,6 +100,8 @@ function writeUrl(push) {
   if (state.mode !== "hybrid") said.set("mode", state.mode);
   if (state.filters.length) said.set("filters", JSON.stringify(state.filters));
   if (state.like) said.set("like", state.like);
+  if (state.rerank) said.set("rerank", "1");
+  if (state.page) said.set("page", String(state.page + 1));
   if (state.compare) said.set("compare", "1");
   if (state.compare && state.pair) said.set("pair", state.pair.join("~"));
   const url = `${location.pathname}${said.size ? "?" + said : ""}`;
@@ -106,6 +115,9 @@ function show() {
   if ($("query").value !== state.q) $("query").value = state.q;
   document.querySelector(`#modes [value=${state.mode}]`).checked = true;
   $("compare").checked = state.compare;
+  $("rerank").checked = state.rerank;
+  $("reranking").hidden = !reranker;
+  $("reranking").title = reranker ? `Let ${reranker} read the best passages with the query` : "";
   document.title = state.q ? `${state.q} – trimseek` : "trimseek";
 }
 
@@ -118,20 +130,29 @@ function filterJson() {
 
 function soon() {
   clearTimeout(timer);
-  timer = setTimeout(search, DEBOUNCE);
+  timer = setTimeout(() => search(false, true), DEBOUNCE);
 }
 
-async function search(push = false) {
+// A question of its own begins at its first page.
+function anew() {
+  state.page = 0;
+  return search(true);
+}
+
+async function search(push = false, begun = false) {
   clearTimeout(timer);
+  typing = begun;
   if (asking) asking.abort();
   asking = new AbortController();
   const { signal } = asking;
   show();
   chips();
   writeUrl(push);
+  $("meant").hidden = true;
   if (!state.q.trim() && !state.like) {
     say("");
     $("facets").hidden = true;
+    $("pages").hidden = true;
     return welcome();
   }
   $("results").setAttribute("aria-busy", "true");
@@ -149,33 +170,63 @@ async function search(push = false) {
   }
 }
 
+// The facets that were made, or the first metadata fields of other indexes.
+function countedFields() {
+  if (!described) return [];
+  const fields = described.facets.length ? described.facets : Object.keys(described.fields);
+  return fields.slice(0, MOST_FACETS);
+}
+
 async function hits(signal, began) {
-  const fields = (described ? described.facets : []).slice(0, MOST_FACETS);
+  const reranked = state.rerank && reranker !== null;
   const answer = await ask(`${root()}/search`, {
-    query: state.q, k: K, mode: state.mode, filter: filterJson(), facets: fields, highlight: true,
+    query: state.q, k: K + 1, offset: state.page * K, mode: state.mode, filter: filterJson(),
+    facets: countedFields(), highlight: true, suggest: true, prefix: typing, rerank: reranked,
   }, signal);
   if (signal.aborted) return;
-  const { encode, search: searched, total } = answer.timing_ms;
+  const shown = answer.hits.slice(0, K); // one more tells whether there is another page
+  const { encode, search: searched, rerank, total } = answer.timing_ms;
   const whole = performance.now() - began;
-  say(`${answer.hits.length ? counted(answer.hits.length, "hit") : "Nothing found"} in ${total.toFixed(1)} ms ` +
-    `(encode ${encode.toFixed(1)}, search ${searched.toFixed(1)}; ${whole.toFixed(0)} ms to here)` +
+  say(`${shown.length ? counted(shown.length, "hit") : "Nothing found"} in ${total.toFixed(1)} ms ` +
+    `(encode ${encode.toFixed(1)}, search ${searched.toFixed(1)}${reranked ? `, rerank ${rerank.toFixed(1)}` : ""}; ` +
+    `${whole.toFixed(0)} ms to here)` +
     (answer.truncated ? ". The query was too long; its end was left out." : "") +
     warned(answer));
+  $("meant").hidden = !answer.suggestion;
+  $("suggestion").textContent = answer.suggestion || "";
   facets(answer.facets);
-  list(answer.hits);
+  list(shown);
+  paged(answer.hits.length > K);
 }
 
 function warned(answer) {
   return answer.warnings.map((warning) => `. Note: ${warning}`).join("");
 }
 
+function paged(more) {
+  $("pages").hidden = !more && !state.page;
+  $("page").textContent = `Page ${state.page + 1}`;
+  $("previous").disabled = !state.page;
+  $("next").disabled = !more || state.page >= LAST_PAGE;
+}
+
+function turn(by) {
+  state.page += by;
+  search(true).then(() => $("results").focus());
+  scrollTo({ top: 0 });
+}
+
 async function alike(signal, began) {
-  const answer = await ask(`${root()}/recommend`, { like: [state.like], k: K, filter: filterJson() }, signal);
+  const answer = await ask(`${root()}/recommend`, {
+    like: [state.like], k: K + 1, offset: state.page * K, filter: filterJson(),
+  }, signal);
   if (signal.aborted) return;
+  const shown = answer.hits.slice(0, K);
   $("facets").hidden = true;
-  say(`${counted(answer.hits.length, "document")} like “${state.like}” in ${(performance.now() - began).toFixed(0)} ms` +
+  say(`${counted(shown.length, "document")} like “${state.like}” in ${(performance.now() - began).toFixed(0)} ms` +
     warned(answer));
-  list(answer.hits);
+  list(shown);
+  paged(answer.hits.length > K);
 }
 
 const counted = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
@@ -215,7 +266,7 @@ function inUnits(text, highlights) {
 
 function scored(hit) {
   const from = Object.entries(hit.sources).filter(() => state.mode === "hybrid")
-    .filter(([, source]) => source.rank !== null)
+    .filter(([name, source]) => source.rank !== null && name !== "rerank")
     .map(([name, source]) => `${name === "dense" ? "meaning" : "words"} #${source.rank}`);
   return [hit.score.toFixed(state.mode === "hybrid" ? 4 : 3), ...from].join(" · ");
 }
@@ -223,13 +274,28 @@ function scored(hit) {
 function tags(hit) {
   const made = [make("button", { type: "button", class: "act", onclick: () => like(hit.id) }, "More like this")];
   for (const [field, value] of Object.entries(hit.metadata)) {
-    if (typeof value === "object" || String(value).length > 60) continue;
-    made.push(make("button", {
+    if (address(value)) made.push(link(value));
+    else if (typeof value === "object" || String(value).length > 60) continue;
+    else made.push(make("button", {
       type: "button", title: `Only ${field} = ${value}`, onclick: () => toggle(field, value),
     }, `${field}: ${value}`));
     if (made.length > 7) break;
   }
   return made;
+}
+
+// The address that a value of metadata is; null for anything else.
+function address(value) {
+  if (typeof value !== "string" || !/^https?:\/\/\S+$/i.test(value)) return null;
+  try {
+    return new URL(value).href;
+  } catch {
+    return null;
+  }
+}
+
+function link(value) {
+  return make("a", { href: address(value), target: "_blank", rel: "noopener noreferrer" }, value);
 }
 
 function list(found) {
@@ -250,6 +316,9 @@ function list(found) {
 function facets(found) {
   const sections = Object.entries(found).filter(([, values]) => values.length > 1 || state.filters.length)
     .filter(([, values]) => values.length)
+    // values that hardly come twice are no groups
+    .filter(([field, values]) => described.facets.includes(field) || values.length <= VALUES_SHOWN ||
+      values.some(({ documents }) => documents > 1))
     .map(([field, values]) => make("section", {}, make("h2", {}, field),
       ...values.slice(0, VALUES_SHOWN).map(({ value, documents }) => make("button", {
         type: "button", "aria-pressed": String(isOn(field, value)), onclick: () => toggle(field, value),
@@ -266,7 +335,7 @@ function chips() {
   }, `${field} = ${value} ✕`));
   if (state.like) made.unshift(make("button", {
     type: "button", class: "chip", "aria-label": "Back to the search",
-    onclick: () => { state.like = ""; search(true); },
+    onclick: () => { state.like = ""; anew(); },
   }, `like ${state.like} ✕`));
   $("chips").replaceChildren(...made);
 }
@@ -277,17 +346,17 @@ function toggle(field, value) {
   state.filters = isOn(field, value)
     ? state.filters.filter((each) => each.field !== field || each.value !== value)
     : [...state.filters, { field, value }];
-  search(true);
+  anew();
 }
 
 function clearFilters() {
   state.filters = [];
-  search(true);
+  anew();
 }
 
 function like(id) {
   state.like = id;
-  search(true);
+  anew();
 }
 
 // Full against compressed
@@ -298,6 +367,7 @@ async function sides(signal) {
   const { results, shared } = await ask(`${root()}/compare`, body, signal);
   if (signal.aborted) return;
   $("facets").hidden = true;
+  $("pages").hidden = true;
   const [full, small] = results;
   const faster = full.timing_ms.encode / small.timing_ms.encode;
   say(`${shared} of ${K} the same; ${small.encoder} encodes ${faster.toFixed(1)} times as fast as ${full.encoder}`);
@@ -366,7 +436,8 @@ async function open(id) {
     $("document-text").textContent = found.text;
     $("document-metadata").replaceChildren(...Object.entries({ id: found.id, ...found.metadata }).flatMap(
       ([name, value]) => [make("dt", {}, name),
-        make("dd", {}, typeof value === "object" ? JSON.stringify(value) : String(value))]));
+        make("dd", {}, address(value) ? link(value)
+          : typeof value === "object" ? JSON.stringify(value) : String(value))]));
     $("document").showModal();
   } catch (error) {
     fail(error);
@@ -388,7 +459,7 @@ async function describe() {
 
 async function start() {
   try {
-    ({ indexes } = await ask("v1/indexes"));
+    ({ indexes, reranker } = await ask("v1/indexes"));
     const names = indexes.map(({ name }) => name);
     $("index").replaceChildren(...names.map((name) => make("option", { value: name }, name)));
     if (!names.includes(state.index)) state.index = names[0] || "";
@@ -402,30 +473,41 @@ async function start() {
 
 $("query").addEventListener("input", (event) => {
   state.q = event.target.value;
-  state.like = "";
+  Object.assign(state, { like: "", page: 0 });
   soon();
 });
 $("query").addEventListener("keydown", (event) => {
-  if (event.key === "Enter") search(true);
+  if (event.key === "Enter") anew();
 });
 $("modes").addEventListener("change", (event) => {
   state.mode = event.target.value;
   state.compare = false;
-  search(true);
+  anew();
 });
+$("rerank").addEventListener("change", (event) => {
+  state.rerank = event.target.checked;
+  state.compare = false;
+  anew();
+});
+$("suggestion").addEventListener("click", (event) => {
+  state.q = event.target.textContent;
+  anew();
+});
+$("previous").addEventListener("click", () => turn(-1));
+$("next").addEventListener("click", () => turn(1));
 $("compare").addEventListener("change", (event) => {
   state.compare = event.target.checked;
   state.like = "";
-  search(true);
+  anew();
 });
 $("index").addEventListener("change", async (event) => {
   Object.assign(state, { index: event.target.value, filters: [], like: "", pair: null });
   await describe().catch(fail);
-  search(true);
+  anew();
 });
 $("results").addEventListener("click", (event) => {
   const hit = event.target.closest(".hit");
-  if (hit && !event.target.closest("button") && !String(getSelection())) open(hit.dataset.id);
+  if (hit && !event.target.closest("button, a") && !String(getSelection())) open(hit.dataset.id);
 });
 $("close").addEventListener("click", () => $("document").close());
 $("use-key").addEventListener("submit", (event) => {
@@ -442,20 +524,20 @@ $("theme").addEventListener("click", () => {
 });
 addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const typing = event.target === $("query");
+  const inQuery = event.target === $("query");
   const shown = [...document.querySelectorAll(".hit")];
   const at = shown.indexOf(document.activeElement);
-  if (event.key === "/" && !typing && event.target.tagName !== "INPUT") {
+  if (event.key === "/" && !inQuery && event.target.tagName !== "INPUT") {
     $("query").focus();
     $("query").select();
   } else if (event.key === "Escape") {
     if (at >= 0) $("query").focus();
-    else if (typing || state.q || state.like) {
+    else if (inQuery || state.q || state.like) {
       Object.assign(state, { q: "", like: "", filters: [] });
       $("query").focus();
-      search(true);
+      anew();
     }
-  } else if (event.key === "ArrowDown" && (typing || at >= 0) && shown.length) {
+  } else if (event.key === "ArrowDown" && (inQuery || at >= 0) && shown.length) {
     shown[Math.min(at + 1, shown.length - 1)].focus();
   } else if (event.key === "ArrowUp" && at >= 0) {
     (at ? shown[at - 1] : $("query")).focus();

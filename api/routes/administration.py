@@ -51,6 +51,7 @@ def describe(index: str, request: Request) -> Response:
         index_content(searcher)
         | {
             "encoders": list(query_encoders(searcher)),
+            "fields": searcher.fields(),
             "latency_ms": metrics.percentiles(),
             "card": {"precision": card.precision.value, **fields},
         }

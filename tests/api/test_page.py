@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
+import trimseek
 from tests.api.serving import Keys, Service, serving
 from tests.conftest import ROOT, ingest, write_jsonl
 from trimseek.settings import load_settings
@@ -151,6 +152,112 @@ def test_keys_of_the_keyboard(page: Page) -> None:
     expect(page.locator("#results")).to_contain_text("4 documents are waiting")
 
 
+@pytest.fixture(scope="module")
+def library(
+    tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, tiny_cross_encoder: Path
+) -> Iterator[Service]:
+    """25 documents, without declared facets, with links; a cross-encoder."""
+    folder = tmp_path_factory.mktemp("library")
+    rows = [
+        {
+            "id": f"b{i}",
+            "title": f"Book {i}",
+            "text": f"The library lends book {i} to everybody.",
+            "shelf": f"s{i % 3}",
+            "url": f"https://example.org/b{i}",
+            "script": "javascript:alert(1)",
+        }
+        for i in range(25)
+    ]
+    trimseek.create_index(folder / "library", rows, encoder=tiny_encoder).close()
+    with serving(folder / "library", reranker=str(tiny_cross_encoder)) as running:
+        yield running
+
+
+@pytest.fixture
+def books(browser: Browser, library: Service) -> Iterator[Page]:
+    opened = browser.new_page()
+    mistakes: list[str] = []
+    opened.on("pageerror", lambda error: mistakes.append(str(error)))
+    opened.goto(library.url)
+    expect(opened.locator("#admin")).to_contain_text("documents 25")
+    yield opened
+    opened.close()
+    assert mistakes == []
+
+
+def test_pages(books: Page, library: Service) -> None:
+    ask(books, "library")
+    books.press("#query", "Enter")
+    titles = []
+    for number, count in ((1, 10), (2, 10), (3, 5)):
+        expect(books.locator("#page")).to_have_text(f"Page {number}")
+        expect(books.locator(HIT)).to_have_count(count)
+        expect(books.locator("#results")).not_to_have_attribute("aria-busy", "true")
+        titles += books.locator(f"{HIT} h3").all_text_contents()
+        if number < 3:
+            books.click("#next")
+    assert len(set(titles)) == 25
+    expect(books.locator("#next")).to_be_disabled()
+    assert "page=3" in books.url
+    books.go_back()
+    expect(books.locator("#page")).to_have_text("Page 2")
+    books.click("#previous")
+    expect(books.locator("#previous")).to_be_disabled()
+    books.click("#next")
+    books.click("text=Words")
+    expect(books.locator("#page")).to_have_text("Page 1")  # of another question
+    books.goto(f"{library.url}/?q=library&page=3")
+    expect(books.locator(HIT)).to_have_count(5)
+
+
+def test_fields_are_facets_where_none_was_declared(books: Page) -> None:
+    ask(books, "library")
+    expect(books.locator("#facets h2")).to_have_text(["shelf"])
+    books.click("#facets button:has-text('s1')")
+    expect(books.locator(HIT)).to_have_count(8)
+    expect(books.locator("#pages")).to_be_hidden()
+
+
+def test_addresses_are_links_and_nothing_else_is(books: Page) -> None:
+    ask(books, "book 7")
+    books.press("#query", "Enter")
+    expect(books.locator(f"{HIT} .tags a").first).to_have_attribute("rel", "noopener noreferrer")
+    for link in books.locator(f"{HIT} a").all():
+        assert str(link.get_attribute("href")).startswith("https://example.org/b")
+    books.locator(f"{HIT} h3").first.click()
+    expect(books.locator("#document")).to_be_visible()
+    links = books.locator("#document-metadata a")
+    expect(links).to_have_count(1)
+    assert str(links.first.get_attribute("href")).startswith("https://example.org/b")
+
+
+def test_what_was_meant(books: Page) -> None:
+    ask(books, "libary")
+    books.press("#query", "Enter")
+    expect(books.locator("#meant")).to_have_text("Did you mean library?")
+    books.click("#suggestion")
+    expect(books.locator("#query")).to_have_value("library")
+    expect(books.locator("#meant")).to_be_hidden()
+    expect(books.locator(f"{HIT} mark").first).to_have_text("library")
+
+
+def test_the_last_word_is_only_begun_while_typing(books: Page) -> None:
+    books.click("text=Words")
+    books.locator("#query").press_sequentially("libr", delay=20)
+    expect(books.locator(f"{HIT} mark").first).to_have_text("library")
+    books.press("#query", "Enter")
+    expect(books.locator("#results")).to_contain_text("No document has these words")
+
+
+def test_reranking(books: Page, page: Page) -> None:
+    expect(page.locator("#reranking")).to_be_hidden()  # that service has no cross-encoder
+    ask(books, "library book")
+    books.check("#rerank")
+    expect(books.locator("#status")).to_contain_text("rerank")
+    assert "rerank=1" in books.url
+
+
 def test_an_answer_that_is_late_is_dropped(page: Page) -> None:
     """The first question's answer comes after the second's."""
 
@@ -205,7 +312,7 @@ def test_a_key_is_asked_for(browser: Browser, tmp_path: Path, keys: Keys) -> Non
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_reaches_beyond_the_window(browser: Browser, service: Service, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 800})
-    for part in ("?q=cat", "?q=cat&compare=1", "?q=cat&mode=hybrid", "docs"):
+    for part in ("?q=cat", "?q=cta+doog", "?q=cat&compare=1", "?q=cat&mode=hybrid", "docs"):
         page.goto(f"{service.url}/{part}")
         page.wait_for_timeout(400)
         wide = page.evaluate("document.documentElement.scrollWidth")
