@@ -55,6 +55,8 @@ def random_search(chosen: random.Random) -> tuple[str, dict[str, Any]]:
         "fusion": chosen.choice(list(Fusion)),
         "weight": chosen.choice([0.0, 0.5, 0.85, 1.0]),
     }
+    if chosen.random() < 0.2:
+        options["prefix"] = True
     if chosen.random() < 0.3:
         options["diversity"] = chosen.choice([0.1, 0.3, 1.0])
     if chosen.random() < 0.3:
