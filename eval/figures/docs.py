@@ -38,6 +38,7 @@ from trimseek.eval.figures.encoding import (
 from trimseek.eval.figures.files import RESULTS, CollectionRow, collections_of
 from trimseek.eval.figures.modes import modes_cells, read_modes
 from trimseek.eval.figures.over_http import HttpResults, http_cells, read_http
+from trimseek.eval.figures.reranking import PASSAGES, RerankSpeed, read_reranking
 from trimseek.eval.figures.scale import Scaling, read_scaling, scaling_cells
 from trimseek.eval.figures.shrinking import read_shrinking, shrinking_cells
 from trimseek.eval.figures.startup import Startup, read_startup
@@ -92,6 +93,7 @@ def sections() -> dict[str, str]:
         "aligned": aligned_section(read_results(ALIGNED_QUALITY), read_results(ALIGNED_SPEED)),
         "shrinking": collections_section("shrinking", shrinking, shrinking_cells(shrinking)),
         "modes": collections_section("modes", modes, modes_cells(modes)),
+        "reranking": reranking_section(read_reranking()),
         "scale": scale_section(read_scaling()),
         "encoding": encoding_section(read_encoding()),
         "http": http_section(read_http()),
@@ -135,6 +137,17 @@ def collections_section(name: str, rows: Sequence[CollectionRow], cells: Cells) 
         for collection in collections
     ]
     return joined(console(figures_command(name, *folders)), *titled(cells))
+
+
+def reranking_section(speed: RerankSpeed) -> str:
+    """One sentence."""
+    return joined(
+        console(figures_command("reranking")),
+        f"{PASSAGES} passages, {speed.tokens:,} tokens with the query, take "
+        f"{speed.milliseconds:.0f} ms on {speed.threads} threads: {speed.rate:.0f} of "
+        f"{speed.limit:.0f} x 10^9 multiply-accumulates a second, {speed.share:.0%} of the limit, of "
+        f"which {speed.skipped:.1%} need not be computed. Measured on {speed.cpu}.",
+    )
 
 
 def scale_section(scaling: Scaling) -> str:

@@ -1,4 +1,4 @@
-"""Other people's clients of /v1/embeddings, as their users call them, against a real service.
+"""Other people's clients and databases, as their users call them, against a real service.
 
 They run in an environment of their own, which ``make clients`` makes.
 """
@@ -8,31 +8,36 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.api.clients import calls
+from tests.api.clients import calls, databases, reranks
 from tests.api.serving import DOCUMENTS, Service, serving
 from tests.conftest import ROOT, ingest, write_jsonl
 from trimseek.encoders import DocumentEncoder, QueryEncoder
+from trimseek.encoders.cross_encoder import load_cross_encoder, probabilities
 from trimseek.encoders.weights import FloatArray
+from trimseek.indexer.export import export_index
 
 pytestmark = pytest.mark.clients
 
 ENVIRONMENT = ROOT / ".venv-clients"
+PYTHON = ENVIRONMENT / "bin" / "python"
 SCRIPTS = Path(__file__).with_name("clients")
 TEXTS = [f"text {i} on cats, dogs and the weather" for i in range(1000)]
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(
+    tmp_path_factory: pytest.TempPathFactory, tiny_cross_encoder: Path
+) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("clients")
     ingest(write_jsonl(folder / "c.jsonl", DOCUMENTS), folder / "pets", "minilm-int8")
-    with serving(folder / "pets") as running:
+    with serving(folder / "pets", reranker=tiny_cross_encoder) as running:
         yield running
 
 
@@ -45,19 +50,15 @@ def expected(minilm: Path) -> dict[str, FloatArray]:
     return {**every, "short": short, "document": document}
 
 
-@pytest.mark.parametrize("client", [*calls.CLIENTS, "javascript"])
-def test_a_client_gets_the_encoders_vectors(
-    client: str, service: Service, expected: dict[str, FloatArray]
-) -> None:
-    command: list[Any] = [ENVIRONMENT / "bin" / "python", SCRIPTS / "calls.py", client]
-    if client == "javascript":
-        command = [shutil.which("node") or "node", SCRIPTS / "calls.cjs"]
+def printed(command: Sequence[object], given: Any) -> Any:
+    """What a script prints, which gets something as JSON."""
     done = subprocess.run(
-        [*command, service.url],
-        input=json.dumps(TEXTS),
+        list(map(str, command)),
+        input=json.dumps(given),
         capture_output=True,
         text=True,
         timeout=300,
+        check=False,
         env={
             **os.environ,
             "NODE_PATH": str(ENVIRONMENT / "node_modules"),
@@ -68,7 +69,37 @@ def test_a_client_gets_the_encoders_vectors(
     )
     sys.stderr.write(done.stderr)
     assert done.returncode == 0
-    found = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("client", reranks.CLIENTS)
+def test_a_client_reranks(client: str, service: Service, tiny_cross_encoder: Path) -> None:
+    query, texts = "which animal purrs", [str(document["text"]) for document in DOCUMENTS]
+    script = SCRIPTS / "reranks.py"
+    found = printed([PYTHON, script, client, service.url], [query, *texts])
+    scores = probabilities(load_cross_encoder(tiny_cross_encoder).scores(query, texts).scores)
+    assert [index for index, _ in found] == np.argsort(-scores, kind="stable").tolist()
+    assert [score for _, score in found] == pytest.approx(sorted(scores, reverse=True), abs=1e-6)
+
+
+def test_databases_read_exported_passages(tmp_path: Path, tiny_encoder: Path) -> None:
+    ingest(write_jsonl(tmp_path / "c.jsonl", DOCUMENTS), tmp_path / "pets", tiny_encoder)
+    export_index(tmp_path / "pets", tmp_path / "p.parquet", passages=True)
+    for document in DOCUMENTS:
+        text = f"{document.get('title', '')} {document['text']}".strip()
+        vector = DocumentEncoder(tiny_encoder).encode([text]).vectors[0].tolist()
+        found = printed([PYTHON, SCRIPTS / "databases.py", tmp_path / "p.parquet"], vector)
+        assert found == dict.fromkeys(databases.DATABASES, f"{document['_id']}#0")
+
+
+@pytest.mark.parametrize("client", [*calls.CLIENTS, "javascript"])
+def test_a_client_gets_the_encoders_vectors(
+    client: str, service: Service, expected: dict[str, FloatArray]
+) -> None:
+    command: list[Any] = [PYTHON, SCRIPTS / "calls.py", client]
+    if client == "javascript":
+        command = [shutil.which("node") or "node", SCRIPTS / "calls.cjs"]
+    found = printed([*command, service.url], TEXTS)
     compared = expected.keys() & found.keys()
     assert compared
     for name in compared:
