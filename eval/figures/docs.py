@@ -145,8 +145,8 @@ def reranking_section(speed: RerankSpeed) -> str:
         console(figures_command("reranking")),
         f"{PASSAGES} passages, {speed.tokens:,} tokens with the query, take "
         f"{speed.milliseconds:.0f} ms on {speed.threads} threads: {speed.rate:.0f} of "
-        f"{speed.limit:.0f} x 10^9 multiply-accumulates a second, {speed.share:.0%} of the limit, of "
-        f"which {speed.skipped:.1%} need not be computed. Measured on {speed.cpu}.",
+        f"{speed.limit:.0f} x 10^9 multiply-accumulates a second, {speed.share:.0%} of the limit, "
+        f"of which {speed.skipped:.1%} need not be computed. Measured on {speed.cpu}.",
     )
 
 
