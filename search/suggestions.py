@@ -18,7 +18,9 @@ from trimseek.search.words import Words
 
 SHORTEST = 4  # letters of a word that is looked at
 SHORTEST_OF_TWO = 7  # letters of one that may have two mistakes
-MOST_WORDS = 8  # of a query
+LONGEST = 40  # letters of such a word
+MOST_TERMS = 200  # of a query that are looked at: nobody reads the suggestion of a longer one
+MOST_WORDS = 8  # of a query that are replaced
 MOST_SCANNED = 300_000  # terms of an index whose words may differ in their first letter, too
 NEAREST = 16  # terms whose words are looked up in documents
 TEXTS = 4  # in which a word is looked up
@@ -79,10 +81,12 @@ def suggestion(query: QueryWords, store: Store, words: Words | None) -> str | No
 def mistyped_words(query: QueryWords) -> list[Mistyped]:
     """Words of letters that no document has, nor any other term in their place."""
     places: dict[tuple[int, int], list[str]] = {}
-    for word in query.words:
+    for word in query.words[:MOST_TERMS]:
         places.setdefault((word.start, word.end), []).append(word.term)
     found = []
     for (start, end), terms in sorted(places.items()):
+        if not SHORTEST <= end - start <= LONGEST:
+            continue
         plain = folded(query.query[start:end])
         if not plain.isalpha() or len(plain) < SHORTEST or UNSPACED.search(plain):
             continue

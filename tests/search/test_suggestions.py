@@ -84,6 +84,22 @@ def test_words_that_no_document_has_are_suggested_as_documents_write_them(
     assert found != query
 
 
+@pytest.mark.parametrize(
+    ("query", "meant"),
+    [
+        ("q" * 100_000, None),
+        ("qwert " * 16_000, None),
+        ("libary " + "word " * 19_000, "library " + "word " * 19_000),
+    ],
+)
+def test_of_long_queries_only_the_beginning_is_looked_at(
+    query: str, meant: str | None, searcher: Searcher
+) -> None:
+    """They took minutes, when every word was compared with all others."""
+    options = Options(mode=Mode.LEXICAL, suggest=True, prefix=True, highlight=True)
+    assert searcher.search(query, 3, options).suggestion == meant
+
+
 def test_a_suggestion_is_written_as_it_is_in_texts(searcher: Searcher) -> None:
     assert suggested(searcher, "zurick") == "Zürich"
     assert suggested(searcher, "recieve") == "receive"
