@@ -21,16 +21,20 @@ from pydantic import BaseModel
 from trimseek.api.schemas import (
     BatchAnswer,
     CompareAnswer,
+    CountAnswer,
     DeleteAnswer,
     DocumentAnswer,
     Dropped,
     EmbeddingsAnswer,
     FacetsAnswer,
+    GetAnswer,
     Index,
     IndexAnswer,
     IndexList,
+    ListAnswer,
     PutAnswer,
     RecommendAnswer,
+    RerankAnswer,
     SearchAnswer,
     TaskAnswer,
     TaskList,
@@ -111,6 +115,30 @@ def put_call(index: str, documents: Sequence[Json]) -> Call[PutAnswer]:
 def document_call(index: str, id_: str) -> Call[DocumentAnswer]:
     """A document by its id."""
     return Call("GET", document_path(index, id_), DocumentAnswer)
+
+
+def get_call(index: str, ids: Sequence[str]) -> Call[GetAnswer]:
+    """Many documents by their ids."""
+    body = {"ids": list(ids)}
+    return Call("POST", index_path(index, "documents", "get"), GetAnswer, body)
+
+
+def list_call(index: str, limit: int, cursor: str | None, filter_: Any) -> Call[ListAnswer]:
+    """``cursor``: of the page before; None begins."""
+    body = {"limit": limit, "cursor": cursor, "filter": filter_}
+    return Call("POST", index_path(index, "documents", "list"), ListAnswer, body)
+
+
+def count_call(index: str, filter_: Any) -> Call[CountAnswer]:
+    """``filter_``: None counts all documents."""
+    body = {"filter": filter_}
+    return Call("POST", index_path(index, "documents", "count"), CountAnswer, body)
+
+
+def rerank_call(query: str, texts: Sequence[str], top_n: int | None) -> Call[RerankAnswer]:
+    """``top_n``: so many of the best; None for all."""
+    body = {"query": query, "documents": list(texts), "top_n": top_n}
+    return Call("POST", "/v1/rerank", RerankAnswer, body)
 
 
 def patch_call(index: str, id_: str, metadata: Json) -> Call[DocumentAnswer]:
@@ -252,6 +280,28 @@ class Client:
         """A document as it was indexed."""
         return self._send(document_call(index, id_))
 
+    def documents(self, index: str, ids: Sequence[str]) -> GetAnswer:
+        """Documents in the order of their ids, None for what is not there."""
+        return self._send(get_call(index, ids))
+
+    def page(
+        self,
+        index: str,
+        limit: int = 100,
+        cursor: str | None = None,
+        filter: Any = None,  # noqa: A002
+    ) -> ListAnswer:
+        """Documents in the order in which they came, and the cursor of the next page."""
+        return self._send(list_call(index, limit, cursor, filter))
+
+    def count(self, index: str, filter: Any = None) -> CountAnswer:  # noqa: A002
+        """How many documents there are, or a filter lets through."""
+        return self._send(count_call(index, filter))
+
+    def rerank(self, query: str, texts: Sequence[str], top_n: int | None = None) -> RerankAnswer:
+        """Texts in the order in which they answer a query, by the service's cross-encoder."""
+        return self._send(rerank_call(query, texts, top_n))
+
     def patch(self, index: str, id_: str, metadata: Json) -> DocumentAnswer:
         """Change metadata; the document as it is now."""
         return self._send(patch_call(index, id_, metadata))
@@ -361,6 +411,30 @@ class AsyncClient:
     async def document(self, index: str, id_: str) -> DocumentAnswer:
         """A document as it was indexed."""
         return await self._send(document_call(index, id_))
+
+    async def documents(self, index: str, ids: Sequence[str]) -> GetAnswer:
+        """Documents in the order of their ids, None for what is not there."""
+        return await self._send(get_call(index, ids))
+
+    async def page(
+        self,
+        index: str,
+        limit: int = 100,
+        cursor: str | None = None,
+        filter: Any = None,  # noqa: A002
+    ) -> ListAnswer:
+        """Documents in the order in which they came, and the cursor of the next page."""
+        return await self._send(list_call(index, limit, cursor, filter))
+
+    async def count(self, index: str, filter: Any = None) -> CountAnswer:  # noqa: A002
+        """How many documents there are, or a filter lets through."""
+        return await self._send(count_call(index, filter))
+
+    async def rerank(
+        self, query: str, texts: Sequence[str], top_n: int | None = None
+    ) -> RerankAnswer:
+        """Texts in the order in which they answer a query, by the service's cross-encoder."""
+        return await self._send(rerank_call(query, texts, top_n))
 
     async def patch(self, index: str, id_: str, metadata: Json) -> DocumentAnswer:
         """Change metadata; the document as it is now."""

@@ -15,9 +15,9 @@ from trimseek.errors import ServiceError
 
 
 @pytest.fixture(scope="module")
-def url(pets: Path, keys: Keys) -> Iterator[str]:
-    data = pets.parent / "data"
-    with serving(pets, headers=keys.header("read"), keys=keys.setting, data=data) as service:
+def url(pets: Path, keys: Keys, tiny_cross_encoder: Path) -> Iterator[str]:
+    settings = {"data": pets.parent / "data", "reranker": tiny_cross_encoder}
+    with serving(pets, headers=keys.header("read"), keys=keys.setting, **settings) as service:
         yield service.url
 
 
@@ -32,6 +32,18 @@ def test_everything_that_can_be_asked(url: str, keys: Keys) -> None:
         assert client.put("pets", [{"id": "ü/x", "text": "new"}]).results[0].status == "added"
         assert client.document("pets", "ü/x").text == "new"
         assert client.patch("pets", "ü/x", {"n": 2}).metadata == {"n": 2}
+        first, gone = client.documents("pets", ["ü/x", "gone"]).documents
+        assert first is not None
+        assert (first.id, gone) == ("ü/x", None)
+        page = client.page("pets", limit=1)
+        assert page.cursor is not None
+        rest = client.page("pets", cursor=page.cursor)
+        count = client.count("pets").documents
+        assert len(page.documents) + len(rest.documents) == count
+        assert client.count("pets", filter={"field": "n", "value": 99}).documents == 0
+        assert len(client.rerank("cat", ["a dog", "a cat"], top_n=1).results) == 1
+        hits = client.search("pets", "a cat", k=2, rerank=True, vector=None).hits
+        assert "rerank" in hits[0].sources
         assert client.facets("pets", ["n"]).facets["n"][0].value in (1, 2)
         assert client.recommend("pets", ["e"], unlike=["a/b"]).hits
         assert client.delete("pets", ids=["ü/x"]).deleted == 1
