@@ -43,7 +43,8 @@ def activated(x: FloatArray, activation: str) -> FloatArray:
         return np.tanh(x)
     if activation == "relu":
         return np.maximum(x, 0)
-    return x * np.float32(0.5) * (1 + error_function(x * SQRT_HALF))
+    gelu: FloatArray = x * np.float32(0.5) * (1 + error_function(x * SQRT_HALF))
+    return gelu
 
 
 error_function = np.vectorize(math.erf, otypes=[np.float32])

@@ -25,11 +25,11 @@ class DocumentPage(NamedTuple):
 class Cursor(NamedTuple):
     """Where a page begins: behind the document of key ``after``.
 
-    ``index``: the id of the index; ``where``: a digest of the filter. Keys are given once, and a
+    ``index_id``: of the index; ``where``: a digest of the filter. Keys are given once, and a
     document keeps its own when it is replaced: each one that stays is listed exactly once.
     """
 
-    index: str
+    index_id: str
     where: str
     after: int
 
@@ -48,7 +48,7 @@ def read_cursor(text: str, begins: Cursor) -> Cursor:
         known = False
     if not known:
         raise QueryError("the cursor is none that was given here; leave it out to begin anew")
-    if cursor.index != begins.index:
+    if cursor.index_id != begins.index_id:
         raise QueryError("the cursor is of another index, or of one that was replaced; begin anew")
     if cursor.where != begins.where:
         raise QueryError("the cursor is of another filter; begin anew without it")

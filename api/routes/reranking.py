@@ -18,6 +18,7 @@ from trimseek.api.schemas import RerankAnswer, RerankRequest, TextRank
 from trimseek.api.service import Service, service_of
 from trimseek.encoders.catalog import split_precision
 from trimseek.encoders.cross_encoder import CrossEncoder, probabilities
+from trimseek.encoders.weights import FloatArray
 from trimseek.errors import QueryError
 from trimseek.search.content import Content
 from trimseek.search.options import check_query
@@ -40,7 +41,8 @@ async def ranked(service: Service, body: RerankRequest, texts: Sequence[str]) ->
     name = shown(service.settings.reranker or "")
     if body.model not in (None, name, split_precision(name, relative=False)[0]):
         raise UnknownModelError(f"no model {body.model!a}; there is {name}")
-    parts, tokens = [], 0
+    parts: list[FloatArray] = []
+    tokens = 0
     for start, end in parts_of(texts):
         part = await service.engine.run(
             *(CrossEncoder.scores, encoder, body.query, texts[start:end]),

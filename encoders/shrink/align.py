@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from trimseek.encoders.aligned import TokenChange
@@ -230,7 +230,7 @@ def schedule(progress: float, warm_up: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
 
 
-def parameter_groups(module: EncoderModule, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Groups for the optimizer: matrices have weight decay, biases and norms have none."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trained if parameter.ndim > 1]

@@ -133,8 +133,9 @@ class EncoderModule(nn.Module):
         if self.up is not None and self.down is not None:
             x = x + functional.embedding(ids, self.up) @ self.down
         x = x + self.positions[: ids.shape[1]]
-        if self.second_type is not None:
-            is_separator = ids == self.origin.separator
+        separator = self.origin.separator
+        if self.second_type is not None and separator is not None:
+            is_separator = torch.eq(ids, separator)
             behind = is_separator.cumsum(1) > is_separator.long()
             x = x + behind[..., None] * self.second_type
         x = self.embedding_norm(x)
