@@ -71,9 +71,8 @@ def create_app(service: Service) -> FastAPI:
         Gate,
         endpoints=ENDPOINTS,
         settings=service.settings,
-        keys=service.keys,
+        access=service.access,
         engine=service.engine,
-        buckets=service.buckets,
     )
     if service.settings.origins:  # outermost: browsers ask before they send a key
         app.add_middleware(

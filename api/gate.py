@@ -49,7 +49,7 @@ class Route(NamedTuple):
 
 
 class Gate:
-    """ASGI middleware. ``keys``, ``buckets``: as ``AccessControl``."""
+    """ASGI middleware."""
 
     def __init__(
         self,
@@ -57,12 +57,10 @@ class Gate:
         *,
         endpoints: Sequence[Endpoint],
         settings: ServiceSettings,
-        keys: Sequence[Key],
+        access: AccessControl,
         engine: Engine,
-        buckets: int | None = None,
     ) -> None:
-        self.app, self.settings, self.engine = app, settings, engine
-        self.access = AccessControl(settings, keys, buckets)
+        self.app, self.settings, self.access, self.engine = app, settings, access, engine
         self.routes = [Route(endpoint, compile_path(endpoint.path)[0]) for endpoint in endpoints]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

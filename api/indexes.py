@@ -82,12 +82,15 @@ class Indexes:
                 self._made[name] = Searcher(folder, self._query_encoder, shared=True)
             return self._made[name]
 
+    def known(self, name: str) -> Searcher | None:
+        """An index that is open and still there; None for any other name."""
+        known = self._given.get(name) or self._made.get(name)
+        return known if known is not None and is_index(known.folder) else None
+
     async def opened(self, name: str) -> Searcher:
         """As ``get``, for the event loop: an index that is not open yet is opened in a thread."""
-        known = self._given.get(name) or self._made.get(name)
-        if known is not None and is_index(known.folder):
-            return known
-        return await run_in_threadpool(self.get, name)
+        known = self.known(name)
+        return await run_in_threadpool(self.get, name) if known is None else known
 
     def folder(self, name: str) -> Path:
         """Where an index lies; UnknownIndexError."""

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from trimseek.indexer.summary import IndexSummary
-from trimseek.memory import resident_bytes
+from trimseek.memory import children, resident_bytes, shared_bytes
 from trimseek.search import Timing
 
 SECONDS = (
@@ -32,7 +33,10 @@ BATCH = Histogram(
     "trimseek_batch_queries", "Queries encoded together.",
     buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64), registry=REGISTRY,
 )  # fmt: skip
-QUEUE = Gauge("trimseek_queue", "Queries waiting or under way.", registry=REGISTRY)
+QUEUE = Gauge(
+    "trimseek_queue", "Queries waiting or under way.",
+    registry=REGISTRY, multiprocess_mode="livesum",
+)  # fmt: skip
 REFUSED = Counter("trimseek_refused", "Queries refused with 429.", registry=REGISTRY)
 HITS = Counter("trimseek_hits", "Hits given.", ["index"], registry=REGISTRY)
 WRITTEN = Counter("trimseek_written", "Documents written.", ["index", "status"], registry=REGISTRY)
@@ -47,8 +51,17 @@ def observe_search(timing: Timing) -> None:
 
 
 def exposition(summaries: Iterable[IndexSummary]) -> bytes:
-    """Everything, in Prometheus's text format."""
-    return generate_latest(REGISTRY) + generate_latest(CurrentState(tuple(summaries)))
+    """Everything, in Prometheus's text format, of all processes that serve one socket."""
+    return generate_latest(counted()) + generate_latest(CurrentState(tuple(summaries)))
+
+
+def counted() -> CollectorRegistry:
+    """What was counted since the start, by all processes that serve one socket."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
 
 
 class CurrentState:
@@ -59,9 +72,17 @@ class CurrentState:
 
     def collect(self) -> Iterable[Metric]:
         """The families, as prometheus_client asks for them."""
-        resident = GaugeMetricFamily("process_resident_memory_bytes", "Resident memory.")
+        resident = GaugeMetricFamily(
+            "process_resident_memory_bytes", "Of the process that says so."
+        )
         resident.add_metric([], own_bytes())
         yield resident
+        memory = GaugeMetricFamily(
+            "trimseek_memory_bytes",
+            "Of all processes that serve, what they share counted once (PSS).",
+        )
+        memory.add_metric([], service_bytes())
+        yield memory
         for name, help_, field in (
             ("trimseek_index_documents", "Documents.", "documents"),
             ("trimseek_index_chunks", "Chunks.", "chunks"),
@@ -82,16 +103,26 @@ def own_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def service_bytes() -> int:
+    """Memory of all processes that serve one socket; of this one where the system tells no more."""
+    several = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+    try:
+        processes = children(os.getppid()) if several else [os.getpid()]
+        return sum(shared_bytes(process) for process in processes)
+    except OSError:
+        return own_bytes()
+
+
 def percentiles() -> dict[str, dict[str, float]]:
     """p50, p95 and p99 in ms of each phase since the start, as the buckets tell."""
     by_phase = {}
+    samples = [sample for family in counted().collect() for sample in family.samples]
     for phase in ("encode", "search", "total"):
-        samples = list(PHASE.labels(phase)._child_samples())  # noqa: SLF001 - no other way in
-        buckets = [
+        buckets = sorted(
             (float(sample.labels["le"]), sample.value)
             for sample in samples
-            if sample.name == "_bucket" and sample.labels
-        ]
+            if sample.name == "trimseek_search_seconds_bucket" and sample.labels["phase"] == phase
+        )
         by_phase[phase] = {f"p{p}": quantile(buckets, p / 100) for p in (50, 95, 99)}
     return by_phase
 

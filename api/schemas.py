@@ -742,7 +742,7 @@ class TaskAnswer(BaseModel):
 class TaskList(BaseModel):
     """Tasks, the oldest first."""
 
-    tasks: list[TaskAnswer] = Field(description="Of this process.")
+    tasks: list[TaskAnswer] = Field(description="Since the service started.")
 
 
 class Usage(BaseModel):

@@ -23,7 +23,7 @@ def serve(folders: Sequence[Path], settings: ServiceSettings) -> None:
         if not service.keys and settings.host not in LOOPBACK:
             note("there are no API keys: whoever reaches this address can read (see trimseek key)")
         note(f"serving {names} at http://{f'[{host}]' if ':' in host else host}:{port}")
-        if settings.workers == 1:
+        if settings.processes == 1:
             run(service, bound)
             return
         service.close()  # the workers open it themselves

@@ -1,10 +1,12 @@
 """What the routes share: indexes, the engine, writers, tasks, and the settings."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event, Lock
 
 from starlette.requests import Request
 
+from trimseek.api.access import AccessControl
 from trimseek.api.engine import Engine
 from trimseek.api.indexes import Indexes, own_encoder, shown
 from trimseek.api.keys import Key
@@ -23,18 +25,23 @@ from trimseek.search.content import Content
 
 @dataclass
 class Service:
-    """``draining``: set when the process is about to end. ``buckets``: as ``AccessControl``."""
+    """``draining``: set when the process is about to end. ``buckets``: as ``AccessControl``.
+
+    ``board``: as ``Tasks``.
+    """
 
     indexes: Indexes
     settings: ServiceSettings
     keys: tuple[Key, ...]
     draining: Event = field(default_factory=Event)
     buckets: int | None = None
+    board: Path | None = None
 
     def __post_init__(self) -> None:
         self.engine = Engine(self.settings.queue, self.settings.batch, self.settings.threads)
         self.writing = Writing(self.settings.write_queue, self.settings.threads)
-        self.tasks = Tasks()
+        self.tasks = Tasks(self.board)
+        self.access = AccessControl(self.settings, self.keys, self.buckets)
         self._cross_encoder: CrossEncoder | None = None
         self._query_encoders: dict[str, QueryEncoder] = {}
         self._document_encoders: dict[tuple[str, str | None], DocumentEncoder] = {}

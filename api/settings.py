@@ -14,6 +14,7 @@ from trimseek.settings import PREFIX, Settings
 
 Log = Literal["json", "text", "off"]
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*", re.ASCII)
+MOST_PROCESSES = 8  # by default: each takes some 150 MB of its own
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -24,7 +25,9 @@ class ServiceSettings(Settings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="0 takes a free one.")
-    workers: int = Field(1, ge=1, le=64, description="Processes that serve.")
+    workers: int = Field(
+        0, ge=0, le=64, description="Processes that serve; 0: as many as CPUs, up to 8."
+    )
     data: Path | None = Field(None, description="Folder of indexes; new ones are made there.")
     query_encoder: str | None = Field(None, description="Encoder of queries; else each index's.")
     reranker: str | None = Field(None, description="Cross-encoder of searches that ask for it.")
@@ -67,6 +70,11 @@ class ServiceSettings(Settings):
         if ROOT_PATH.fullmatch(path):
             return path
         raise PydanticCustomError("root_path", "a path as /search, without a slash at its end")
+
+    @property
+    def processes(self) -> int:
+        """How many processes serve."""
+        return self.workers or min(self.threads, MOST_PROCESSES)
 
     def allowed_hosts(self, *, with_keys: bool) -> frozenset[str]:
         """Names that a Host header may have; empty for any.

@@ -16,7 +16,12 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+from prometheus_client.multiprocess import mark_process_dead
+
+from trimseek.api.balance import Balance, Descriptors, new_descriptors
 from trimseek.api.keys import read_keys
 from trimseek.api.process import open_service, run
 from trimseek.api.rates import bucket_file
@@ -24,7 +29,7 @@ from trimseek.api.settings import ServiceSettings
 from trimseek.child import module_command
 from trimseek.console import note
 from trimseek.errors import TrimseekError, print_error
-from trimseek.settings import make_settings
+from trimseek.settings import load_settings, make_settings
 
 # What a worker is given: folders, settings and file descriptors, as JSON.
 ASSIGNMENT = "TRIMSEEK_WORKER"
@@ -37,38 +42,56 @@ def supervise(folders: Sequence[Path], settings: ServiceSettings, bound: socket.
     """Run the workers of a socket until SIGTERM or SIGINT; exits with their status."""
     alive, held = os.pipe()  # nothing is ever written: the reader sees its end
     buckets = bucket_file(len(read_keys(settings.keys_file, settings.keys)))
+    balance = new_descriptors(settings.processes)
     assignment = {
         "folders": [str(folder.absolute()) for folder in folders],
         "settings": settings.model_dump(mode="json"),
         "socket": bound.fileno(),
         "supervisor": alive,
         "buckets": buckets,
+        "balance": balance,
     }
-    environment = os.environ | {ASSIGNMENT: json.dumps(assignment)}
-    status = Supervisor(settings.workers, environment, (bound.fileno(), alive, buckets)).run()
+    inherited = (alive, buckets, *balance.all())
+    with TemporaryDirectory(prefix="trimseek-serve-") as shared:
+        status = Supervisor(settings.processes, assignment, Path(shared), bound, inherited).run()
     os.close(held)
     sys.exit(status)
 
 
 class Supervisor:
-    """Starts ``count`` workers, which inherit ``descriptors``, and replaces those that die."""
+    """Starts ``count`` workers of a socket, and replaces those that die; they inherit descriptors.
+
+    ``shared``: a folder in which they note their tasks and metrics.
+    """
 
     def __init__(
-        self, count: int, environment: dict[str, str], descriptors: tuple[int, ...]
+        self,
+        count: int,
+        assignment: dict[str, Any],
+        shared: Path,
+        bound: socket.socket,
+        descriptors: tuple[int, ...],
     ) -> None:
-        self._environment, self._descriptors = environment, descriptors
+        self._assignment, self._shared = assignment | {"board": str(shared)}, shared
+        self._bound, self._descriptors = bound, descriptors
+        threads = max(1, load_settings().threads // count)
+        self._environment = os.environ | {
+            "PROMETHEUS_MULTIPROC_DIR": str(shared),
+            "TRIMSEEK_THREADS": str(threads),
+        }
         self._ending = threading.Event()
         self._failures = 0
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.end)
         self._started: dict[int, float] = {}  # when, by process id
-        self._workers = [self._start() for _ in range(count)]
+        self._workers = [self._start(number) for number in range(count)]
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
+        assignment = json.dumps(self._assignment | {"number": number})
         worker = subprocess.Popen(
             module_command("trimseek.api.workers"),
-            env=self._environment,
-            pass_fds=self._descriptors,
+            env=self._environment | {ASSIGNMENT: assignment},
+            pass_fds=(self._bound.fileno(), *self._descriptors),
             start_new_session=True,
         )
         self._started[worker.pid] = time.monotonic()
@@ -77,6 +100,7 @@ class Supervisor:
     def end(self, *_: object) -> None:
         """Let the workers finish what they answer, and end."""
         self._ending.set()
+        self._bound.close()  # nobody is to wait in its queue
         for worker in self._workers:
             worker.terminate()
 
@@ -90,7 +114,8 @@ class Supervisor:
                 if not self._may_start_again(worker):
                     self.end()
                     return worker.returncode if worker.returncode > 0 else 1
-                self._workers[i] = self._start()
+                mark_process_dead(worker.pid, str(self._shared))  # type: ignore[no-untyped-call]
+                self._workers[i] = self._start(i)
         statuses = [worker.wait() for worker in self._workers]
         # one that had not begun to serve was ended by the signal itself
         return next((status for status in statuses if status not in (0, -signal.SIGTERM)), 0)
@@ -114,11 +139,13 @@ def work() -> int:
     try:
         settings = make_settings(ServiceSettings, **assignment["settings"])
         folders = [Path(folder) for folder in assignment["folders"]]
-        service = open_service(folders, settings, assignment["buckets"])
+        board = Path(assignment["board"])
+        service = open_service(folders, settings, assignment["buckets"], board)
     except TrimseekError as error:
         print_error(str(error))
         return error.exit_code
-    run(service, socket.socket(fileno=assignment["socket"]))
+    balance = Balance(Descriptors(*assignment["balance"]), assignment["number"])
+    run(service, socket.socket(fileno=assignment["socket"]), balance)
     return 0
 
 

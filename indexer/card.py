@@ -91,6 +91,28 @@ def card_of(content: Mapping[str, Any], path: Path) -> IndexCard:
     return card
 
 
+class Identity:
+    """The id of the index in a folder, as ``folder_identity``, read anew when its card changes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._path = folder, folder / CARD
+        self._known: tuple[tuple[int, ...], str | None] = ((), None)
+
+    def now(self) -> str | None:
+        """None while no index is there, or its card cannot be read."""
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        # another card is another file
+        version = (status.st_dev, status.st_ino, status.st_ctime_ns, status.st_size)
+        known, identity = self._known
+        if version != known:
+            identity = folder_identity(self._folder)
+            self._known = version, identity
+        return identity
+
+
 def folder_identity(folder: Path) -> str | None:
     """The id of the index in a folder; None while none is there, or its card cannot be read.
 

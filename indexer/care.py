@@ -13,7 +13,7 @@ from trimseek.indexer.card import IndexCard
 from trimseek.indexer.chunks import Chunker
 from trimseek.indexer.folder import folder_bytes, open_for_changes, open_index
 from trimseek.indexer.prompts import document_encoder
-from trimseek.indexer.snapshot import build_snapshot, read_snapshot, stored_keys
+from trimseek.indexer.snapshot import build_snapshot, check_files, read_snapshot, stored_keys
 from trimseek.indexer.stems import check_language
 from trimseek.indexer.store import Store
 
@@ -44,7 +44,9 @@ def find_damage(folder: Path, *, deep: bool = False) -> list[str]:
 
 
 def snapshot_damage(store: Store, folder: Path, card: IndexCard, *, deep: bool) -> list[str]:
-    """Whether the snapshot is sound, and holds the chunks up to its last and no others.
+    """Whether the snapshot and the files beside it are sound, and it holds the right chunks.
+
+    Those up to its last one, and no others.
 
     ``deep``: whether its vectors are the stored ones.
     """
@@ -55,6 +57,7 @@ def snapshot_damage(store: Store, folder: Path, card: IndexCard, *, deep: bool) 
         expected = np.union1d(frozen.chunk_keys(), frozen.tombstones())
         try:
             index = read_snapshot(record, folder, card.dim)
+            check_files(store, record, folder, card.dim)
         except IndexFolderError as error:
             if store.snapshot() != record:  # replaced, and its file removed, while this one looked
                 return snapshot_damage(store, folder, card, deep=deep)

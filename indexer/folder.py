@@ -1,4 +1,4 @@
-"""An index folder: index.json, documents.db, snapshot-<n>.faiss, words-<n>.bin."""
+"""An index folder: index.json, documents.db, snapshot-<n>.faiss, words-<n>.bin, vectors-<n>.bin."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -23,9 +23,10 @@ from trimseek.indexer.filters import check_path, parse_field
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.snapshot import (
     KIND,
-    add_words_file,
+    add_files,
     build_snapshot,
     built_snapshot,
+    check_files,
     is_stale,
     read_snapshot,
     use_snapshot,
@@ -271,13 +272,14 @@ def remove_files(folder: Path, *, whole: bool) -> None:
 
 
 def needs_snapshot(opened: OpenIndex, folder: Path) -> bool:
-    """Whether there is no snapshot that is whole, or too much changed since."""
+    """Whether there is no snapshot that is whole, with what lies beside it, or too much changed."""
     card, store = opened
     record = store.snapshot()
     if record is None or is_stale(store, card.dim):
         return True
     try:
         read_snapshot(record, folder, card.dim)
+        check_files(store, record, folder, card.dim)
     except IndexFolderError:
         return True
     return False
@@ -286,7 +288,7 @@ def needs_snapshot(opened: OpenIndex, folder: Path) -> bool:
 def refresh_snapshot(opened: OpenIndex, folder: Path) -> bool:
     """Write a new snapshot if one is needed, under the write lock; whether it did."""
     if not needs_snapshot(opened, folder):
-        add_words_file(opened.store, folder)
+        add_files(opened.store, folder, opened.card.dim)
         return False
     build_snapshot(opened.store, folder, opened.card.dim)
     return True

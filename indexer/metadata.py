@@ -118,9 +118,22 @@ def stored_metadata(text: str) -> dict[str, Any]:
     metadata = json.loads(text)
     if not isinstance(metadata, dict):
         raise ValueError("not a JSON object")
-    if SUSPICIOUS.search(text) or text.count("[") + text.count("{") > MOST_DEPTH:
+    if may_break_rule(text):
         return {name: answerable(value) for name, value in metadata.items()}
     return metadata
+
+
+def may_break_rule(text: str) -> bool:
+    """Whether JSON may hold numbers or levels that an answer may not."""
+    return bool(SUSPICIOUS.search(text)) or text.count("[") + text.count("{") > MOST_DEPTH
+
+
+def is_answerable(text: str) -> bool:
+    """Whether stored metadata can be answered as the JSON that it is."""
+    try:
+        return isinstance(json.loads(text), dict) and not may_break_rule(text)
+    except (ValueError, RecursionError):
+        return False
 
 
 def answerable(value: Any, depth: int = 1) -> Any:

@@ -13,12 +13,12 @@ class Vectors(NamedTuple):
     vectors: NDArray[np.float16]
 
 
-class DocumentVectors(NamedTuple):
-    """As ``Vectors``, with the key of each chunk's document."""
+class ChunkVectors(NamedTuple):
+    """As ``Vectors``, with the key of each chunk's document ``(n,) int64``."""
 
     keys: NDArray[np.int64]
     vectors: NDArray[np.float16]
-    documents: list[int]
+    documents: NDArray[np.int64]
 
 
 class SnapshotRecord(NamedTuple):

@@ -22,8 +22,8 @@ from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.metadata import stored_metadata
 from trimseek.indexer.rows import (
     ChunkPlace,
+    ChunkVectors,
     Counts,
-    DocumentVectors,
     SnapshotRecord,
     StoredChunk,
     Vectors,
@@ -40,6 +40,8 @@ WRONG_TYPES = {
     " != 'integerintegerintegerblob'",
 }
 CONTENT_HASH, METADATA_HASH = 16, 8  # bytes
+# The settings: the number of the snapshot that the file of vectors is of, and its checksum.
+VECTORS_OF, VECTORS_FILE = "vectors_of", "vectors_file"
 
 
 def content_hash(document: Document) -> bytes:
@@ -212,14 +214,20 @@ class Store(WordStore):
         except (ValueError, TypeError) as error:
             raise self._damaged(f"vectors: {error}") from error
 
-    def vectors_of_documents(self, documents: Sequence[int], dim: int) -> DocumentVectors:
+    def _as_chunk_vectors(self, rows: Sequence[tuple[Any, ...]], dim: int) -> ChunkVectors:
+        if not all(is_number(row[2]) for row in rows):
+            raise self._damaged("the documents of its chunks")
+        documents = np.fromiter((row[2] for row in rows), np.int64, len(rows))
+        return ChunkVectors(*self._as_vectors(rows, dim), documents)
+
+    def vectors_of_documents(self, documents: Sequence[int], dim: int) -> ChunkVectors:
         """The vectors of all chunks of those documents, in ascending order of their keys."""
         rows = self.rows(
             f"SELECT key, vector, document FROM chunks WHERE document IN ({marks(documents)})"
             " ORDER BY key",
             list(documents),
         )
-        return DocumentVectors(*self._as_vectors(rows, dim), [row[2] for row in rows])
+        return self._as_chunk_vectors(rows, dim)
 
     def first_chunks(self, documents: Sequence[int]) -> dict[int, int]:
         """The key of the first chunk of each of those documents, by which words know it."""
@@ -324,6 +332,26 @@ class Store(WordStore):
         ):
             yield self._as_vectors(rows, dim)
             after = rows[-1][0]
+
+    def chunk_vectors(self, after: int, dim: int, last: int = 2**63 - 1) -> Iterator[ChunkVectors]:
+        """As ``vectors``, with the chunks' documents; of keys that are at most ``last``."""
+        while rows := self.rows(
+            "SELECT key, vector, document FROM chunks WHERE key > ? AND key <= ?"
+            " ORDER BY key LIMIT ?",
+            [after, last, ROWS_AT_A_TIME],
+        ):
+            yield self._as_chunk_vectors(rows, dim)
+            after = rows[-1][0]
+
+    def vectors_file(self, number: int) -> str:
+        """The checksum of the file of vectors beside the snapshot of a number; "" for none."""
+        of, sha256 = self.setting(VECTORS_OF, 0), self.setting(VECTORS_FILE, "")
+        return sha256 if of == number else ""
+
+    def set_vectors_file(self, number: int, sha256: str) -> None:
+        """Note the file of vectors beside the snapshot; inside a transaction."""
+        self.set_setting(VECTORS_OF, number)
+        self.set_setting(VECTORS_FILE, sha256)
 
     def tombstones(self) -> NDArray[np.int64]:
         """Keys of chunks deleted since the snapshot, ascending."""

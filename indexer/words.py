@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from trimseek.atomic import sha256_of, sync_file
 from trimseek.errors import IndexFolderError
+from trimseek.indexer.mapped import mapped
 from trimseek.indexer.rows import SnapshotRecord
 
 BLOCK = 2**16  # documents
@@ -179,14 +180,7 @@ def write_words(blocks: Iterable[WordBlock], path: Path) -> str:
 
 def read_words(record: SnapshotRecord, path: Path) -> list[WordBlock]:
     """The blocks of a file, mapped; IndexFolderError if it is missing or damaged."""
-    try:
-        if sha256_of(path) != record.words:
-            raise IndexFolderError(f"{path}: damaged: its checksum is not the recorded one")
-        content = np.memmap(path, np.uint8, "r")
-    except FileNotFoundError:
-        raise IndexFolderError(f"{path}: missing") from None
-    except ValueError as error:  # an empty file cannot be mapped
-        raise IndexFolderError(f"{path}: damaged: {error}") from error
+    content = mapped(path, record.words)
     try:
         blocks = read_blocks(content)
         last = 0

@@ -1,5 +1,8 @@
 """Hybrid search: documents by their scores for meaning and for words, or by their ranks in both.
 
+The compiled code of ``search.native.retrieval`` does the same for sums of scores, where there is
+any and the snapshot's kind lets it.
+
 By scores (Bruch, Gai & Ingber 2023): each score is scaled by the least that is possible (-1 for a
 cosine, 0 for BM25) and the most that the query has; a document's is the weighted sum of both, and
 that of a list it is not in is looked up. By ranks (Cormack, Clarke & Büttcher 2009): the sum of
@@ -93,14 +96,8 @@ class HybridSearch:
                 return
             depth = min(depth * DEPTH_GROWTH, MOST_DEPTH)
 
-    @property
-    def _tells(self) -> bool:
-        """Whether the query's words tell documents from each other."""
-        scores = self.scores
-        return scores is not None and scores.rarest <= TELLING_SHARE * scores.documents
-
     def _lexical(self, depth: int) -> Ranking:
-        if self.scores is None or not self._tells:
+        if self.scores is None or not tells(self.scores):
             return Ranking([], complete=True)
         return self.retriever.lexical(self.scores, depth)
 
@@ -137,7 +134,7 @@ class HybridSearch:
         scores = (chunks.vectors.astype(np.float32) * self.vector).sum(axis=1).tolist()
         best: dict[int, Candidate] = {}
         for document, key, score in zip(
-            chunks.documents, chunks.keys.tolist(), scores, strict=True
+            chunks.documents.tolist(), chunks.keys.tolist(), scores, strict=True
         ):
             if document not in best or score > best[document].score:
                 sources = {"dense": Source(None, score)}
@@ -150,6 +147,11 @@ class HybridSearch:
         first = self.retriever.store.first_chunks(documents)
         values = self.scores.of(np.array(list(first.values()), np.int64)).tolist()
         return dict(zip(first, values, strict=True))
+
+
+def tells(scores: WordScores) -> bool:
+    """Whether the query's words tell documents from each other."""
+    return scores.rarest <= TELLING_SHARE * scores.documents
 
 
 class Fused(NamedTuple):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from trimseek.indexer.efforts import tuned_effort
 from trimseek.indexer.folder import check_space, open_for_changes, open_index, refresh_snapshot
 from trimseek.indexer.prompts import given_prompt
 from trimseek.indexer.store import Store
+from trimseek.search.pieces import Pieces
 from trimseek.search.view import View, open_view, refreshed, view_without_snapshot
 from trimseek.search.words import Words, open_words, refreshed_words, words_without_file
 
@@ -25,15 +25,16 @@ class Moment(NamedTuple):
 
     ``words``: None in an index that has none yet. ``version``: another one after every change.
     ``effort``: what was tuned for the query encoder,
-    None where nothing was.
+    None where nothing was. ``pieces``: of hits, kept while nothing is committed.
     """
 
     card: IndexCard
     store: Store
+    version: int
     view: View
     words: Words | None
-    version: int
     effort: int | None
+    pieces: Pieces
 
 
 class Latest(NamedTuple):
@@ -43,6 +44,7 @@ class Latest(NamedTuple):
     view: View
     words: Words | None
     effort: int | None
+    pieces: Pieces
 
 
 class OpenedIndex:
@@ -92,8 +94,7 @@ class OpenedIndex:
         with self._connections.one() as store:
             try:
                 latest = self._begin(store)
-                view = replace(latest.view, store=store)
-                yield Moment(self.card, store, view, latest.words, latest.version, latest.effort)
+                yield Moment(self.card, store, *latest)
             finally:
                 store.end()
 
@@ -128,14 +129,13 @@ class OpenedIndex:
             view = open_view(store, self.folder, self.card.dim)
             words = open_words(store, self.folder)
         else:
-            known = replace(self._latest.view, store=store)
-            view = refreshed(known, store, self.folder, self.card.dim)
+            view = refreshed(self._latest.view, store, self.folder, self.card.dim)
             words = refreshed_words(self._latest.words, store, self.folder)
         return self._keep(store, version, view, words)
 
     def _keep(self, store: Store, version: int, view: View, words: Words | None) -> Latest:
         effort = tuned_effort(store, view.kind, self.encoder.card)
-        self._latest = Latest(version, view, words, effort)
+        self._latest = Latest(version, view, words, effort, Pieces())
         return self._latest
 
 

@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trimseek.errors import IndexFolderError
 from trimseek.indexer.facets import field_values
-from trimseek.indexer.filters import Sql, kind_name
+from trimseek.indexer.filters import kind_name
 from trimseek.indexer.store import Store
 from trimseek.search.candidates import Candidate, diversified, one_of_each
-from trimseek.search.fusion import HybridSearch, Ranking
+from trimseek.search.fusion import HybridSearch, Ranking, tells
 from trimseek.search.hits import Source
-from trimseek.search.options import Mode, Options
+from trimseek.search.native.retrieval import best_documents
+from trimseek.search.options import Fusion, Mode, Options
 from trimseek.search.passages import best_chunks
 from trimseek.search.query_words import QueryWords
-from trimseek.search.view import View
+from trimseek.search.view import Counted, View
 from trimseek.search.words import Words, WordScores
 
 # A document may have several chunks: where too few documents are among the nearest chunks, so many
@@ -28,10 +29,10 @@ DIVERSE_BLOCK = 100  # documents that are put in another order among themselves
 
 
 class Allowed(NamedTuple):
-    """What a filter lets through: an expression over ``documents``, and chunk keys, ascending."""
+    """What a filter lets through: chunks of the view, and documents of each block of words."""
 
-    sql: Sql
-    chunks: NDArray[np.int64]
+    chunks: Counted
+    documents: Sequence[NDArray[np.bool_] | None] | None
 
 
 @dataclass(frozen=True)
@@ -59,23 +60,56 @@ class Retrieval:
             scores = self.word_scores(query, options.title_weight)
             return deeper(lambda depth: self.lexical(scores, depth), first)
         assert vector is not None  # noqa: S101 - the caller encodes unless the mode is lexical
-        if options.mode is Mode.DENSE:
+        by_vector = options.mode is Mode.DENSE
+        by_words = None
+        if not by_vector and self.words is not None:
+            by_words = self.word_scores(query, options.title_weight)
+        if self.counted.compiled is not None and (by_vector or options.fusion is Fusion.SCORES):
+            weight = None if by_vector else options.weight
+            return self._compiled(vector, by_words, weight, first)
+        if by_vector:
             return deeper(lambda depth: self.dense(vector, depth), first)
-        by_words = None if self.words is None else self.word_scores(query, options.title_weight)
         return HybridSearch(self, vector, by_words, options.weight, options.fusion).batches()
+
+    @property
+    def counted(self) -> Counted:
+        """The chunks that count."""
+        return self.view.live if self.allowed is None else self.allowed.chunks
+
+    def _compiled(
+        self,
+        vector: NDArray[np.float32],
+        scores: WordScores | None,
+        weight: float | None,
+        first: int,
+    ) -> Iterator[list[Candidate]]:
+        """As ``batches``, by compiled code. ``weight``: None for a search by the vector alone."""
+        assert self.counted.compiled is not None  # noqa: S101 - the caller has looked
+        words = scores.compiled if scores is not None and tells(scores) else None
+        wanted, given = first, 0
+        while True:
+            found = best_documents(
+                *(self.counted.compiled, vector, wanted, self.view.depth(self.effort)),
+                *(words, weight),
+            )
+            yield [as_candidate(row) for row in found[given:].tolist()]
+            if len(found) < wanted or wanted >= MOST_CHUNKS:
+                return
+            given, wanted = len(found), min(wanted * 2, MOST_CHUNKS)
 
     def dense(self, vector: NDArray[np.float32], depth: int) -> Ranking:
         """Documents by the score of their best chunk."""
         wanted = depth
         while True:
-            chunks = None if self.allowed is None else self.allowed.chunks
-            nearest = self.view.search(vector, wanted, effort=self.effort, allowed=chunks)
-            documents = self.store.documents_of(nearest.keys.tolist())
+            counted = self.counted
+            nearest = self.view.search(vector, wanted, effort=self.effort, counted=counted)
+            documents = self.view.documents_of(nearest.keys)
             best: dict[int, Candidate] = {}
-            for key, score in zip(nearest.keys.tolist(), nearest.scores.tolist(), strict=True):
-                if key in documents:
-                    best.setdefault(documents[key], Candidate(documents[key], score, key))
-            complete = wanted >= (self.view.count if chunks is None else len(chunks))
+            for document, key, score in zip(
+                documents, nearest.keys.tolist(), nearest.scores.tolist(), strict=True
+            ):
+                best.setdefault(document, Candidate(document, score, key))
+            complete = wanted >= counted.count
             if len(best) >= depth or complete or wanted >= MOST_CHUNKS:
                 return Ranking(with_source(list(best.values())[:depth], "dense"), complete)
             wanted = min(wanted * CHUNKS_GROWTH, MOST_CHUNKS)
@@ -87,12 +121,12 @@ class Retrieval:
                 f"{self.store.path}: made by an earlier trimseek, without words; "
                 f"'trimseek compact {self.store.path.parent}' adds them"
             )
-        return self.words.scores(query.term_ids, title_weight)
+        counted = None if self.allowed is None else self.allowed.documents
+        return self.words.scores(query.term_ids, title_weight, counted)
 
     def lexical(self, scores: WordScores, depth: int) -> Ranking:
         """Documents by BM25."""
-        allowed = None if self.allowed is None else self.allowed.chunks
-        ranked = scores.best(depth, allowed)
+        ranked = scores.best(depth)
         chunks = ranked.chunks.tolist()
         documents = self.store.documents_of(chunks)
         candidates = [
@@ -112,6 +146,15 @@ def deeper(rank: Callable[[int], Ranking], first: int) -> Iterator[list[Candidat
         if ranking.complete or depth >= MOST_CHUNKS:
             return
         given, depth = len(ranking.candidates), min(depth * 2, MOST_CHUNKS)
+
+
+def as_candidate(row: tuple[Any, ...]) -> Candidate:
+    """A row of ``FOUND``."""
+    document, chunk, score, cosine, bm25, dense_rank, lexical_rank = row
+    sources = {"dense": Source(dense_rank or None, cosine)}
+    if bm25 > 0:
+        sources["lexical"] = Source(lexical_rank or None, bm25)
+    return Candidate(document, score, chunk, sources)
 
 
 def with_source(candidates: Sequence[Candidate], name: str) -> list[Candidate]:

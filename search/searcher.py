@@ -18,7 +18,7 @@ from trimseek.errors import (
     ReplacedError,
     UnknownDocumentError,
 )
-from trimseek.indexer.card import IndexCard, folder_identity
+from trimseek.indexer.card import Identity, IndexCard
 from trimseek.indexer.documents import Document
 from trimseek.indexer.facets import facet_counts, facet_totals
 from trimseek.indexer.filter_notes import FilterNotes, conditions_asked
@@ -93,6 +93,7 @@ class Searcher:
         self.folder, self._shared = folder, shared
         self.name = folder.resolve().name
         self._query_encoder = query_encoder
+        self._identity = Identity(folder)
         self._opening = Lock()
         self._opened = self._open()
         self._allowed: dict[tuple[str, int, Sql], Allowed] = {}
@@ -131,10 +132,10 @@ class Searcher:
 
         What was opened goes on where the folder is gone.
         """
-        if folder_identity(self.folder) not in (self._opened.identity, None):
+        if self._identity.now() not in (self._opened.identity, None):
             with self._opening:
                 old = self._opened
-                if folder_identity(self.folder) not in (old.identity, None):
+                if self._identity.now() not in (old.identity, None):
                     self._opened = self._open()
                     old.close()
         return self._opened
@@ -158,7 +159,7 @@ class Searcher:
                     if not moment.store.is_outdated():
                         return result
             except ReplacedError:
-                if folder_identity(self.folder) in (opened.identity, None):
+                if self._identity.now() in (opened.identity, None):
                     raise  # it was closed
 
     def search(self, query: str, k: int = 10, options: Options = DEFAULT) -> Results:
@@ -332,7 +333,7 @@ class Searcher:
         ``vector (dim,)``: the query's, not needed in lexical mode. Options that were checked.
         """
         allowed = None if options.where is None else self._let_through(now, options.where)
-        if allowed is not None and not len(allowed.chunks):
+        if allowed is not None and not allowed.chunks.count:
             return Found([], {field_name(field): [] for field in options.facets}, 0.0)
         effort = options.effort or now.effort
         retrieval = Retrieval(now.store, now.view, now.words, effort, allowed)
@@ -370,7 +371,9 @@ class Searcher:
         key = (now.card.id, now.version, sql)
         allowed = self._allowed.get(key)
         if allowed is None:
-            allowed = Allowed(sql, now.store.matching(sql))
+            keys = now.store.matching(sql)
+            documents = None if now.words is None else now.words.counted(keys)
+            allowed = Allowed(now.view.counted(keys), documents)
             kept = self._allowed if len(self._allowed) < FILTERS_KEPT else {}
             self._allowed = kept | {key: allowed}
         return allowed

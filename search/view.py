@@ -4,7 +4,9 @@ A view never changes, as FAISS is not safe for a search during an addition; ``re
 the next one.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +14,22 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from trimseek.errors import IndexFolderError
 from trimseek.indexer.kinds import SnapshotKind
-from trimseek.indexer.rows import SnapshotRecord
-from trimseek.indexer.snapshot import KINDS, fill, new_index, read_snapshot
+from trimseek.indexer.rows import ChunkVectors, SnapshotRecord, Vectors
+from trimseek.indexer.snapshot import (
+    KINDS,
+    fill,
+    new_index,
+    read_snapshot,
+    stored_keys,
+    vectors_path,
+)
 from trimseek.indexer.store import Store
-from trimseek.search.native.walk import Walk, walk_of
+from trimseek.indexer.vectors_file import read_vectors
+from trimseek.search.native.graph import Graph, graph_of
+from trimseek.search.native.library import functions
+from trimseek.search.native.retrieval import Depth, Parts, nearest_chunks
 
 # Parts beyond which a view is put together anew.
 MOST_PARTS = 8
@@ -35,18 +48,59 @@ class Scored(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A FAISS index under chunk keys; ``walk``: compiled code that finds the same in its graph."""
+    """A FAISS index under chunk keys, and the stored vectors of the same chunks.
+
+    ``graph``: of an HNSW index, as compiled code walks it.
+    """
 
     kind: SnapshotKind
     index: Any
-    walk: Walk | None = None
+    chunks: ChunkVectors
+    graph: Graph | None = None
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Which chunks of each part count, ``(n,) bool``, None where all do; and how many.
+
+    ``compiled``: the parts as compiled code searches them; None where FAISS must.
+    """
+
+    parts: tuple[Part, ...]
+    flags: tuple[NDArray[np.bool_] | None, ...]
+    count: int
+    compiled: Parts | None
+
+    @classmethod
+    def of(cls, parts: tuple[Part, ...], flags: Sequence[NDArray[np.bool_] | None]) -> "Counted":
+        """Of a view's parts."""
+        count = sum(
+            len(part.chunks.keys) if some is None else int(np.count_nonzero(some))
+            for part, some in zip(parts, flags, strict=True)
+        )
+        supported = functions() is not None and all(
+            part.graph is not None or part.kind is SnapshotKind.EXACT for part in parts
+        )
+        compiled = None
+        if supported:
+            graphs = [part.graph for part in parts]
+            compiled = Parts([part.chunks for part in parts], graphs, flags)
+        return cls(parts, tuple(flags), count, compiled)
+
+    def keys(self) -> NDArray[np.int64]:
+        """Of the chunks that count, ascending."""
+        return np.concatenate(
+            [
+                part.chunks.keys if some is None else part.chunks.keys[some]
+                for part, some in zip(self.parts, self.flags, strict=True)
+            ]
+        )
 
 
 @dataclass(frozen=True)
 class View:
-    """``deleted``: keys to leave out, ascending. ``store`` has the vectors that were stored."""
+    """``deleted``: keys to leave out, ascending."""
 
-    store: Store
     snapshot: int
     parts: tuple[Part, ...]
     deleted: NDArray[np.int64]
@@ -57,27 +111,57 @@ class View:
         """Of the snapshot; what came since is always compared as a whole."""
         return self.parts[0].kind
 
+    @property
+    def dim(self) -> int:
+        """Size of a vector."""
+        return int(self.parts[0].index.d)
+
+    @cached_property
+    def live(self) -> Counted:
+        """Which chunks are not deleted."""
+        flags = []
+        for part in self.parts:
+            gone = np.isin(part.chunks.keys, self.deleted, assume_unique=True)
+            flags.append(~gone if gone.any() else None)
+        return Counted.of(self.parts, flags)
+
+    def counted(self, keys: NDArray[np.int64]) -> Counted:
+        """Which chunks are among some, ascending."""
+        flags = []
+        for part in self.parts:
+            inside = np.isin(part.chunks.keys, keys, assume_unique=True)
+            flags.append(inside)
+        return Counted.of(self.parts, flags)
+
+    def depth(self, effort: int | None) -> Depth:
+        """How deep compiled code searches; ``effort``: None for the kind's default."""
+        kind = KINDS[self.kind]
+        return Depth(effort or kind.effort or 1, kind.refine, kind.least, BLOCK, BLOCK_GROWTH)
+
     def search(
         self,
         query: NDArray[np.float32],
         k: int,
         *,
         effort: int | None = None,
-        allowed: NDArray[np.int64] | None = None,
+        counted: Counted | None = None,
     ) -> Scored:
         """The k nearest chunks of a query ``(dim,)``; fewer only if there are fewer.
 
         The k nearest are the beginning of the 2 k nearest: an approximate index, which finds others
         when more are wanted, is asked for ``BLOCK``, then for ``BLOCK_GROWTH`` times as many, and
-        what is new is put behind. ``effort``: see ``indexer.snapshot``. ``allowed``: the only
-        chunks that count, ascending.
+        what is new is put behind. ``effort``: see ``indexer.snapshot``. ``counted``: the only
+        chunks that count; None for all that are not deleted.
         """
+        counting = counted or self.live
+        if counting.compiled is not None:
+            return Scored(*nearest_chunks(counting.compiled, query, k, self.depth(effort)))
         if KINDS[self.kind].refine == 1:
-            return self._nearest(query, k, effort, allowed)
-        block, nearest = BLOCK, self._nearest(query, BLOCK, effort, allowed)
+            return self._nearest(query, k, effort, counting)
+        block, nearest = BLOCK, self._nearest(query, BLOCK, effort, counting)
         while block < k and len(nearest.keys) == block:
             block *= BLOCK_GROWTH
-            more = self._nearest(query, block, effort, allowed)
+            more = self._nearest(query, block, effort, counting)
             new = ~np.isin(more.keys, nearest.keys, assume_unique=True)
             nearest = Scored(
                 np.concatenate([nearest.keys, more.keys[new]])[:block],
@@ -86,38 +170,31 @@ class View:
         return Scored(nearest.keys[:k], nearest.scores[:k])
 
     def _nearest(
-        self,
-        query: NDArray[np.float32],
-        k: int,
-        effort: int | None,
-        allowed: NDArray[np.int64] | None,
+        self, query: NDArray[np.float32], k: int, effort: int | None, counted: Counted
     ) -> Scored:
         """As ``search``, but for its beginning.
 
-        A few allowed chunks are compared one by one; so are all where an index does not give k.
+        A few chunks are compared one by one; so are all where an index does not give k.
         """
-        if allowed is not None:
-            allowed = allowed[: np.searchsorted(allowed, self.last_chunk, "right")]
-            if len(allowed) <= FEW:
-                return self.compare(query, k, allowed)
+        if counted.count <= FEW:
+            return self.compare(query, k, counted.keys())
         # One query is one thread's work: a second one only fights onnxruntime's for the CPU
         # (measured on 2 cores: 5.7 ms a search instead of 1.6). The setting is the thread's own.
         faiss.omp_set_num_threads(1)
-        parts = [self._search_part(part, query, k, effort, allowed) for part in self.parts]
+        parts = [
+            self._search_part(part, query, k, effort, flags)
+            for part, flags in zip(self.parts, counted.flags, strict=True)
+        ]
         keys = np.concatenate([np.empty(0, np.int64), *(scored.keys for scored in parts)])
         scores = np.concatenate([np.empty(0, np.float32), *(scored.scores for scored in parts)])
-        if len(keys) < min(k, self.count if allowed is None else len(allowed)):
-            return self.compare(query, k, self._stored_keys() if allowed is None else allowed)
+        if len(keys) < min(k, counted.count):
+            return self.compare(query, k, counted.keys())
         return best(keys, scores, k)
 
     @property
     def count(self) -> int:
         """How many chunks there are to find."""
-        return sum(int(part.index.ntotal) for part in self.parts) - len(self.deleted)
-
-    def _stored_keys(self) -> NDArray[np.int64]:
-        keys = self.store.chunk_keys()
-        return keys[keys <= self.last_chunk]
+        return self.live.count
 
     def _search_part(
         self,
@@ -125,65 +202,62 @@ class View:
         query: NDArray[np.float32],
         k: int,
         effort: int | None,
-        allowed: NDArray[np.int64] | None,
+        flags: NDArray[np.bool_] | None,
     ) -> Scored:
         total = part.index.ntotal
-        if not total:
+        live = total if flags is None else int(np.count_nonzero(flags))
+        if not live:
             return Scored(np.empty(0, np.int64), np.empty(0, np.float32))
         kind = KINDS[part.kind]
         effort = effort or kind.effort
         wanted = min(kind.candidates(k, effort), total)
-        if allowed is not None and effort:  # of what is met, only a share counts
-            effort = int(effort * max(1.0, total / len(allowed)))
-        walk = part.walk if allowed is None else None
-        selector = None if walk else self._selector(allowed)
-        live = total if allowed is not None else total - len(self.deleted)
+        if effort:  # of what is met, only a share counts
+            effort = int(effort * (total / live))
+        selector = None if flags is None else selector_of(part.chunks.keys[flags])
         while True:
             bound = min(max(effort, wanted), total) if effort else None
-            if walk and bound:
-                scored = self._undeleted(Scored(*walk.search(query, bound)), wanted)
-            else:
-                parameters = kind.parameters(bound, selector)
-                scored = searched(part.index, query, wanted, parameters, ties=kind.refine == 1)
-            enough = len(scored.keys) >= min(k, live)
-            if not effort or enough or effort >= total or allowed is not None:
+            parameters = kind.parameters(bound, selector)
+            scored = searched(part.index, query, wanted, parameters, ties=kind.refine == 1)
+            if not effort or len(scored.keys) >= min(k, live) or effort >= total:
                 break
             effort *= WIDER
         return scored if kind.refine == 1 else self.compare(query, wanted, scored.keys)
-
-    def _undeleted(self, scored: Scored, count: int) -> Scored:
-        if not len(self.deleted):
-            return Scored(scored.keys[:count], scored.scores[:count])
-        kept = ~np.isin(scored.keys, self.deleted, assume_unique=True)
-        return Scored(scored.keys[kept][:count], scored.scores[kept][:count])
-
-    def _selector(self, allowed: NDArray[np.int64] | None) -> Any:
-        """FAISS's word for what counts; None if everything does."""
-        if allowed is not None:
-            members = np.zeros(self.last_chunk // 8 + 1, np.uint8)
-            np.bitwise_or.at(members, allowed // 8, np.uint8(1) << (allowed % 8).astype(np.uint8))
-            return faiss.IDSelectorBitmap(members)  # type: ignore[call-arg, arg-type]
-        if len(self.deleted):
-            return faiss.IDSelectorNot(faiss.IDSelectorBatch(self.deleted))
-        return None
 
     def compare(self, query: NDArray[np.float32], k: int, keys: NDArray[np.int64]) -> Scored:
         """The k nearest among chunks, by the vectors that are stored."""
         keys_found, scores = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
         for start in range(0, len(keys), COMPARED_AT_A_TIME):
-            some_keys = keys[start : start + COMPARED_AT_A_TIME].tolist()
-            stored = self.store.vectors_of(some_keys, self.dim)
-            keys_found.append(stored.keys)
+            some = self.vectors_of(keys[start : start + COMPARED_AT_A_TIME])
+            keys_found.append(some.keys)
             # summed row by row: equal vectors have equal scores, which a matrix product does not
             # promise, and ties are then in the order of keys
-            scores.append((stored.vectors.astype(np.float32) * query).sum(axis=1))
+            scores.append((some.vectors.astype(np.float32) * query).sum(axis=1))
         return best(np.concatenate(keys_found), np.concatenate(scores), k)
+
+    def vectors_of(self, keys: NDArray[np.int64]) -> ChunkVectors:
+        """The stored vectors of those chunks that the view has, part by part."""
+        found = []
+        for part in self.parts:
+            chunks = part.chunks
+            rows = np.searchsorted(chunks.keys, keys)
+            rows = rows[rows < len(chunks.keys)]
+            rows = rows[np.isin(chunks.keys[rows], keys)]
+            found.append([chunks.keys[rows], chunks.vectors[rows], chunks.documents[rows]])
+        return ChunkVectors(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+
+    def documents_of(self, keys: NDArray[np.int64]) -> list[int]:
+        """The document of each of some chunks of the view."""
+        known = self.vectors_of(keys)
+        documents = dict(zip(known.keys.tolist(), known.documents.tolist(), strict=True))
+        return [documents[key] for key in keys.tolist()]
 
     def exact_top(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """The k nearest of all stored chunks for each query ``(n, dim)``, ``(n, k)`` keys."""
         keys = np.empty((len(queries), 0), np.int64)
         scores = np.empty((len(queries), 0), np.float32)
-        for some in self.store.vectors(0, self.dim):
+        live = self.live.keys()
+        for start in range(0, len(live), COMPARED_AT_A_TIME):
+            some = self.vectors_of(live[start : start + COMPARED_AT_A_TIME])
             keys = np.hstack([keys, np.tile(some.keys, (len(queries), 1))])
             scores = np.hstack([scores, queries @ some.vectors.astype(np.float32).T])
             order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -191,10 +265,12 @@ class View:
             scores = np.take_along_axis(scores, order, 1)
         return keys
 
-    @property
-    def dim(self) -> int:
-        """Size of a vector."""
-        return int(self.parts[0].index.d)
+
+def selector_of(keys: NDArray[np.int64]) -> Any:
+    """FAISS's word for the chunks that count, ascending."""
+    members = np.zeros(int(keys[-1]) // 8 + 1, np.uint8)
+    np.bitwise_or.at(members, keys // 8, np.uint8(1) << (keys % 8).astype(np.uint8))
+    return faiss.IDSelectorBitmap(members)  # type: ignore[call-arg, arg-type]
 
 
 def searched(
@@ -226,20 +302,67 @@ def open_view(store: Store, folder: Path, dim: int) -> View:
     if record is None:
         return view_without_snapshot(store, dim)
     index = read_snapshot(record, folder, dim)
-    return view_of(store, record, Part(SnapshotKind(record.kind), index, walk_of(index)), dim)
+    kind = SnapshotKind(record.kind)
+    chunks = chunks_of(store, record, index, folder, dim)
+    part = Part(kind, index, chunks, graph_of(index, chunks.keys))
+    view = View(record.number, (part,), np.empty(0, np.int64), record.last_chunk)
+    view = with_changes(view, store, dim)
+    if view.count != store.counts().chunks:  # somebody else has deleted, and noted it nowhere
+        gone = np.setdiff1d(view.live.keys(), store.chunk_keys(), assume_unique=True)
+        view = replace(view, deleted=np.union1d(view.deleted, gone))
+    return view
+
+
+def chunks_of(
+    store: Store, record: SnapshotRecord, index: Any, folder: Path, dim: int
+) -> ChunkVectors:
+    """The stored vectors of a snapshot's chunks, mapped, or read where there is no file of them.
+
+    IndexFolderError where they are not those of the snapshot.
+    """
+    held = np.sort(stored_keys(index))
+    sha256 = store.vectors_file(record.number)
+    if not sha256:  # an earlier trimseek made it
+        return filled(held, all_chunks(store.chunk_vectors(0, dim, record.last_chunk), dim), dim)
+    path = vectors_path(folder, record.number)
+    chunks = read_vectors(record, sha256, path, dim)
+    if not np.array_equal(chunks.keys, held):
+        raise IndexFolderError(f"{path}: damaged: its chunks are not those of the snapshot")
+    return chunks
+
+
+def filled(keys: NDArray[np.int64], stored: ChunkVectors, dim: int) -> ChunkVectors:
+    """The vectors of some chunks, ascending; zeros of those that are not stored any more."""
+    vectors = np.zeros((len(keys), dim), np.float16)
+    documents = np.zeros(len(keys), np.int64)
+    places = np.searchsorted(keys, stored.keys)
+    inside = places < len(keys)
+    inside[inside] = keys[places[inside]] == stored.keys[inside]
+    vectors[places[inside]] = stored.vectors[inside]
+    documents[places[inside]] = stored.documents[inside]
+    return ChunkVectors(keys, vectors, documents)
+
+
+def all_chunks(batches: Iterable[ChunkVectors], dim: int) -> ChunkVectors:
+    """Batches behind one another."""
+    empty = ChunkVectors(
+        np.empty(0, np.int64), np.empty((0, dim), np.float16), np.empty(0, np.int64)
+    )
+    return ChunkVectors(*map(np.concatenate, zip(empty, *batches, strict=True)))
 
 
 def view_without_snapshot(store: Store, dim: int) -> View:
     """All stored vectors in memory, compared one by one."""
+    part = exact_part(all_chunks(store.chunk_vectors(0, dim), dim), dim)
+    last = int(part.chunks.keys[-1]) if len(part.chunks.keys) else 0
+    return View(0, (part,), np.empty(0, np.int64), last)
+
+
+def exact_part(chunks: ChunkVectors, dim: int) -> Part:
+    """Chunks that are compared as a whole."""
     index = new_index(dim)
-    last = fill(index, store.vectors(0, dim))
-    return View(store, 0, (Part(SnapshotKind.EXACT, index),), np.empty(0, np.int64), last)
-
-
-def view_of(store: Store, record: SnapshotRecord, snapshot: Part, dim: int) -> View:
-    """The view of a snapshot, and what changed since."""
-    view = View(store, record.number, (snapshot,), np.empty(0, np.int64), record.last_chunk)
-    return with_changes(view, store, dim)
+    fill(index, [Vectors(chunks.keys, chunks.vectors)] if len(chunks.keys) else [])
+    return Part(SnapshotKind.EXACT, index, chunks)
 
 
 def refreshed(view: View, store: Store, folder: Path, dim: int) -> View:
@@ -255,8 +378,8 @@ def refreshed(view: View, store: Store, folder: Path, dim: int) -> View:
 
 def with_changes(view: View, store: Store, dim: int) -> View:
     """Add the chunks stored after the view's last one, and leave out those deleted since."""
-    fresh = new_index(dim)
-    last = fill(fresh, store.vectors(view.last_chunk, dim)) or view.last_chunk
-    parts = (*view.parts, Part(SnapshotKind.EXACT, fresh)) if fresh.ntotal else view.parts
+    fresh = exact_part(all_chunks(store.chunk_vectors(view.last_chunk, dim), dim), dim)
+    last = int(fresh.chunks.keys[-1]) if len(fresh.chunks.keys) else view.last_chunk
+    parts = (*view.parts, fresh) if len(fresh.chunks.keys) else view.parts
     deleted = store.tombstones()
-    return View(store, view.snapshot, parts, deleted[deleted <= last], last)
+    return View(view.snapshot, parts, deleted[deleted <= last], last)

@@ -9,6 +9,7 @@ A word of a title counts ``title_weight`` times.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +20,20 @@ from trimseek.indexer.rows import SnapshotRecord
 from trimseek.indexer.snapshot import words_path
 from trimseek.indexer.store import Store
 from trimseek.indexer.words import WordBlock, blocks_of, read_words
-from trimseek.search.native.postings import add_scores, best_places
+from trimseek.search.native.library import functions
+from trimseek.search.native.postings import (
+    Bitmap,
+    Lengths,
+    PreparedBlocks,
+    PreparedWords,
+    Terms,
+    bitmap_of,
+    scores_in,
+)
 
 K1, B = 1.2, 0.75
+TERMS_KEPT = 16_384  # whose places are known
+FREQUENT = 1024  # documents of a block, from which on a term has a bitmap of 10 KB there
 MOST_BLOCKS = 8  # of what came since the snapshot, beyond which they are put together
 
 
@@ -34,25 +46,29 @@ class Ranked(NamedTuple):
 
 @dataclass(frozen=True)
 class WordScores:
-    """A query's score for every document, of each block ``(documents,) float32``.
+    """A query's scores of documents.
 
-    ``rarest``: how many of all ``documents`` have the term that fewest have.
+    ``terms``: of the query. ``lengths``: of documents. ``rarest``: how many of all ``documents``
+    have the term that fewest have. ``counted``: see ``Words.counted``. ``prepared``: the blocks for
+    compiled code, None where they are still to be prepared.
     """
 
     blocks: Sequence[WordBlock]
-    scores: Sequence[NDArray[np.float32]]
+    terms: Terms
+    lengths: Lengths
     rarest: int
     documents: int
+    counted: Sequence[NDArray[np.bool_] | None]
+    prepared: PreparedBlocks | None
 
-    def best(self, k: int, allowed: NDArray[np.int64] | None = None) -> Ranked:
-        """The k best documents that have a term; of equal scores the older chunk first.
-
-        ``allowed``: the only chunks that count, ascending.
-        """
+    def best(self, k: int) -> Ranked:
+        """The k best documents that have a term; of equal scores the older chunk first."""
+        if self.compiled is not None:
+            return Ranked(*self.compiled.best(k))
         chunks, values = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-        for block, scores in zip(self.blocks, self.scores, strict=True):
-            mask = None if allowed is None else members(allowed, block.chunks)
-            places = best_places(scores, mask, k)
+        for block, scores in zip(self.blocks, self._sums, strict=True):
+            places = np.flatnonzero(scores > 0)
+            places = places[np.lexsort((places, -scores[places]))[:k]]
             chunks.append(block.chunks[places])
             values.append(scores[places])
         all_chunks, all_scores = np.concatenate(chunks), np.concatenate(values)
@@ -61,13 +77,31 @@ class WordScores:
 
     def of(self, chunks: NDArray[np.int64]) -> NDArray[np.float32]:
         """The scores of documents by their first chunks; 0 of those that have no term."""
+        if self.compiled is not None:
+            return self.compiled.of(chunks)
         found = np.zeros(len(chunks), np.float32)
-        for block, scores in zip(self.blocks, self.scores, strict=True):
+        for block, scores in zip(self.blocks, self._sums, strict=True):
             places = np.searchsorted(block.chunks, chunks)
             places[places == len(block.chunks)] = 0
             inside = block.chunks[places] == chunks
             found[inside] = scores[places[inside]]
         return found
+
+    @cached_property
+    def compiled(self) -> PreparedWords | None:
+        """The same for compiled code; None where there is none."""
+        if functions() is None:
+            return None
+        blocks = self.prepared or PreparedBlocks(self.blocks, self.lengths, self.counted)
+        return PreparedWords(blocks, self.terms)
+
+    @cached_property
+    def _sums(self) -> list[NDArray[np.float32]]:
+        """The score of every document of each block."""
+        parts = zip(self.blocks, self.terms.at, self.lengths.norms, self.counted, strict=True)
+        return [
+            scores_in(block, at, self.terms, norms, counted) for block, at, norms, counted in parts
+        ]
 
 
 def members(allowed: NDArray[np.int64], chunks: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -85,6 +119,7 @@ class Words:
 
     ``snapshot``: what the first ``mapped`` blocks were read for; the others came since. ``live``:
     which documents of each block are not deleted, None where all are. ``made``: of the term ids.
+    ``lengths``, ``prepared``, ``known``: what was found out, by the weight of titles and by term.
     """
 
     snapshot: SnapshotRecord | None
@@ -93,9 +128,11 @@ class Words:
     blocks: tuple[WordBlock, ...]
     live: tuple[NDArray[np.bool_] | None, ...]
     last_chunk: int
-    norms: dict[float, list[NDArray[np.float32]]] = field(default_factory=dict)
+    lengths: dict[float, Lengths] = field(default_factory=dict)
+    prepared: dict[float, PreparedBlocks] = field(default_factory=dict)
+    known: dict[int, "KnownTerm"] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def documents(self) -> int:
         """How many documents there are."""
         return sum(
@@ -103,57 +140,110 @@ class Words:
             for block, live in zip(self.blocks, self.live, strict=True)
         )
 
-    def scores(self, terms: Sequence[Sequence[int]], title_weight: float = 1.0) -> WordScores:
-        """The score of every document.
+    def scores(
+        self,
+        terms: Sequence[Sequence[int]],
+        title_weight: float = 1.0,
+        counted: Sequence[NDArray[np.bool_] | None] | None = None,
+    ) -> WordScores:
+        """The scores of documents.
 
         ``terms``: ids of each term of the query; several where it stands for all words that begin
-        with it, which weigh as one that all their documents had.
+        with it, which weigh as one that all their documents had. ``counted``: which documents
+        count, as the method of that name says; None for all.
         """
-        ids = np.array([id_ for group in terms for id_ in group], np.uint32)
-        spans = [Spans.of(block, ids) for block in self.blocks]
-        found = np.zeros(len(ids), np.int64)
-        for block, live, span in zip(self.blocks, self.live, spans, strict=True):
-            found += span.documents(block, live)
-        total, weights, start, rarest = self.documents, [], 0, self.documents
+        ids = [id_ for group in terms for id_ in group]
+        found = self.frequencies(ids)
+        total, weights, start = self.documents, [], 0
+        rarest = total
         for group in terms:
-            documents = min(total, int(found[start : start + len(group)].sum()))
+            documents = min(total, sum(found[start : start + len(group)]))
             weights += [inverse_frequency(documents, total)] * len(group)
             start += len(group)
             rarest = min(rarest, documents) if documents else rarest
-        norms = self._norms(title_weight)
-        scores = []
-        for i, (block, live, span) in enumerate(zip(self.blocks, self.live, spans, strict=True)):
-            sums = np.zeros(len(block.chunks), np.float32)
-            weight = np.array(weights, np.float32)
-            add_scores(block, span.starts, span.ends, weight, title_weight, norms[i], sums)
-            if live is not None:
-                sums[~live] = 0
-            scores.append(sums)
-        return WordScores(self.blocks, scores, rarest, total)
+        order = sorted(range(len(ids)), key=lambda i: (-weights[i], ids[i]))
+        known = [self._term(ids[i]) for i in order]
+        at = [[term.places[b] for term in known] for b in range(len(self.blocks))]
+        heaviest_first = Terms(
+            np.array(at, np.int32).reshape(len(self.blocks), len(ids)),
+            np.array([weights[i] for i in order], np.float32),
+            title_weight,
+            [[term.bitmaps[b] for term in known] for b in range(len(self.blocks))],
+        )
+        lengths = self._lengths(title_weight)
+        if counted is not None:
+            return WordScores(
+                self.blocks, heaviest_first, lengths, rarest, total, counted, prepared=None
+            )
+        prepared = self._prepared(title_weight)
+        return WordScores(self.blocks, heaviest_first, lengths, rarest, total, self.live, prepared)
+
+    def counted(self, chunks: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
+        """Which documents of each block have one of some chunks, ascending, as their first."""
+        flags = []
+        for block, live in zip(self.blocks, self.live, strict=True):
+            inside = members(chunks, block.chunks)
+            flags.append(inside if live is None else inside & live)
+        return flags
+
+    def places(self, id_: int) -> tuple[int, ...]:
+        """Where a term is in each block, -1 where it is not."""
+        return self._term(id_).places
 
     def frequencies(self, ids: Sequence[int]) -> list[int]:
         """How many documents have each of some terms."""
-        array = np.array(ids, np.uint32)
-        found = np.zeros(len(ids), np.int64)
-        for block, live in zip(self.blocks, self.live, strict=True):
-            found += Spans.of(block, array).documents(block, live)
-        return found.tolist()
+        return [self._term(id_).documents for id_ in ids]
+
+    def _term(self, id_: int) -> "KnownTerm":
+        """What is known of a term; kept, as queries are alike."""
+        known = self.known.get(id_)
+        if known is None:
+            places: list[int] = []
+            bitmaps: list[Bitmap | None] = []
+            documents = 0
+            for block, live in zip(self.blocks, self.live, strict=True):
+                at = int(np.searchsorted(block.terms, id_))
+                if at == len(block.terms) or block.terms[at] != id_:
+                    places.append(-1)
+                    bitmaps.append(None)
+                    continue
+                places.append(at)
+                has = block.places[int(block.starts[at]) : int(block.starts[at + 1])]
+                bitmaps.append(bitmap_of(has) if len(has) >= FREQUENT else None)
+                documents += len(has) if live is None else int(np.count_nonzero(live[has]))
+            known = KnownTerm(tuple(places), tuple(bitmaps), documents)
+            if len(self.known) >= TERMS_KEPT:
+                self.known.clear()
+            self.known[id_] = known
+        return known
 
     def some_chunks(self, id_: int, most: int) -> NDArray[np.int64]:
         """First chunks of at most so many documents that have a term."""
         chunks = [np.empty(0, np.int64)]
-        for block, live in zip(self.blocks, self.live, strict=True):
-            (start,), (end,) = Spans.of(block, np.array([id_], np.uint32))
-            places = block.places[start:end]
+        for block, live, at in zip(self.blocks, self.live, self.places(id_), strict=True):
+            if at < 0:
+                continue
+            places = block.places[int(block.starts[at]) : int(block.starts[at + 1])]
             if live is not None:
                 places = places[live[places]]
             chunks.append(block.chunks[places[:most]])
         return np.concatenate(chunks)[:most]
 
-    def _norms(self, title_weight: float) -> list[NDArray[np.float32]]:
-        """k1 * (1 - b + b * length / mean length) of each document of each block."""
-        norms = self.norms.get(title_weight)
-        if norms is None:
+    def _prepared(self, title_weight: float) -> PreparedBlocks | None:
+        """The blocks for compiled code, where all documents count; None where there is none."""
+        if functions() is None:
+            return None
+        prepared = self.prepared.get(title_weight)
+        if prepared is None:
+            prepared = PreparedBlocks(self.blocks, self._lengths(title_weight), self.live)
+            self.prepared.clear()  # of other weights
+            self.prepared[title_weight] = prepared
+        return prepared
+
+    def _lengths(self, title_weight: float) -> Lengths:
+        """What documents' lengths add: k1 * (1 - b + b * length / mean length)."""
+        known = self.lengths.get(title_weight)
+        if known is None:
             lengths = [
                 block.text_lengths + np.float32(title_weight) * block.title_lengths
                 for block in self.blocks
@@ -163,43 +253,29 @@ class Words:
                 for length, live in zip(lengths, self.live, strict=True)
             )
             mean = np.float32(total / max(1, self.documents) or 1)
-            norms = [
-                (np.float32(K1) * (np.float32(1 - B) + np.float32(B) * length / mean)).astype(
-                    np.float32
-                )
-                for length in lengths
-            ]
-            self.norms.clear()  # of other weights
-            self.norms[title_weight] = norms
-        return norms
+            known = Lengths(
+                [
+                    (np.float32(K1) * (np.float32(1 - B) + np.float32(B) * length / mean)).astype(
+                        np.float32
+                    )
+                    for length in lengths
+                ],
+                [np.zeros(len(block.terms), np.float32) for block in self.blocks],
+            )
+            self.lengths.clear()  # of other weights
+            self.lengths[title_weight] = known
+        return known
 
 
-class Spans(NamedTuple):
-    """Where the postings of some terms begin and end in a block, ``(terms,) uint32``."""
+class KnownTerm(NamedTuple):
+    """Where a term is in each block, -1 where it is not, and how many documents have it.
 
-    starts: NDArray[np.uint32]
-    ends: NDArray[np.uint32]
+    ``bitmaps``: of which documents, in blocks where it is frequent.
+    """
 
-    @classmethod
-    def of(cls, block: WordBlock, ids: NDArray[np.uint32]) -> "Spans":
-        """Empty spans for terms that the block does not have."""
-        if not len(block.terms):
-            return cls(np.zeros(len(ids), np.uint32), np.zeros(len(ids), np.uint32))
-        at = np.searchsorted(block.terms, ids)
-        at[at == len(block.terms)] = 0
-        starts = block.starts[at]
-        ends = np.where(block.terms[at] == ids, block.starts[at + 1], starts)
-        return cls(starts, ends)
-
-    def documents(self, block: WordBlock, live: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-        """How many documents have each term."""
-        if live is None:
-            return self.ends.astype(np.int64) - self.starts
-        counts = [
-            live[block.places[start:end]].sum()
-            for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True)
-        ]
-        return np.array(counts, np.int64)
+    places: tuple[int, ...]
+    bitmaps: tuple[Bitmap | None, ...]
+    documents: int
 
 
 def inverse_frequency(documents: int, total: int) -> float:

@@ -21,6 +21,7 @@ from trimseek.encoders.checkpoint import Checkpoint, read_checkpoint
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.indexer import Ingest, IngestReport, open_corpus
 from trimseek.indexer.database import DATABASE
+from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.schema import SCHEMAS
 
 ROOT = Path(__file__).parent.parent
@@ -130,11 +131,16 @@ def ingest(
     *,
     sync: bool = False,
     facets: Sequence[str] = (),
+    kind: SnapshotKind | None = None,
 ) -> IngestReport:
     """``encoder``: a name as ``find_encoder`` takes it."""
     opened = DocumentEncoder(find_encoder(str(encoder)))
     return Ingest(
-        open_corpus(str(corpus)), folder, opened, str(encoder), sync=sync, facets=facets
+        open_corpus(str(corpus)),
+        *(folder, opened, str(encoder)),
+        sync=sync,
+        facets=facets,
+        kind=kind,
     ).run()
 
 
@@ -152,12 +158,14 @@ def as_format(version: int, folder: Path) -> None:
     for (table,) in tables:
         names = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})"))
         db.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM new.{table}")
+    if version > 1:
+        db.execute("DELETE FROM main.settings WHERE name LIKE 'vectors_%'")
     if version == 3:
         db.execute("INSERT INTO facets SELECT * FROM new.facets")
     db.execute(f"PRAGMA user_version = {version}")
     db.commit()
     db.close()
-    for file in folder.glob("words-*"):
+    for file in (*folder.glob("words-*"), *folder.glob("vectors-*")):
         file.unlink()
     old.replace(path)
 

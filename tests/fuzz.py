@@ -37,8 +37,8 @@ from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.errors import TrimseekError
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.rows import SnapshotRecord, Vectors
-from trimseek.indexer.snapshot import KINDS, fill, read_snapshot, snapshot_path
-from trimseek.search.native import walk
+from trimseek.indexer.snapshot import KINDS, fill, read_snapshot, snapshot_path, stored_keys
+from trimseek.search.native.graph import graph_of
 
 ROOT = Path(__file__).parent.parent
 FLAGS = "-O1 -g -w -fPIC -shared -pthread -std=gnu11 -fsanitize=address,undefined"
@@ -47,7 +47,7 @@ LIBRARIES = {
         f"encoders/native/{name}.c"
         for name in ("encode", "team", "avx2", "avx_vnni", "avx512_vnni")
     ],
-    "hnsw": ["search/native/hnsw.c"],
+    "search": [f"search/native/{name}.c" for name in ("retrieve", "hnsw", "bm25", "float16")],
 }
 NUMBERS = (
     *(0, -1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 96, 127, 128, 255, 256),
@@ -85,7 +85,7 @@ def fuzz(cases: int, seed: int, seconds: float = float("inf")) -> tuple[int, str
         preloaded = " ".join(map(runtime_library, ("libasan.so", "libubsan.so")))
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.fuzz", "work", folder, str(cases), str(seed),
-             str(seconds), built["encoder"], built["hnsw"]],
+             str(seconds), built["encoder"], built["search"]],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=os.environ | {
                 "LD_PRELOAD": preloaded,
@@ -206,7 +206,7 @@ class SnapshotCases:
         count = COUNT if self.chosen.random() < 0.9 else self.chosen.choice(NUMBERS)
         record = SnapshotRecord(1, kind.value, sha256_of(path), last, count)
         index = read_snapshot(record, self.folder, DIM)
-        compiled = walk.walk_of(index)
+        compiled = graph_of(index, np.sort(stored_keys(index)))
         for effort in EFFORTS:
             if compiled is not None:
                 compiled.search(self.query, effort)
@@ -240,14 +240,14 @@ def flipped(content: bytes, chosen: random.Random) -> bytes:
     return bytes(changed)
 
 
-def work(folder: Path, cases: int, seed: int, end: float, encoder: str, hnsw: str) -> None:
+def work(folder: Path, cases: int, seed: int, end: float, encoder: str, search: str) -> None:
     """The process that is fuzzed: a line for each case."""
     warnings.simplefilter("ignore")
     functions = native_library.with_types(ctypes.CDLL(encoder))
-    compiled = ctypes.CDLL(hnsw)
+    compiled = ctypes.CDLL(search)
     patch = pytest.MonkeyPatch()
     patch.setattr("trimseek.encoders.native.runtime.library", lambda: functions)
-    patch.setattr("trimseek.search.native.walk.load", lambda *_: compiled)
+    patch.setattr("trimseek.search.native.library.load", lambda *_: compiled)
     chosen = random.Random(seed)
     families: list[EncoderCases | SnapshotCases] = [
         EncoderCases(folder, chosen),
@@ -265,9 +265,9 @@ def work(folder: Path, cases: int, seed: int, end: float, encoder: str, hnsw: st
 
 def main(arguments: list[str]) -> int:
     if arguments[0] == "work":
-        folder, cases, seed, seconds, encoder, hnsw = arguments[1:]
+        folder, cases, seed, seconds, encoder, search = arguments[1:]
         end = time.monotonic() + float(seconds)
-        work(Path(folder), int(cases), int(seed), end, encoder, hnsw)
+        work(Path(folder), int(cases), int(seed), end, encoder, search)
         return 0
     began = time.monotonic()
     chosen = int(arguments[1]) if len(arguments) > 1 else int(time.time())

@@ -9,3 +9,17 @@ def resident_bytes(process: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     raise OSError(f"process {process} does not say how large it is")
+
+
+def shared_bytes(process: int) -> int:
+    """Memory of a process, of what n processes share an n-th (PSS); OSError as above."""
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"process {process} does not say how large it is")
+
+
+def children(process: int) -> list[int]:
+    """The processes that a process has started; OSError where the system does not say."""
+    listed = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(number) for number in listed.split()]

@@ -23,7 +23,9 @@ from trimseek.api.schemas import (
     TaskRequest,
 )
 from trimseek.api.service import index_content, service_of
+from trimseek.api.tasks import Task
 from trimseek.errors import QueryError
+from trimseek.search.content import Content
 
 CARD_FIELDS = ("pooling", "dim", "max_tokens", "recipe")
 
@@ -92,17 +94,22 @@ def start_task(index: str, body: TaskRequest, request: Request) -> Response:
     if body.encoder is not None:
         check_known(body.encoder)
     task = service.tasks.start(index, folder, body.kind, body.encoder)
-    return as_json(asdict(task), 202)
+    return as_json(task_content(task), 202)
 
 
 def list_tasks(request: Request) -> Response:
-    """The tasks since this process started."""
-    return as_json({"tasks": [asdict(task) for task in service_of(request).tasks.all()]})
+    """The tasks since the service started."""
+    return as_json({"tasks": [task_content(task) for task in service_of(request).tasks.all()]})
 
 
 def get_task(task: str, request: Request) -> Response:
     """How far a task is."""
-    return as_json(asdict(service_of(request).tasks.get(task)))
+    return as_json(task_content(service_of(request).tasks.get(task)))
+
+
+def task_content(task: Task) -> Content:
+    """``schemas.TaskAnswer`` of a task."""
+    return {name: value for name, value in asdict(task).items() if name != "process"}
 
 
 BASE = "/v1/indexes"

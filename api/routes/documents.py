@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request
 from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from trimseek.api.endpoints import Endpoint, as_json
@@ -81,7 +82,7 @@ async def refresh(service: Service, index: str) -> None:
     """Begin a new snapshot in the background, if enough was written for one."""
     folder, deadline = service.indexes.folder(index), service.settings.deadline
     if await service.writing.run(service.writing.is_stale, folder, seconds=deadline):
-        service.tasks.start(index, folder, TaskKind.SNAPSHOT)
+        await run_in_threadpool(service.tasks.start, index, folder, TaskKind.SNAPSHOT)
 
 
 async def get(index: str, id: str, request: Request) -> Response:  # noqa: A002 - the URL's name

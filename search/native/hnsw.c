@@ -1,6 +1,7 @@
 #include "hnsw.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 
 enum { CACHE_LINE = 64, AHEAD = 6 }; /* vectors that are prefetched before they are compared */
 #define EXPANDED 0x80000000u         /* the bit of a candidate whose neighbors were compared */
+#define LARGEST_CODE 255
 
 typedef struct {
     int32_t score;
@@ -52,7 +54,7 @@ static void prefetch_vector(const HnswGraph *graph, int32_t node)
     prefetch(graph->codes + (size_t)node * graph->dim, graph->dim);
 }
 
-static const int32_t *neighbors_of(const HnswGraph *graph, int32_t node, int level, int *count)
+static const Link *neighbors_of(const HnswGraph *graph, int32_t node, int level, int *count)
 {
     *count = graph->levels[level + 1] - graph->levels[level];
     return graph->neighbors + graph->offsets[node] + graph->levels[level];
@@ -65,15 +67,15 @@ static int32_t descend(const HnswGraph *graph, const int16_t *weights)
     for (int level = graph->max_level; level > 0; level--) {
         for (int32_t previous = -1; previous != closest;) {
             int count;
-            const int32_t *neighbors = neighbors_of(graph, closest, level, &count);
+            const Link *neighbors = neighbors_of(graph, closest, level, &count);
             previous = closest;
-            for (int i = 0; i < count && neighbors[i] >= 0; i++)
-                prefetch_vector(graph, neighbors[i]);
-            for (int i = 0; i < count && neighbors[i] >= 0; i++) {
-                const int32_t score = score_of(graph, weights, neighbors[i]);
+            for (int i = 0; i < count && neighbors[i].node >= 0; i++)
+                prefetch_vector(graph, neighbors[i].node);
+            for (int i = 0; i < count && neighbors[i].node >= 0; i++) {
+                const int32_t score = score_of(graph, weights, neighbors[i].node);
                 if (score > best_score) {
                     best_score = score;
-                    closest = neighbors[i];
+                    closest = neighbors[i].node;
                 }
             }
         }
@@ -127,12 +129,12 @@ static void search_base(const HnswGraph *graph, const int16_t *weights, TopCandi
         const int32_t node = (int32_t)top->candidates[next].node;
         top->candidates[next].node |= EXPANDED;
         int count, unvisited_count = 0;
-        const int32_t *neighbors = neighbors_of(graph, node, 0, &count);
-        for (int i = 0; i < count && neighbors[i] >= 0; i++) {
-            if (visit(visits, neighbors[i])) {
+        const Link *neighbors = neighbors_of(graph, node, 0, &count);
+        for (int i = 0; i < count && neighbors[i].node >= 0; i++) {
+            if (visit(visits, neighbors[i].node)) {
                 if (unvisited_count < AHEAD)
-                    prefetch_vector(graph, neighbors[i]);
-                unvisited[unvisited_count++] = neighbors[i];
+                    prefetch_vector(graph, neighbors[i].node);
+                unvisited[unvisited_count++] = neighbors[i].node;
             }
         }
         for (int i = 0; i < unvisited_count; i++) {
@@ -148,22 +150,46 @@ static void search_base(const HnswGraph *graph, const int16_t *weights, TopCandi
     }
 }
 
-size_t hnsw_struct_size(int which) { return which == 0 ? sizeof(HnswGraph) : 0; }
+/* The query as weights of codes, in steps of which no sum exceeds 32 bits; returns the step. */
+static float quantize(const HnswGraph *graph, const float *query, int16_t *weights)
+{
+    const int by_sum = INT32_MAX / (LARGEST_CODE * graph->dim);
+    const float largest = by_sum < INT16_MAX ? by_sum : INT16_MAX;
+    float most = 0.0f;
+    for (int i = 0; i < graph->dim; i++)
+        most = fabsf(query[i] * graph->step[i]) > most ? fabsf(query[i] * graph->step[i]) : most;
+    const float step = most > 0.0f ? most / largest : 1.0f;
+    for (int i = 0; i < graph->dim; i++)
+        weights[i] = (int16_t)lrintf(query[i] * graph->step[i] / step);
+    return step;
+}
 
-int hnsw_search(const HnswGraph *graph, const int16_t *weights, int ef, int32_t *nodes,
-                int32_t *scores)
+/* The inner product of a query with the vector whose codes are all 0. */
+static float product_with_lowest(const HnswGraph *graph, const float *query)
+{
+    float sum = 0.0f;
+    for (int i = 0; i < graph->dim; i++)
+        sum += query[i] * graph->lowest[i];
+    return sum;
+}
+
+int hnsw_search(const HnswGraph *graph, const float *query, int ef, int32_t *nodes, float *scores)
 {
     TopCandidates top = {malloc(ef * sizeof(Candidate)), 0, ef};
     Visits *visits = calloc(graph->count / 64 + 1, sizeof *visits);
     int32_t *unvisited = malloc((graph->levels[1] + 1) * sizeof *unvisited);
-    const int has_memory = top.candidates && visits && unvisited;
+    int16_t *weights = malloc(graph->dim * sizeof *weights);
+    const int has_memory = top.candidates && visits && unvisited && weights;
     if (has_memory) {
+        const float step = quantize(graph, query, weights);
+        const float lowest = product_with_lowest(graph, query);
         search_base(graph, weights, &top, visits, unvisited);
         for (int i = 0; i < top.count; i++) {
             nodes[i] = (int32_t)(top.candidates[i].node & ~EXPANDED);
-            scores[i] = top.candidates[i].score;
+            scores[i] = (float)top.candidates[i].score * step + lowest;
         }
     }
+    free(weights);
     free(top.candidates);
     free(visits);
     free(unvisited);

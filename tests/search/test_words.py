@@ -16,7 +16,8 @@ from trimseek.indexer.documents import Document
 from trimseek.indexer.store import Store
 from trimseek.indexer.writer import IndexWriter
 from trimseek.search import Searcher
-from trimseek.search.native import postings
+from trimseek.search import words as search_words
+from trimseek.search.native import library
 from trimseek.search.options import Mode, Options
 from trimseek.search.query_words import QueryWords
 from trimseek.search.words import Words, open_words, refreshed_words, words_without_file
@@ -90,11 +91,11 @@ def test_scores_are_those_of_a_plain_reading(query: str, title_weight: float, fo
 def test_compiled_code_and_numpy_agree_to_the_bit(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert postings.functions() is not None
+    assert library.functions() is not None
     with Store(folder) as store:
         words = open_words(store, folder)
         compiled = ranked(store, words, "shell qed list")
-        monkeypatch.setattr(postings, "functions", lambda: None)
+        monkeypatch.setattr(search_words, "functions", lambda: None)
         assert list(ranked(store, words, "shell qed list").items()) == list(compiled.items())
 
 
@@ -137,7 +138,8 @@ def test_scores_of_chosen_documents_and_filters(folder: Path) -> None:
         assert scores.of(every).tolist() == [known.get(chunk, 0.0) for chunk in every.tolist()]
         assert scores.of(np.array([0, 10**9])).tolist() == [0, 0]
         allowed = every[::3]
-        filtered = scores.best(1000, allowed)
+        terms = QueryWords("qed list", store, words).term_ids
+        filtered = words.scores(terms, counted=words.counted(allowed)).best(1000)
         kept = [chunk for chunk in best.chunks.tolist() if chunk in set(allowed.tolist())]
         assert filtered.chunks.tolist() == kept
         for k in (1, 5, 59, 61):

@@ -12,10 +12,11 @@ from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.rows import Vectors
 from trimseek.indexer.snapshot import KINDS, fill
 from trimseek.indexer.snapshot_check import check_graph, view_of
-from trimseek.search.native import walk
-from trimseek.search.native.walk import Walk, walk_of
+from trimseek.search.native import graph as graph_module
+from trimseek.search.native import library
+from trimseek.search.native.graph import Graph, graph_of
 
-pytestmark = pytest.mark.skipif(walk.functions() is None, reason="was not compiled")
+pytestmark = pytest.mark.skipif(library.functions() is None, reason="was not compiled")
 COUNT = 3000
 FIRST_KEY, STEP = 7, 3  # keys are not positions
 
@@ -27,15 +28,15 @@ def clustered(count: int, dim: int, seed: int) -> NDArray[np.float32]:
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
 
 
-def graph_of(vectors: NDArray[np.float32]) -> Any:
+def faiss_graph(vectors: NDArray[np.float32]) -> Any:
     index = KINDS[SnapshotKind.HNSW].make(vectors.shape[1], vectors, len(vectors))
     keys = FIRST_KEY + STEP * np.arange(len(vectors), dtype=np.int64)
     fill(index, [Vectors(keys, vectors.astype(np.float16))])
     return index
 
 
-def walked(index: Any) -> Walk:
-    found = walk_of(index)
+def searched(index: Any) -> Graph:
+    found = graph_of(index, view_of(index.id_map))
     assert found is not None
     return found
 
@@ -43,8 +44,8 @@ def walked(index: Any) -> Walk:
 @pytest.mark.parametrize("dim", [384, 50, 7])
 @pytest.mark.parametrize("effort", [1, 40, 160])
 def test_the_same_as_faiss(dim: int, effort: int) -> None:
-    index = graph_of(clustered(COUNT, dim, 1))
-    ours = walked(index)
+    index = faiss_graph(clustered(COUNT, dim, 1))
+    ours = searched(index)
     shared = []
     for query in clustered(50, dim, 2):
         parameters = KINDS[SnapshotKind.HNSW].parameters(effort, None)
@@ -61,19 +62,21 @@ def test_the_same_as_faiss(dim: int, effort: int) -> None:
 
 def test_all_there_are_when_there_are_few() -> None:
     vectors = clustered(5, 384, 3)
-    index = graph_of(np.concatenate([vectors] * 2))
-    found, _ = walked(index).search(vectors[0], 160)
+    index = faiss_graph(np.concatenate([vectors] * 2))
+    found, _ = searched(index).search(vectors[0], 160)
     assert sorted(found) == [FIRST_KEY + STEP * i for i in range(10)]
 
 
 def test_a_query_of_zeros_finds_something() -> None:
-    found, values = walked(graph_of(clustered(100, 384, 4))).search(np.zeros(384, np.float32), 10)
+    found, values = searched(faiss_graph(clustered(100, 384, 4))).search(
+        np.zeros(384, np.float32), 10
+    )
     assert len(found) == 10
     assert (values == 0).all()
 
 
 def test_a_graph_that_leads_out_of_it_is_refused() -> None:
-    index = graph_of(clustered(200, 384, 5))
+    index = faiss_graph(clustered(200, 384, 5))
     inner: Any = faiss.downcast_index(index.index)
     neighbours = view_of(inner.hnsw.neighbors)
     neighbours[10] = 200
@@ -87,7 +90,7 @@ def test_a_graph_that_leads_out_of_it_is_refused() -> None:
 
 
 def test_a_neighbour_on_a_level_that_it_does_not_have_is_refused() -> None:
-    index = graph_of(clustered(400, 384, 5))
+    index = faiss_graph(clustered(400, 384, 5))
     inner: Any = faiss.downcast_index(index.index)
     check_graph(inner)
     depth = faiss.vector_to_array(inner.hnsw.levels)
@@ -102,7 +105,10 @@ def test_a_neighbour_on_a_level_that_it_does_not_have_is_refused() -> None:
 def test_what_it_does_not_know_is_left_to_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = clustered(100, 384, 6)
     other = KINDS[SnapshotKind.SQ8].make(384, vectors, 100)
-    assert walk_of(other) is None
-    index = graph_of(vectors)
-    monkeypatch.setattr(walk, "functions", lambda: None)
-    assert walk_of(index) is None
+    assert graph_of(other, view_of(other.id_map)) is None
+    index = faiss_graph(vectors)
+    keys = view_of(index.id_map)
+    assert graph_of(index, keys) is not None
+    assert graph_of(index, keys[::-1]) is None  # its nodes are in another order
+    monkeypatch.setattr(graph_module, "functions", lambda: None)
+    assert graph_of(index, view_of(index.id_map)) is None
