@@ -7,7 +7,7 @@ for ever: each costs a file descriptor, of which a process has a limited number.
 import asyncio
 import resource
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,6 +22,8 @@ LARGEST_HEAD = 32 * 2**10  # bytes of method, address and headers
 MOST_HEADERS = 100
 SENDING = 30.0  # seconds beyond the deadline that a client may take to read its answer
 RESERVED = 64  # descriptors for indexes, logs and the rest
+BACKLOG_SHARE = 4  # of descriptors, one in so many is for connections that wait to be accepted
+LARGEST_BACKLOG = 2048  # connections
 LARGEST_LIMIT = 65_536  # descriptors, where the system lets a process have more
 
 
@@ -265,24 +267,35 @@ class Connection(HttpToolsProtocol):
 
 
 def connection_class(
-    head_seconds: float, lane: PlainLane, balance: Balance | None
+    head_seconds: float, lane: PlainLane, balance: Balance | None, most: int
 ) -> type[Connection]:
-    """Connections of this process, as many as its descriptors allow."""
+    """Connections of this process, at most so many."""
     attributes = {
         "head_seconds": head_seconds,
-        "most": most_connections(),
+        "most": most,
         "lane": lane,
         "balance": balance,
     }
     return type("ServiceConnection", (Connection,), attributes)
 
 
-def most_connections() -> int:
-    """How many connections this process has descriptors for; their limit is raised."""
+class Room(NamedTuple):
+    """For how many connections a process has descriptors: open ones, and ones that wait.
+
+    All that wait are accepted at once, before any is closed to make room.
+    """
+
+    open: int
+    waiting: int
+
+
+def room_for_connections() -> Room:
+    """What this process has room for; its limit of descriptors is raised."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = LARGEST_LIMIT if hard == resource.RLIM_INFINITY else min(hard, LARGEST_LIMIT)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
     limit = LARGEST_LIMIT if soft == resource.RLIM_INFINITY else soft
-    return max(8, limit - RESERVED)
+    waiting = min(limit // BACKLOG_SHARE, LARGEST_BACKLOG)
+    return Room(max(8, limit - RESERVED - waiting), waiting)

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from trimseek.api.app import create_app
 from trimseek.api.balance import Balance
-from trimseek.api.connections import Connection, connection_class
+from trimseek.api.connections import Connection, connection_class, room_for_connections
 from trimseek.api.indexes import Indexes, open_searchers
 from trimseek.api.keys import read_keys
 from trimseek.api.lane import PlainLane
@@ -25,7 +25,6 @@ from trimseek.api.settings import ServiceSettings
 from trimseek.errors import ConfigError
 
 DRAINING = Event()  # this process is about to end
-BACKLOG = 2048  # connections
 LEAST_HEAD_SECONDS = 1.0  # for a head to arrive, however short the deadline is
 
 
@@ -106,15 +105,15 @@ def run(service: Service, bound: socket.socket, balance: Balance | None = None) 
 
 def uvicorn_config(app: FastAPI, service: Service, balance: Balance | None) -> uvicorn.Config:
     """How uvicorn runs: without its own logs, with our limits."""
-    settings = service.settings
+    settings, room = service.settings, room_for_connections()
     return uvicorn.Config(
         app,
         http=connection_class(
-            max(LEAST_HEAD_SECONDS, settings.deadline), PlainLane(service), balance
+            max(LEAST_HEAD_SECONDS, settings.deadline), PlainLane(service), balance, room.open
         ),
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=round(settings.drain),
-        backlog=BACKLOG,
+        backlog=room.waiting,
     )

@@ -4,7 +4,8 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from trimseek.api.process import BACKLOG, open_service, run
+from trimseek.api.connections import room_for_connections
+from trimseek.api.process import open_service, run
 from trimseek.api.settings import LOOPBACK, ServiceSettings
 from trimseek.api.workers import supervise
 from trimseek.console import note
@@ -27,7 +28,7 @@ def serve(folders: Sequence[Path], settings: ServiceSettings) -> None:
             run(service, bound)
             return
         service.close()  # the workers open it themselves
-        bound.listen(BACKLOG)
+        bound.listen(room_for_connections().waiting)
         supervise(folders, settings, bound)
 
 
