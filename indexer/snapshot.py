@@ -247,7 +247,7 @@ def built_snapshot(store: Store, folder: Path, dim: int) -> Iterator[BuiltSnapsh
             index = KINDS[kind].make(dim, frozen.sample(TRAINED_ON, dim), count)
             last = fill(index, frozen.vectors(0, dim))
             words = stack.enter_context(built_words(frozen, folder, last))
-            vectors = stack.enter_context(built_vectors(frozen, folder, dim, last))
+            vectors = stack.enter_context(built_vectors(frozen, folder, dim, last, kind))
         path = stack.enter_context(temporary_file(folder / "snapshot.faiss"))
         try:
             faiss.write_index(index, str(path))
@@ -280,14 +280,19 @@ def built_words(store: Store, folder: Path, last_chunk: int) -> Iterator[BuiltWo
 
 
 @contextmanager
-def built_vectors(store: Store, folder: Path, dim: int, last_chunk: int) -> Iterator[BuiltVectors]:
+def built_vectors(
+    store: Store, folder: Path, dim: int, last_chunk: int, kind: SnapshotKind
+) -> Iterator[BuiltVectors]:
     """The vectors of chunks up to one in a temporary file, removed unless it is used.
+
+    A snapshot of ``kind`` is what they lie beside: those of a graph are sketched.
 
     StorageError if the disk is full.
     """
     with temporary_file(folder / "vectors.bin") as path:
         with write_errors(path):
-            sha256 = write_vectors(store.chunk_vectors(0, dim, last_chunk), dim, path)
+            batches = store.chunk_vectors(0, dim, last_chunk)
+            sha256 = write_vectors(batches, dim, path, sketched=kind is SnapshotKind.HNSW)
         yield BuiltVectors(path, sha256)
 
 
@@ -316,9 +321,10 @@ def add_files(store: Store, folder: Path, dim: int) -> None:
             words.path.replace(words_path(folder, record.number))
             sync_folder(folder)
             store.set_words_file(words.sha256)
+    kind = SnapshotKind(record.kind)
     if not store.vectors_file(record.number) and not len(store.tombstones()):
         with (
-            built_vectors(store, folder, dim, record.last_chunk) as vectors,
+            built_vectors(store, folder, dim, record.last_chunk, kind) as vectors,
             store.transaction(),
         ):
             vectors.path.replace(vectors_path(folder, record.number))

@@ -1,11 +1,13 @@
 """vectors-<n>.bin beside a snapshot: the stored vectors of its chunks, mapped by those who search.
 
 A search reads the vectors of some dozens of chunks, and which documents they are of, out of memory
-that all processes share, in place of rows of the database.
+that all processes share, in place of rows of the database; the walk of a graph reads their
+sketches, too.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +16,38 @@ from trimseek.atomic import sha256_of, sync_file
 from trimseek.errors import IndexFolderError
 from trimseek.indexer.mapped import mapped
 from trimseek.indexer.rows import ChunkVectors, SnapshotRecord
+from trimseek.indexer.sketches import (
+    SAMPLE,
+    Sketches,
+    SketchModel,
+    sketch_bytes,
+    sketch_model,
+    sketch_rows,
+)
 
-MAGIC = b"trimvec1"
+MAGIC = b"trimvec2"
 ALIGNMENT = 64  # bytes
-HEAD = 64  # bytes: the magic, the count of chunks and the size of a vector, 8 bytes each
+HEAD = 64  # bytes: the magic; count of chunks, size of a vector, whether sketched: 8 bytes each
 LARGEST_EXPONENT = 0x7C00  # of a float16 that is not finite
+AT_A_TIME = 8192  # vectors that are sketched
+LARGEST_NUMBER = 65_504.0  # of what sketches share, as of a float16
 
 
-def write_vectors(batches: Iterable[ChunkVectors], dim: int, path: Path) -> str:
+class VectorsFile(NamedTuple):
+    """What is in the file; ``sketches``: None where there are none."""
+
+    chunks: ChunkVectors
+    sketches: Sketches | None
+
+
+def write_vectors(
+    batches: Iterable[ChunkVectors], dim: int, path: Path, *, sketched: bool = False
+) -> str:
     """Write the file, which is on the disk then; its sha256.
 
-    The head, vectors ``(n, dim) float16``, keys and documents ``(n,) int64``, each beginning at a
-    multiple of 64 bytes.
+    The head, vectors ``(n, dim) float16``, keys and documents ``(n,) int64``, and where it is
+    ``sketched`` mean, scale and spread ``(2 * dim + 1,) float32`` and the sketches, each beginning
+    at a multiple of 64 bytes.
     """
     keys, documents = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     with path.open("wb") as file:
@@ -35,16 +57,42 @@ def write_vectors(batches: Iterable[ChunkVectors], dim: int, path: Path) -> str:
             keys.append(batch.keys)
             documents.append(batch.documents)
         for column in (keys, documents):
-            file.write(bytes(-file.tell() % ALIGNMENT))
+            align(file)
             file.write(np.concatenate(column).astype("<i8").tobytes())
         count = sum(map(len, keys))
+        sketched = sketched and count > 0
+        if sketched:
+            align(file)
+            file.flush()
+            stored = np.memmap(path, "<f2", "r", HEAD, (count, dim))
+            write_sketches(np.asarray(stored), file)
         file.seek(0)
-        file.write(MAGIC + count.to_bytes(8, "little") + dim.to_bytes(8, "little"))
+        file.write(head_of(count, dim, sketched=sketched))
     sync_file(path)
     return sha256_of(path)
 
 
-def read_vectors(record: SnapshotRecord, sha256: str, path: Path, dim: int) -> ChunkVectors:
+def write_sketches(stored: NDArray[np.float16], file: BinaryIO) -> None:
+    """Write the sketches of vectors ``(n, dim)``."""
+    model = sketch_model(stored[:: -(-len(stored) // SAMPLE)].astype(np.float32))
+    file.write(np.concatenate([model.mean, model.scale, [model.spread]]).astype("<f4").tobytes())
+    align(file)
+    for start in range(0, len(stored), AT_A_TIME):
+        some = stored[start : start + AT_A_TIME].astype(np.float32)
+        file.write(sketch_rows(some, model).tobytes())
+
+
+def align(file: BinaryIO) -> None:
+    """Go on at a multiple of ``ALIGNMENT``."""
+    file.write(bytes(-file.tell() % ALIGNMENT))
+
+
+def head_of(count: int, dim: int, *, sketched: bool) -> bytes:
+    """The beginning of a file, without what fills it up."""
+    return MAGIC + b"".join(number.to_bytes(8, "little") for number in (count, dim, int(sketched)))
+
+
+def read_vectors(record: SnapshotRecord, sha256: str, path: Path, dim: int) -> VectorsFile:
     """What is in the file, mapped; IndexFolderError if it is missing or damaged."""
     content = mapped(path, sha256)
     try:
@@ -53,31 +101,47 @@ def read_vectors(record: SnapshotRecord, sha256: str, path: Path, dim: int) -> C
         raise IndexFolderError(f"{path}: damaged: {error}") from error
 
 
-def parts_of(content: NDArray[np.uint8], count: int, dim: int) -> ChunkVectors:
+def parts_of(content: NDArray[np.uint8], count: int, dim: int) -> VectorsFile:
     """The arrays in a file's bytes; ValueError where it is not of so many vectors of that size."""
-    head = MAGIC + count.to_bytes(8, "little") + dim.to_bytes(8, "little")
     keys = padded(HEAD + count * dim * 2)
     documents = padded(keys + count * 8)
-    if content[: len(head)].tobytes() != head or len(content) != documents + count * 8:
+    shared = padded(documents + count * 8)
+    rows = padded(shared + (2 * dim + 1) * 4)
+    head = content[: len(head_of(0, 0, sketched=False))].tobytes()
+    sketched = head == head_of(count, dim, sketched=True)
+    size = rows + count * sketch_bytes(dim) if sketched else documents + count * 8
+    if (not sketched and head != head_of(count, dim, sketched=False)) or len(content) != size:
         raise ValueError(f"it is not of {count} vectors of {dim} dimensions")
-    return ChunkVectors(
+    chunks = ChunkVectors(
         content[keys : keys + count * 8].view("<i8"),
         content[HEAD : HEAD + count * dim * 2].view("<f2").reshape(count, dim),
-        content[documents:].view("<i8"),
+        content[documents : documents + count * 8].view("<i8"),
     )
+    if not sketched:
+        return VectorsFile(chunks, None)
+    numbers = content[shared : shared + (2 * dim + 1) * 4].view("<f4")
+    model = SketchModel(numbers[:dim], numbers[dim : 2 * dim], float(numbers[-1]))
+    return VectorsFile(chunks, Sketches(model, content[rows:].reshape(count, -1)))
 
 
-def checked(chunks: ChunkVectors, record: SnapshotRecord) -> ChunkVectors:
-    """ValueError unless keys ascend to the recorded last one, and all numbers are finite."""
-    keys = chunks.keys
+def checked(file: VectorsFile, record: SnapshotRecord) -> VectorsFile:
+    """ValueError unless keys ascend to the recorded last one, and all numbers are finite.
+
+    Those of sketches may be anything: a walk that they mislead finds less.
+    """
+    keys = file.chunks.keys
     if len(keys) and (
         keys[0] < 1 or keys[-1] > record.last_chunk or np.diff(keys).min(initial=1) < 1
     ):
         raise ValueError("its keys are not in order")
-    exponents = chunks.vectors.view("<u2") & LARGEST_EXPONENT
+    exponents = file.chunks.vectors.view("<u2") & LARGEST_EXPONENT
     if (exponents == LARGEST_EXPONENT).any():
         raise ValueError("a vector is not finite")
-    return chunks
+    if file.sketches is not None:
+        for numbers in file.sketches.model:
+            if not (np.abs(numbers) <= LARGEST_NUMBER).all():
+                raise ValueError("what its sketches share is not finite")
+    return file
 
 
 def padded(size: int) -> int:

@@ -45,6 +45,8 @@ class QueryWords:
     def words(self) -> list[Word]:
         """Without the last character of a run of pairs, which stands in its last pair."""
         words = self.analyzer.words(self.query)
+        if self.query.isascii():  # has no script that gives pairs
+            return words
         ends = {word.end for word in words if len(word.term) > 1}
         return [word for word in words if not (is_beginning(word.term) and word.end in ends)]
 
@@ -70,7 +72,9 @@ class QueryWords:
     @cached_property
     def known(self) -> dict[str, int]:
         """The ids of those terms that the index has."""
-        return self._store.term_ids(self.terms)
+        if self._words_stored is None:
+            return self._store.term_ids(self.terms)
+        return self._words_stored.ids(self.terms, self._store)
 
     @cached_property
     def frequencies(self) -> dict[str, int]:
@@ -89,7 +93,7 @@ class QueryWords:
         where it mostly is another word.
         """
         written = {word.term: before.term for before, word in self._written()}
-        counts = self.frequencies
+        counts = self.frequencies if written else {}
         groups = []
         for term in self.terms:
             if is_beginning(term):
@@ -122,6 +126,8 @@ class QueryWords:
 
     def _written(self) -> list[tuple[Word, Word]]:
         """Words in capitals, each with the same word in small letters, which stands before it."""
+        if self.query.islower():
+            return []
         return [
             (before, word)
             for before, word in zip(self.words, self.words[1:], strict=False)
@@ -157,7 +163,7 @@ class QueryWords:
 
 def is_beginning(term: str) -> bool:
     """Whether a term is one character of a script of which documents have pairs."""
-    return len(term) == 1 and UNSPACED.fullmatch(term) is not None
+    return len(term) == 1 and not term.isascii() and UNSPACED.fullmatch(term) is not None
 
 
 def merged(spans: Sequence[Span]) -> list[Span]:

@@ -26,7 +26,7 @@ from trimseek.indexer.snapshot import (
     vectors_path,
 )
 from trimseek.indexer.store import Store
-from trimseek.indexer.vectors_file import read_vectors
+from trimseek.indexer.vectors_file import VectorsFile, read_vectors
 from trimseek.search.native.graph import Graph, graph_of
 from trimseek.search.native.library import functions
 from trimseek.search.native.retrieval import Depth, Parts, nearest_chunks
@@ -303,8 +303,8 @@ def open_view(store: Store, folder: Path, dim: int) -> View:
         return view_without_snapshot(store, dim)
     index = read_snapshot(record, folder, dim)
     kind = SnapshotKind(record.kind)
-    chunks = chunks_of(store, record, index, folder, dim)
-    part = Part(kind, index, chunks, graph_of(index, chunks.keys))
+    chunks, sketches = file_of_vectors(store, record, index, folder, dim)
+    part = Part(kind, index, chunks, graph_of(index, chunks.keys, sketches))
     view = View(record.number, (part,), np.empty(0, np.int64), record.last_chunk)
     view = with_changes(view, store, dim)
     if view.count != store.counts().chunks:  # somebody else has deleted, and noted it nowhere
@@ -313,9 +313,9 @@ def open_view(store: Store, folder: Path, dim: int) -> View:
     return view
 
 
-def chunks_of(
+def file_of_vectors(
     store: Store, record: SnapshotRecord, index: Any, folder: Path, dim: int
-) -> ChunkVectors:
+) -> VectorsFile:
     """The stored vectors of a snapshot's chunks, mapped, or read where there is no file of them.
 
     IndexFolderError where they are not those of the snapshot.
@@ -323,12 +323,13 @@ def chunks_of(
     held = np.sort(stored_keys(index))
     sha256 = store.vectors_file(record.number)
     if not sha256:  # an earlier trimseek made it
-        return filled(held, all_chunks(store.chunk_vectors(0, dim, record.last_chunk), dim), dim)
+        stored = all_chunks(store.chunk_vectors(0, dim, record.last_chunk), dim)
+        return VectorsFile(filled(held, stored, dim), None)
     path = vectors_path(folder, record.number)
-    chunks = read_vectors(record, sha256, path, dim)
-    if not np.array_equal(chunks.keys, held):
+    file = read_vectors(record, sha256, path, dim)
+    if not np.array_equal(file.chunks.keys, held):
         raise IndexFolderError(f"{path}: damaged: its chunks are not those of the snapshot")
-    return chunks
+    return file
 
 
 def filled(keys: NDArray[np.int64], stored: ChunkVectors, dim: int) -> ChunkVectors:

@@ -33,6 +33,7 @@ from trimseek.search.native.postings import (
 
 K1, B = 1.2, 0.75
 TERMS_KEPT = 16_384  # whose places are known
+NOT_LOOKED_UP = -1
 FREQUENT = 1024  # documents of a block, from which on a term has a bitmap of 10 KB there
 MOST_BLOCKS = 8  # of what came since the snapshot, beyond which they are put together
 
@@ -119,7 +120,8 @@ class Words:
 
     ``snapshot``: what the first ``mapped`` blocks were read for; the others came since. ``live``:
     which documents of each block are not deleted, None where all are. ``made``: of the term ids.
-    ``lengths``, ``prepared``, ``known``: what was found out, by the weight of titles and by term.
+    ``lengths``, ``prepared``: what was found out, by the weight of titles. ``known``: by the id of
+    a term. ``known_ids``: of terms, None of those that the index has not.
     """
 
     snapshot: SnapshotRecord | None
@@ -131,6 +133,7 @@ class Words:
     lengths: dict[float, Lengths] = field(default_factory=dict)
     prepared: dict[float, PreparedBlocks] = field(default_factory=dict)
     known: dict[int, "KnownTerm"] = field(default_factory=dict)
+    known_ids: dict[str, int | None] = field(default_factory=dict)
 
     @cached_property
     def documents(self) -> int:
@@ -185,6 +188,18 @@ class Words:
             inside = members(chunks, block.chunks)
             flags.append(inside if live is None else inside & live)
         return flags
+
+    def ids(self, terms: Sequence[str], store: Store) -> dict[str, int]:
+        """The ids of those terms that the index has; ``store``: of the same moment."""
+        found = {term: self.known_ids.get(term, NOT_LOOKED_UP) for term in terms}
+        new = [term for term, id_ in found.items() if id_ == NOT_LOOKED_UP]
+        if new:
+            stored = store.term_ids(new)
+            if len(self.known_ids) >= TERMS_KEPT:
+                self.known_ids.clear()
+            for term in new:
+                self.known_ids[term] = found[term] = stored.get(term)
+        return {term: id_ for term, id_ in found.items() if id_ is not None}
 
     def places(self, id_: int) -> tuple[int, ...]:
         """Where a term is in each block, -1 where it is not."""

@@ -47,7 +47,9 @@ LIBRARIES = {
         f"encoders/native/{name}.c"
         for name in ("encode", "team", "avx2", "avx_vnni", "avx512_vnni")
     ],
-    "search": [f"search/native/{name}.c" for name in ("retrieve", "hnsw", "bm25", "float16")],
+    "search": [
+        f"search/native/{name}.c" for name in ("retrieve", "hnsw", "sketch", "bm25", "float16")
+    ],
 }
 NUMBERS = (
     *(0, -1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 96, 127, 128, 255, 256),

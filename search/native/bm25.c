@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "every_cpu.h"
+#include "keys.h"
+
 #define K1_PLUS_1 2.2f
 #define MARGIN 1.0001f /* by so much the most that a term gives is taken to be larger, */
 #define SLACK 0.999999f /* and a bound to be smaller: their sums are rounded */
@@ -122,14 +125,17 @@ static float share_at(const WordQuery *query, int b, int term, uint16_t place)
     return query->weights[term] * share(query, block, low);
 }
 
-enum { BLOCK = 65536 };
+enum {
+    BLOCK = 65536,
+    HALVINGS = 10 /* of the range in which a bound is looked for */
+};
 
 /* What is known of the documents of one block. */
 typedef struct Sums {
     struct Sums *next;
     int count;
     float sums[BLOCK];       /* 0 where nothing is known */
-    uint16_t touched[BLOCK]; /* the documents whose sum is not 0 */
+    uint16_t touched[BLOCK + 1]; /* the documents whose sum is not 0 */
     float partial[BLOCK];    /* room for their sums */
 } Sums;
 
@@ -169,50 +175,43 @@ static void add_term(const WordQuery *query, int b, int term, Sums *sums)
         const float added = weight * share(query, block, i);
         if ((block->counted && !block->counted[place]) || !(added > 0.0f))
             continue;
-        if (sums->sums[place] == 0.0f)
-            sums->touched[sums->count++] = place;
-        sums->sums[place] += added;
+        const float before = sums->sums[place];
+        sums->touched[sums->count] = place;
+        sums->count += before == 0.0f;
+        sums->sums[place] = before + added;
     }
 }
 
-/* The k-th largest of some numbers, which are put into another order. */
-static float kth_largest(float *numbers, int count, int k)
+EVERY_CPU static int count_from(const float *numbers, int count, float least)
 {
-    int low = 0, high = count - 1;
-    while (low < high) {
-        const float pivot = numbers[low + (high - low) / 2];
-        int i = low, j = high;
-        while (i <= j) {
-            while (numbers[i] > pivot)
-                i++;
-            while (numbers[j] < pivot)
-                j--;
-            if (i <= j) {
-                const float moved = numbers[i];
-                numbers[i++] = numbers[j];
-                numbers[j--] = moved;
-            }
-        }
-        if (k - 1 <= j)
-            high = j;
-        else if (k - 1 >= i)
-            low = i;
-        else
-            break;
-    }
-    return numbers[k - 1];
+    int found = 0;
+    for (int i = 0; i < count; i++)
+        found += numbers[i] >= least;
+    return found;
 }
 
-/* A lower bound of the k-th best score: of what is known already, or of the sums until now. */
-static float bound_of(const Top *top, Sums *sums)
+/*
+ * A lower bound of the k-th best score: of what is known already, or of the sums until now, none of
+ * which is above `most`.
+ */
+static float bound_of(const Top *top, Sums *sums, float most)
 {
     const float known = least(top);
-    if (sums->count < top->k)
+    if (sums->count < top->k || most <= known)
         return known;
     for (int i = 0; i < sums->count; i++)
         sums->partial[i] = sums->sums[sums->touched[i]];
-    const float here = kth_largest(sums->partial, sums->count, top->k);
-    return here > known ? here : known;
+    float low = known, high = most;
+    if (known > 0.0f && count_from(sums->partial, sums->count, known) < top->k)
+        return known;
+    for (int i = 0; i < HALVINGS; i++) {
+        const float middle = (low + high) / 2;
+        if (count_from(sums->partial, sums->count, middle) >= top->k)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 /* Scores the documents of a block that may be among the best. `rest` has room for all terms. */
@@ -228,8 +227,9 @@ static void score_block(const WordQuery *query, int b, Sums *sums, float *rest, 
     /* a document that has only the terms from `added` on cannot be among the best */
     while (added < terms && rest[added] >= bound * SLACK && rest[added] > 0.0f) {
         add_term(query, b, added++, sums);
-        if (added < terms)
-            bound = bound_of(top, sums);
+        const float most_until_now = rest[0] - rest[added];
+        if (added < terms && rest[added] < most_until_now)
+            bound = bound_of(top, sums, most_until_now);
     }
     for (int i = 0; i < sums->count; i++) {
         const uint16_t place = sums->touched[i];
@@ -273,15 +273,8 @@ int bm25_top(const WordQuery *query, int k, int64_t *chunks, float *scores)
 /* The place of a chunk in a block; -1 where it is not the first one of a document there. */
 static int place_of(const WordBlock *block, int64_t chunk)
 {
-    int low = 0, high = block->documents;
-    while (low < high) {
-        const int middle = (low + high) / 2;
-        if (block->chunks[middle] < chunk)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < block->documents && block->chunks[low] == chunk ? low : -1;
+    const int place = (int)place_of_key(block->chunks, block->documents, chunk);
+    return place < block->documents && block->chunks[place] == chunk ? place : -1;
 }
 
 void bm25_scores(const WordQuery *query, int count, const int64_t *chunks, float *scores)

@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__gnu_linux__)
-#include <immintrin.h>
-#define EVERY_CPU __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
-#else
-#define EVERY_CPU
-#endif
+#include "every_cpu.h"
 
-enum { CACHE_LINE = 64, AHEAD = 6 }; /* vectors that are prefetched before they are compared */
+enum {
+    CACHE_LINE = 64,
+    AHEAD = 6, /* vectors that are prefetched before they are compared */
+    SOON = 8,  /* candidates, from the one that is expanded, whose neighbors are prefetched */
+    NEXT = 3   /* candidates among which the one is that is probably expanded next */
+};
 #define EXPANDED 0x80000000u         /* the bit of a candidate whose neighbors were compared */
 #define LARGEST_CODE 255
 
@@ -27,8 +27,18 @@ typedef struct {
     int count, ef;
 } TopCandidates;
 
-/* A bit for each node: whether it was compared. */
+/* A bit for each node: whether it was met. */
 typedef uint64_t Visits;
+
+typedef struct {
+    const HnswGraph *graph;
+    int16_t *weights;    /* of codes */
+    float step, lowest;  /* a product is lowest + step * the sum of weighted codes */
+    SketchedQuery sketched;
+    TopCandidates top;
+    Visits *visits;
+    int32_t *unvisited;  /* neighbors of one node */
+} Walk;
 
 EVERY_CPU static int32_t product(const uint8_t *code, const int16_t *weights, int dim)
 {
@@ -113,13 +123,67 @@ static int visit(Visits *visits, int32_t node)
     return is_first;
 }
 
-/* Searches level 0. `unvisited` has room for the neighbors of one node. */
-static void search_base(const HnswGraph *graph, const int16_t *weights, TopCandidates *top,
-                        Visits *visits, int32_t *unvisited)
+static void prefetch_neighbors(const HnswGraph *graph, int32_t node)
 {
-    const int32_t start = descend(graph, weights);
-    visit(visits, start);
-    insert(top, score_of(graph, weights, start), start);
+    prefetch(graph->neighbors + graph->offsets[node], graph->levels[1] * sizeof(Link));
+}
+
+/* Collects the neighbors of a node that were not met before; how many. */
+static int meet(Walk *walk, int32_t node)
+{
+    const HnswGraph *graph = walk->graph;
+    const Sketches *sketches = &graph->sketches;
+    int links, count = 0;
+    const Link *neighbors = neighbors_of(graph, node, 0, &links);
+    for (int i = 0; i < links && neighbors[i].node >= 0; i++) {
+        const int32_t neighbor = neighbors[i].node;
+        if (!visit(walk->visits, neighbor))
+            continue;
+        if (sketches->rows)
+            prefetch(sketches->rows + (size_t)neighbor * walk->sketched.bytes,
+                     walk->sketched.bytes);
+        else if (count < AHEAD)
+            prefetch_vector(graph, neighbor);
+        walk->unvisited[count++] = neighbor;
+    }
+    return count;
+}
+
+/* Leaves out those that are not among the best by their sketches; how many are left. */
+static int leave_out(Walk *walk, int count)
+{
+    const TopCandidates *top = &walk->top;
+    if (!walk->graph->sketches.rows || top->count < top->ef)
+        return count;
+    const float radius = (float)top->candidates[top->ef - 1].score * walk->step + walk->lowest;
+    count = sketch_filter(&walk->graph->sketches, &walk->sketched, radius, walk->unvisited, count);
+    for (int i = 0; i < count; i++) {
+        __builtin_prefetch(walk->graph->offsets + walk->unvisited[i]);
+        if (i < AHEAD)
+            prefetch_vector(walk->graph, walk->unvisited[i]);
+    }
+    return count;
+}
+
+/* Prefetches the neighbors of the candidate that will be expanded, unless a nearer one comes. */
+static void prefetch_next(const Walk *walk, int expanded)
+{
+    const TopCandidates *top = &walk->top;
+    for (int i = expanded + 1; i < top->count && i <= expanded + NEXT; i++)
+        if (!(top->candidates[i].node & EXPANDED)) {
+            prefetch_neighbors(walk->graph, (int32_t)top->candidates[i].node);
+            return;
+        }
+}
+
+/* Searches level 0. */
+static void search_base(Walk *walk)
+{
+    const HnswGraph *graph = walk->graph;
+    TopCandidates *top = &walk->top;
+    const int32_t start = descend(graph, walk->weights);
+    visit(walk->visits, start);
+    insert(top, score_of(graph, walk->weights, start), start);
     /* Candidates before `next` are all expanded. */
     for (int next = 0; next < top->count;) {
         if (top->candidates[next].node & EXPANDED) {
@@ -128,70 +192,63 @@ static void search_base(const HnswGraph *graph, const int16_t *weights, TopCandi
         }
         const int32_t node = (int32_t)top->candidates[next].node;
         top->candidates[next].node |= EXPANDED;
-        int count, unvisited_count = 0;
-        const Link *neighbors = neighbors_of(graph, node, 0, &count);
-        for (int i = 0; i < count && neighbors[i].node >= 0; i++) {
-            if (visit(visits, neighbors[i].node)) {
-                if (unvisited_count < AHEAD)
-                    prefetch_vector(graph, neighbors[i].node);
-                unvisited[unvisited_count++] = neighbors[i].node;
-            }
-        }
-        for (int i = 0; i < unvisited_count; i++) {
-            if (i + AHEAD < unvisited_count)
-                prefetch_vector(graph, unvisited[i + AHEAD]);
-            const int32_t candidate = unvisited[i];
-            const int position = insert(top, score_of(graph, weights, candidate), candidate);
-            if (position < top->ef)
-                prefetch(graph->neighbors + graph->offsets[candidate], 1);
+        prefetch_next(walk, next);
+        const int count = leave_out(walk, meet(walk, node));
+        for (int i = 0; i < count; i++) {
+            if (i + AHEAD < count)
+                prefetch_vector(graph, walk->unvisited[i + AHEAD]);
+            const int32_t candidate = walk->unvisited[i];
+            const int position =
+                insert(top, score_of(graph, walk->weights, candidate), candidate);
+            if (position < next + SOON)
+                prefetch_neighbors(graph, candidate);
             if (position < next)
                 next = position;
         }
     }
 }
 
-/* The query as weights of codes, in steps of which no sum exceeds 32 bits; returns the step. */
-static float quantize(const HnswGraph *graph, const float *query, int16_t *weights)
+/* Sets the query as weights of codes, in steps of which no sum exceeds 32 bits. */
+static void quantize(Walk *walk, const float *query)
 {
+    const HnswGraph *graph = walk->graph;
     const int by_sum = INT32_MAX / (LARGEST_CODE * graph->dim);
     const float largest = by_sum < INT16_MAX ? by_sum : INT16_MAX;
     float most = 0.0f;
-    for (int i = 0; i < graph->dim; i++)
+    walk->lowest = 0.0f;
+    for (int i = 0; i < graph->dim; i++) {
         most = fabsf(query[i] * graph->step[i]) > most ? fabsf(query[i] * graph->step[i]) : most;
-    const float step = most > 0.0f ? most / largest : 1.0f;
+        walk->lowest += query[i] * graph->lowest[i];
+    }
+    walk->step = most > 0.0f ? most / largest : 1.0f;
     for (int i = 0; i < graph->dim; i++)
-        weights[i] = (int16_t)lrintf(query[i] * graph->step[i] / step);
-    return step;
-}
-
-/* The inner product of a query with the vector whose codes are all 0. */
-static float product_with_lowest(const HnswGraph *graph, const float *query)
-{
-    float sum = 0.0f;
-    for (int i = 0; i < graph->dim; i++)
-        sum += query[i] * graph->lowest[i];
-    return sum;
+        walk->weights[i] = (int16_t)lrintf(query[i] * graph->step[i] / walk->step);
 }
 
 int hnsw_search(const HnswGraph *graph, const float *query, int ef, int32_t *nodes, float *scores)
 {
-    TopCandidates top = {malloc(ef * sizeof(Candidate)), 0, ef};
-    Visits *visits = calloc(graph->count / 64 + 1, sizeof *visits);
-    int32_t *unvisited = malloc((graph->levels[1] + 1) * sizeof *unvisited);
-    int16_t *weights = malloc(graph->dim * sizeof *weights);
-    const int has_memory = top.candidates && visits && unvisited && weights;
+    Walk walk = {.graph = graph, .top = {malloc(ef * sizeof(Candidate)), 0, ef}};
+    const size_t planes = SKETCH_PLANES * sketch_words(graph->dim);
+    uint64_t *room = malloc(planes * sizeof *room);
+    walk.visits = calloc(graph->count / 64 + 1, sizeof *walk.visits);
+    walk.unvisited = malloc((graph->levels[1] + 1) * sizeof *walk.unvisited);
+    walk.weights = malloc(graph->dim * sizeof *walk.weights);
+    const int has_memory =
+        walk.top.candidates && room && walk.visits && walk.unvisited && walk.weights;
     if (has_memory) {
-        const float step = quantize(graph, query, weights);
-        const float lowest = product_with_lowest(graph, query);
-        search_base(graph, weights, &top, visits, unvisited);
-        for (int i = 0; i < top.count; i++) {
-            nodes[i] = (int32_t)(top.candidates[i].node & ~EXPANDED);
-            scores[i] = (float)top.candidates[i].score * step + lowest;
+        quantize(&walk, query);
+        if (graph->sketches.rows)
+            sketch_query(&graph->sketches, query, graph->dim, room, &walk.sketched);
+        search_base(&walk);
+        for (int i = 0; i < walk.top.count; i++) {
+            nodes[i] = (int32_t)(walk.top.candidates[i].node & ~EXPANDED);
+            scores[i] = (float)walk.top.candidates[i].score * walk.step + walk.lowest;
         }
     }
-    free(weights);
-    free(top.candidates);
-    free(visits);
-    free(unvisited);
-    return has_memory ? top.count : -1;
+    free(walk.weights);
+    free(walk.top.candidates);
+    free(walk.visits);
+    free(walk.unvisited);
+    free(room);
+    return has_memory ? walk.top.count : -1;
 }

@@ -11,6 +11,12 @@ from trimseek.compiled import load
 MODULE = "trimseek.search.native.compiled"
 
 
+class SketchTable(Structure):
+    """Sketches in sketch.h."""
+
+    _fields_ = (("rows", c_void_p), ("mean", c_void_p), ("scale", c_void_p), ("spread", c_float))
+
+
 class HnswGraph(Structure):
     """In hnsw.h."""
 
@@ -18,6 +24,7 @@ class HnswGraph(Structure):
         *((name, c_int32) for name in ("count", "dim", "entry_point", "max_level")),
         *((name, c_void_p) for name in ("codes", "lowest", "step")),
         *((name, c_void_p) for name in ("neighbors", "offsets", "levels")),
+        ("sketches", SketchTable),
     )
 
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "float16.h"
+#include "keys.h"
 
 enum {
     FIRST_DEPTH = 64, /* documents of each list, in the first stage of hybrid search */
@@ -387,16 +388,9 @@ static int find_chunk(const Query *query, int64_t key, Near *found)
         const Part *part = query->part + p;
         if (!part->count || part->keys[part->count - 1] < key)
             continue;
-        int64_t low = 0, high = part->count;
-        while (low < high) {
-            const int64_t middle = low + (high - low) / 2;
-            if (part->keys[middle] < key)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        *found = (Near){0.0f, p, low};
-        return part->keys[low] == key && counts(part, low);
+        const int64_t row = place_of_key(part->keys, part->count, key);
+        *found = (Near){0.0f, p, row};
+        return part->keys[row] == key && counts(part, row);
     }
     return 0;
 }
@@ -445,6 +439,7 @@ static int rank_by_words(Search *search, int depth, Ranking *ranking)
     for (int i = 0; i < count; i++) {
         Near first;
         if (find_chunk(query, chunks[i], &first)) {
+            fetch(query, query->part + first.part, first.row);
             ranking->candidates[ranking->count] =
                 (Candidate){document_of(query, first), first, scores[i], 0, ranking->count + 1};
             ranking->count++;
