@@ -6,7 +6,7 @@ from threading import Lock
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from trimseek.encoders.checkpoint import load_tokenizer
 from trimseek.errors import EncoderError
@@ -14,6 +14,7 @@ from trimseek.errors import EncoderError
 # Characters that are tokenized for each token that is kept. An absurdly long query then costs
 # little; text made of words is never cut by this, since English has about 5 characters a token.
 LONGEST_TOKEN = 128
+MANY_CHARACTERS = 20_000  # about 2 ms of one thread's work
 LEAST_ADDED = 2  # special tokens of a pair
 
 
@@ -67,13 +68,25 @@ class TextTokenizer:
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, with prompt and special tokens."""
         shortened = [(self.prompt + text)[: self._longest_text] for text in texts]
-        encoded = self._tokenizer.encode_batch_fast(shortened, add_special_tokens=False)
+        encodings = self._encodings(shortened)
         return [
             Tokens(
                 self._before + encoding.ids[: self._room] + self._after,
                 len(encoding.ids) > self._room or len(self.prompt) + len(text) > len(short),
             )
-            for encoding, text, short in zip(encoded, texts, shortened, strict=True)
+            for encoding, text, short in zip(encodings, texts, shortened, strict=True)
+        ]
+
+    def _encodings(self, texts: Sequence[str]) -> Sequence[Encoding]:
+        """What the tokenizer makes of texts.
+
+        It gives the texts of a batch to several threads. A few queries take less time than one
+        of them takes to wake up where all CPUs are busy.
+        """
+        if sum(map(len, texts)) >= MANY_CHARACTERS:
+            return self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [
+            self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0] for text in texts
         ]
 
     def count(self, text: str) -> int:
