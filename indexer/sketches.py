@@ -1,11 +1,13 @@
 """Sketches of vectors: one bit a dimension, by which the walk of a graph leaves out what is far.
 
-A vector x is mean + r. Its sketch holds the signs of r, and numbers by which <q - mean, r> is
-estimated for a query q as slope * sum(sign(r[i]) * scale[i] * (q - mean)[i]); slope = |r|^2 / <r,
-sign(r) * scale> makes it true for q - mean = r. That is RaBitQ (Gao & Long 2024), with a scale for
-each dimension, its mean of |r[i]|, in the place of a random rotation. Estimates are wrong by about
-|q - mean| * error, where error is the length of what the estimate leaves out of r, divided by the
-root of dim; ``spread`` is by how much more they are on a sample.
+RaBitQ (Gao & Long 2024): a vector x is mean + r, and its sketch holds the signs of R r, where R is
+a random rotation, and numbers by which <q - mean, r> is estimated for a query q as slope *
+<sign(R r), R (q - mean)>; slope = |r|^2 / <R r, sign(R r)> makes it true for q - mean = r.
+Estimates are wrong by about |q - mean| * error, where error is the length of what the estimate
+leaves out of r, divided by the root of dim; ``spread`` is by how much more they are on a sample.
+
+R turns signs over at random and transforms (Walsh & Hadamard) the first or the last dimensions, as
+many as are a power of two, by turns.
 """
 
 from typing import NamedTuple
@@ -16,16 +18,17 @@ from numpy.typing import NDArray
 WORD = 64  # bits
 LINE = 64  # bytes: a sketch is whole cache lines
 NUMBERS = 4  # float32: slope, slope times set bits, <mean, r>, error
-SAMPLE = 65_536  # vectors for mean and scale
+SAMPLE = 65_536  # vectors for the mean
+ROUNDS = 4  # of a rotation
 PAIRS = 512  # vectors that are compared with as many others for the spread
 LEAST_SPREAD = 0.5
 
 
 class SketchModel(NamedTuple):
-    """``mean``, ``scale``: ``(dim,) float32``; all numbers are finite."""
+    """``mean (dim,) float32``; ``flips (ROUNDS, dim) float32`` of R, 1 or -1; all are finite."""
 
     mean: NDArray[np.float32]
-    scale: NDArray[np.float32]
+    flips: NDArray[np.float32]
     spread: float
 
 
@@ -48,45 +51,71 @@ def sketch_bytes(dim: int) -> int:
 
 def sketch_model(sample: NDArray[np.float32]) -> SketchModel:
     """What sketches of such vectors ``(n, dim)`` share, n at least 1."""
+    chosen = np.random.default_rng(0)
     mean = sample.mean(axis=0)
-    scale = np.abs(sample - mean).mean(axis=0)
-    model = SketchModel(mean, scale, 1.0)
-    chosen = np.random.default_rng(0).permutation(len(sample))[: 2 * PAIRS]
-    some = sample[chosen] - mean
-    ones, others = some[: len(some) // 2], some[len(some) // 2 :]
-    signs = np.sign(ones) * scale
-    slope, error = slopes_and_errors(ones, signs)
+    flips = chosen.choice(np.array([-1, 1], np.float32), (ROUNDS, len(mean)))
+    some = sample[chosen.permutation(len(sample))[: 2 * PAIRS]] - mean
+    ones, others = some[: len(some) // 2], rotated(some[len(some) // 2 :], flips)
+    ones = rotated(ones, flips)
+    slope, error = slopes_and_errors(ones)
     expected = error[:, None] * np.linalg.norm(others, axis=1)
-    wrong = (slope[:, None] * signs) @ others.T - ones @ others.T
+    wrong = (slope[:, None] * np.sign(ones)) @ others.T - ones @ others.T
     known = expected > 0
+    spread = 1.0
     if known.any():
-        spread = float(np.sqrt(np.mean((wrong[known] / expected[known]) ** 2)))
-        model = model._replace(spread=max(LEAST_SPREAD, spread))
-    return model
+        spread = max(LEAST_SPREAD, float(np.sqrt(np.mean((wrong[known] / expected[known]) ** 2))))
+    return SketchModel(mean, flips, spread)
+
+
+def rotated(vectors: NDArray[np.float32], flips: NDArray[np.float32]) -> NDArray[np.float32]:
+    """R of each vector, ``(n, dim)``."""
+    turned = vectors.copy()
+    dim = vectors.shape[1]
+    length = 1 << (dim.bit_length() - 1)
+    for number, signs in enumerate(flips):
+        turned *= signs
+        part = turned[:, :length] if number % 2 == 0 else turned[:, dim - length :]
+        transform(part)
+    return turned
+
+
+def transform(vectors: NDArray[np.float32]) -> None:
+    """Walsh and Hadamard's, in place; ``(n, length)``, length a power of two."""
+    length = vectors.shape[1]
+    half = 1
+    while half < length:
+        for start in range(0, length, 2 * half):
+            one, other = vectors[:, start : start + half], vectors[:, start + half :][:, :half]
+            one[:], other[:] = one + other, one - other
+        half *= 2
+    vectors *= np.float32(length**-0.5)
 
 
 def slopes_and_errors(
-    rest: NDArray[np.float32], signs: NDArray[np.float32]
+    rest: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Of each r, ``(n, dim)``, by ``sign(r) * scale``; zeros where r is 0."""
+    """Of each rotated r, ``(n, dim)``; zeros where r is 0."""
     squares = np.einsum("nd,nd->n", rest, rest)
-    products = np.einsum("nd,nd->n", rest, signs)
-    slope = np.divide(squares, products, out=np.zeros_like(squares), where=products > 0)
-    # slope * signs is r and something at a right angle to it
-    left = slope**2 * np.einsum("nd,nd->n", signs, signs) - squares
+    sums = np.abs(rest).sum(axis=1)
+    slope = np.divide(squares, sums, out=np.zeros_like(squares), where=sums > 0)
+    # slope * sign(r) is r and something at a right angle to it
+    left = slope**2 * rest.shape[1] - squares
     return slope, np.sqrt(np.maximum(left, 0) / rest.shape[1])
 
 
 def sketch_rows(vectors: NDArray[np.float32], model: SketchModel) -> NDArray[np.uint8]:
     """The sketches of vectors ``(n, dim)``, rows of ``Sketches``."""
     count, dim = vectors.shape
-    rest = vectors - model.mean
+    # many vectors are rotated sooner by a product with R than as one is
+    rotation = rotated(np.eye(dim, dtype=np.float32), model.flips)
+    rest = np.asarray((vectors - model.mean) @ rotation, np.float32)
     positive = rest > 0
-    slope, error = slopes_and_errors(rest, np.where(positive, model.scale, -model.scale))
+    slope, error = slopes_and_errors(rest)
     rows = np.zeros((count, sketch_bytes(dim)), np.uint8)
     bits = np.packbits(positive, axis=1, bitorder="little")
     rows[:, : bits.shape[1]] = bits
-    columns = (slope, slope * positive.sum(axis=1), rest @ model.mean, error)
+    along_mean = (vectors - model.mean) @ model.mean
+    columns = (slope, slope * positive.sum(axis=1), along_mean, error)
     words = sketch_words(dim) * 8
     rows[:, words : words + NUMBERS * 4] = np.stack(columns, 1).astype("<f4").view(np.uint8)
     return rows

@@ -17,6 +17,7 @@ from trimseek.errors import IndexFolderError
 from trimseek.indexer.mapped import mapped
 from trimseek.indexer.rows import ChunkVectors, SnapshotRecord
 from trimseek.indexer.sketches import (
+    ROUNDS,
     SAMPLE,
     Sketches,
     SketchModel,
@@ -46,8 +47,8 @@ def write_vectors(
     """Write the file, which is on the disk then; its sha256.
 
     The head, vectors ``(n, dim) float16``, keys and documents ``(n,) int64``, and where it is
-    ``sketched`` mean, scale and spread ``(2 * dim + 1,) float32`` and the sketches, each beginning
-    at a multiple of 64 bytes.
+    ``sketched`` mean, flips and spread ``((1 + ROUNDS) * dim + 1,) float32`` and the sketches, each
+    beginning at a multiple of 64 bytes.
     """
     keys, documents = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     with path.open("wb") as file:
@@ -75,7 +76,8 @@ def write_vectors(
 def write_sketches(stored: NDArray[np.float16], file: BinaryIO) -> None:
     """Write the sketches of vectors ``(n, dim)``."""
     model = sketch_model(stored[:: -(-len(stored) // SAMPLE)].astype(np.float32))
-    file.write(np.concatenate([model.mean, model.scale, [model.spread]]).astype("<f4").tobytes())
+    numbers = np.concatenate([model.mean, model.flips.ravel(), [model.spread]])
+    file.write(numbers.astype("<f4").tobytes())
     align(file)
     for start in range(0, len(stored), AT_A_TIME):
         some = stored[start : start + AT_A_TIME].astype(np.float32)
@@ -106,7 +108,8 @@ def parts_of(content: NDArray[np.uint8], count: int, dim: int) -> VectorsFile:
     keys = padded(HEAD + count * dim * 2)
     documents = padded(keys + count * 8)
     shared = padded(documents + count * 8)
-    rows = padded(shared + (2 * dim + 1) * 4)
+    numbers_end = shared + ((1 + ROUNDS) * dim + 1) * 4
+    rows = padded(numbers_end)
     head = content[: len(head_of(0, 0, sketched=False))].tobytes()
     sketched = head == head_of(count, dim, sketched=True)
     size = rows + count * sketch_bytes(dim) if sketched else documents + count * 8
@@ -119,8 +122,9 @@ def parts_of(content: NDArray[np.uint8], count: int, dim: int) -> VectorsFile:
     )
     if not sketched:
         return VectorsFile(chunks, None)
-    numbers = content[shared : shared + (2 * dim + 1) * 4].view("<f4")
-    model = SketchModel(numbers[:dim], numbers[dim : 2 * dim], float(numbers[-1]))
+    numbers = content[shared:numbers_end].view("<f4")
+    flips = numbers[dim:-1].reshape(ROUNDS, dim)
+    model = SketchModel(numbers[:dim], flips, float(numbers[-1]))
     return VectorsFile(chunks, Sketches(model, content[rows:].reshape(count, -1)))
 
 

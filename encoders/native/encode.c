@@ -1,6 +1,7 @@
 /* From arrays to an encoder, and from token ids to vectors: what library.py calls. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "encoder.h"
@@ -59,20 +60,49 @@ static void *aligned(size_t bytes)
     return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT);
 }
 
+enum { HUGE_PAGE = 2 << 20 };
+
+/*
+ * Memory that is read from its beginning to its end: whole huge pages, where the system has any, as
+ * the CPU fetches nothing ahead beyond a page. `size` is a multiple of them. NULL when there is none.
+ */
+static void *map_huge_pages(size_t size)
+{
+    char *all = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED)
+        return NULL;
+    const size_t before = (HUGE_PAGE - (uintptr_t)all % HUGE_PAGE) % HUGE_PAGE;
+    if (before)
+        munmap(all, before);
+    munmap(all + before + size, HUGE_PAGE - before);
+#if defined(MADV_HUGEPAGE)
+    madvise(all + before, size, MADV_HUGEPAGE);
+#endif
+    return all + before;
+}
+
 /* ---- making an encoder -------------------------------------------------------------------- */
 
-/* Copies a matrix into panels of `panel` columns; NO_MEMORY if that fails. */
-static int pack(Product *p, Matrix matrix, int panel)
+static size_t panel_bytes(Matrix matrix, int panel)
+{
+    return (size_t)round_up(matrix.in_dim, 4) * round_up(matrix.out_dim, panel);
+}
+
+/* Copies a matrix into panels of `panel` columns at `*at`, which it moves on; NO_MEMORY if that
+ * fails. */
+static int pack(Product *p, Matrix matrix, int panel, int8_t **at)
 {
     p->in_dim = matrix.in_dim;
     p->out_dim = matrix.out_dim;
     p->depth = round_up(matrix.in_dim, 4);
     p->width = round_up(matrix.out_dim, panel);
-    p->panels = aligned((size_t)p->depth * p->width);
+    p->panels = *at;
+    *at += panel_bytes(matrix, panel);
     p->scale = aligned(sizeof(float) * p->width);
     p->bias = aligned(sizeof(float) * p->width);
     p->sums = aligned(sizeof(int32_t) * p->width);
-    if (!p->panels || !p->scale || !p->bias || !p->sums)
+    if (!p->scale || !p->bias || !p->sums)
         return NO_MEMORY;
     memset(p->panels, 0, (size_t)p->depth * p->width);
     memset(p->sums, 0, sizeof(int32_t) * p->width);
@@ -93,7 +123,6 @@ static int pack(Product *p, Matrix matrix, int panel)
 
 static void unpack(Product *p)
 {
-    free(p->panels);
     free(p->scale);
     free(p->bias);
     free(p->sums);
@@ -126,6 +155,8 @@ void encoder_free(Encoder *encoder)
     }
     pthread_mutex_destroy(&encoder->lock);
     free(encoder->layers);
+    if (encoder->panels)
+        munmap(encoder->panels, encoder->panels_size);
     free(encoder);
 }
 
@@ -140,6 +171,17 @@ size_t encoder_struct_size(int which)
     return which >= 0 && which < (int)(sizeof sizes / sizeof *sizes) ? sizes[which] : 0;
 }
 
+static size_t all_panel_bytes(const EncoderSpec *spec, int panel)
+{
+    size_t bytes = spec->projection.in_dim ? panel_bytes(spec->projection, panel) : 0;
+    for (int i = 0; i < spec->layers; i++) {
+        const LayerSpec *layer = spec->layer + i;
+        bytes += panel_bytes(layer->qkv, panel) + panel_bytes(layer->attention_output, panel) +
+                 panel_bytes(layer->intermediate, panel) + panel_bytes(layer->output, panel);
+    }
+    return bytes;
+}
+
 /* NULL when out of memory, or where this CPU lacks the instructions called `name`. The caller keeps
  * the tables and norms until the encoder is freed; matrices are copied. */
 Encoder *encoder_new(const EncoderSpec *spec, const char *name, int threads)
@@ -152,9 +194,12 @@ Encoder *encoder_new(const EncoderSpec *spec, const char *name, int threads)
     encoder->kernels = kernels;
     pthread_mutex_init(&encoder->lock, NULL);
     encoder->layers = calloc(spec->layers, sizeof *encoder->layers);
-    int failed = !encoder->layers;
+    const int panel = kernels->panel;
+    encoder->panels_size = (all_panel_bytes(spec, panel) + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    int8_t *at = encoder->panels = map_huge_pages(encoder->panels_size);
+    int failed = !encoder->layers || !at;
     if (!failed && spec->projection.in_dim) {
-        failed |= pack(&encoder->projection, spec->projection, kernels->panel);
+        failed |= pack(&encoder->projection, spec->projection, panel, &at);
         measure(encoder, &encoder->projection);
     }
     for (int i = 0; !failed && i < spec->layers; i++) {
@@ -163,10 +208,10 @@ Encoder *encoder_new(const EncoderSpec *spec, const char *name, int threads)
         layer->attention_norm = from->attention_norm;
         layer->output_norm = from->output_norm;
         layer->heads = from->attention_output.in_dim / spec->head_dim;
-        failed |= pack(&layer->qkv, from->qkv, kernels->panel);
-        failed |= pack(&layer->attention_output, from->attention_output, kernels->panel);
-        failed |= pack(&layer->intermediate, from->intermediate, kernels->panel);
-        failed |= pack(&layer->output, from->output, kernels->panel);
+        failed |= pack(&layer->qkv, from->qkv, panel, &at);
+        failed |= pack(&layer->attention_output, from->attention_output, panel, &at);
+        failed |= pack(&layer->intermediate, from->intermediate, panel, &at);
+        failed |= pack(&layer->output, from->output, panel, &at);
         measure(encoder, &layer->qkv);
         measure(encoder, &layer->attention_output);
         measure(encoder, &layer->intermediate);
@@ -385,9 +430,11 @@ double product_rate(const char *name, int rows, int in_dim, int out_dim, double 
     Quantized a = {aligned(inputs), malloc(sizeof(float) * BLOCK_ROWS),
                    malloc(sizeof(int32_t) * BLOCK_ROWS)};
     float *y = aligned(sizeof(float) * BLOCK_ROWS * round_up(out_dim, kernels->panel));
+    const Matrix matrix = {in_dim, out_dim, values, ones, ones};
+    int8_t *panels = aligned(panel_bytes(matrix, kernels->panel)), *at = panels;
     Product p = {0};
     double rate = 0.0;
-    if (values && ones && a.q && a.scale && a.zero && y) {
+    if (values && ones && a.q && a.scale && a.zero && y && panels) {
         for (size_t i = 0; i < weights; i++)
             values[i] = (int8_t)(i * 2654435761u >> 24);
         for (size_t i = 0; i < inputs; i++)
@@ -396,7 +443,7 @@ double product_rate(const char *name, int rows, int in_dim, int out_dim, double 
             ones[i] = 1.0f;
         for (int i = 0; i < BLOCK_ROWS; i++)
             a.scale[i] = 1.0f, a.zero[i] = 0;
-        if (!pack(&p, (Matrix){in_dim, out_dim, values, ones, ones}, kernels->panel)) {
+        if (!pack(&p, matrix, kernels->panel, &at)) {
             const double began = seconds_now();
             double count = 0.0, took;
             do {
@@ -407,6 +454,7 @@ double product_rate(const char *name, int rows, int in_dim, int out_dim, double 
         }
     }
     unpack(&p);
+    free(panels);
     free(values);
     free(ones);
     free(a.q);

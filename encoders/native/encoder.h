@@ -57,7 +57,7 @@ typedef struct {
 typedef struct {
     int in_dim, out_dim; /* as the caller gave them */
     int depth, width;    /* rounded up to 4 rows and to whole panels; padding is zero */
-    int8_t *panels;
+    int8_t *panels;      /* the encoder's memory */
     float *scale, *bias; /* (width,) */
     int32_t *sums;       /* (width,): the sum of each column's weights */
 } Product;
@@ -94,6 +94,8 @@ typedef struct {
     const Kernels *kernels;
     Product projection;
     Layer *layers;
+    int8_t *panels; /* of all matrices, one behind another */
+    size_t panels_size;
     int widest;  /* floats of one token in the largest output of a matrix */
     int deepest; /* bytes of one token in the largest input of a matrix */
     Team *team;

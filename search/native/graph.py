@@ -63,8 +63,9 @@ class Graph:
 def sketch_table(sketches: Sketches) -> SketchTable:
     """As compiled code takes them; the caller keeps them."""
     model = sketches.model
-    arrays = (sketches.rows, model.mean, model.scale)
-    return SketchTable(*map(address, arrays), model.spread)
+    return SketchTable(
+        address(sketches.rows), address(model.mean), address(model.flips), model.spread
+    )
 
 
 def graph_of(index: Any, keys: NDArray[np.int64], sketches: Sketches | None = None) -> Graph | None:

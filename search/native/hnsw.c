@@ -137,14 +137,13 @@ static int meet(Walk *walk, int32_t node)
     const Link *neighbors = neighbors_of(graph, node, 0, &links);
     for (int i = 0; i < links && neighbors[i].node >= 0; i++) {
         const int32_t neighbor = neighbors[i].node;
-        if (!visit(walk->visits, neighbor))
-            continue;
         if (sketches->rows)
             prefetch(sketches->rows + (size_t)neighbor * walk->sketched.bytes,
                      walk->sketched.bytes);
         else if (count < AHEAD)
             prefetch_vector(graph, neighbor);
-        walk->unvisited[count++] = neighbor;
+        walk->unvisited[count] = neighbor; /* without a branch that nobody can foretell */
+        count += visit(walk->visits, neighbor);
     }
     return count;
 }
@@ -230,15 +229,16 @@ int hnsw_search(const HnswGraph *graph, const float *query, int ef, int32_t *nod
     Walk walk = {.graph = graph, .top = {malloc(ef * sizeof(Candidate)), 0, ef}};
     const size_t planes = SKETCH_PLANES * sketch_words(graph->dim);
     uint64_t *room = malloc(planes * sizeof *room);
+    float *rotated = malloc(graph->dim * sizeof *rotated);
     walk.visits = calloc(graph->count / 64 + 1, sizeof *walk.visits);
     walk.unvisited = malloc((graph->levels[1] + 1) * sizeof *walk.unvisited);
     walk.weights = malloc(graph->dim * sizeof *walk.weights);
     const int has_memory =
-        walk.top.candidates && room && walk.visits && walk.unvisited && walk.weights;
+        walk.top.candidates && room && rotated && walk.visits && walk.unvisited && walk.weights;
     if (has_memory) {
         quantize(&walk, query);
         if (graph->sketches.rows)
-            sketch_query(&graph->sketches, query, graph->dim, room, &walk.sketched);
+            sketch_query(&graph->sketches, query, graph->dim, room, rotated, &walk.sketched);
         search_base(&walk);
         for (int i = 0; i < walk.top.count; i++) {
             nodes[i] = (int32_t)(walk.top.candidates[i].node & ~EXPANDED);
@@ -250,5 +250,6 @@ int hnsw_search(const HnswGraph *graph, const float *query, int ef, int32_t *nod
     free(walk.visits);
     free(walk.unvisited);
     free(room);
+    free(rotated);
     return has_memory ? walk.top.count : -1;
 }

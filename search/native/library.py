@@ -14,7 +14,7 @@ MODULE = "trimseek.search.native.compiled"
 class SketchTable(Structure):
     """Sketches in sketch.h."""
 
-    _fields_ = (("rows", c_void_p), ("mean", c_void_p), ("scale", c_void_p), ("spread", c_float))
+    _fields_ = (("rows", c_void_p), ("mean", c_void_p), ("flips", c_void_p), ("spread", c_float))
 
 
 class HnswGraph(Structure):

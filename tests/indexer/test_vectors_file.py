@@ -11,7 +11,9 @@ from trimseek.encoders import DocumentEncoder
 from trimseek.errors import IndexFolderError
 from trimseek.indexer.documents import Document
 from trimseek.indexer.folder import open_for_changes, open_index
+from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.rows import SnapshotRecord
+from trimseek.indexer.sketches import sketch_rows
 from trimseek.indexer.snapshot import vectors_path
 from trimseek.indexer.vectors_file import HEAD, read_vectors
 from trimseek.indexer.writer import IndexWriter
@@ -41,7 +43,7 @@ def best(folder: Path) -> list[tuple[str, float]]:
 
 def test_it_holds_what_is_stored(folder: Path) -> None:
     record, sha256 = recorded(folder)
-    chunks = read_vectors(record, sha256, vectors_path(folder, record.number), DIM)
+    chunks = read_vectors(record, sha256, vectors_path(folder, record.number), DIM).chunks
     with open_index(folder) as (_, store):
         stored = [
             np.concatenate(column) for column in zip(*store.chunk_vectors(0, DIM), strict=True)
@@ -70,7 +72,7 @@ def test_one_that_is_damaged_is_made_anew(damage: str, folder: Path) -> None:
         path.write_bytes(changed[damage])
     assert best(folder) == expected
     record, sha256 = recorded(folder)
-    assert len(read_vectors(record, sha256, vectors_path(folder, record.number), DIM).keys)
+    assert len(read_vectors(record, sha256, vectors_path(folder, record.number), DIM).chunks.keys)
 
 
 def test_numbers_are_checked(folder: Path, tmp_path: Path) -> None:
@@ -87,6 +89,26 @@ def test_numbers_are_checked(folder: Path, tmp_path: Path) -> None:
         path.write_bytes(changed)
         with pytest.raises(IndexFolderError, match="damaged"):
             read_vectors(record, sha256_of(path), path, DIM)
+
+
+def test_those_of_a_graph_are_sketched(folder: Path, tmp_path: Path, tiny_encoder: Path) -> None:
+    record, sha256 = recorded(folder)
+    assert read_vectors(record, sha256, vectors_path(folder, record.number), DIM).sketches is None
+    rows = [{"_id": f"d{i}", "text": f"number {i}"} for i in range(50)]
+    graph = tmp_path / "graph"
+    ingest(write_jsonl(tmp_path / "g.jsonl", rows), graph, tiny_encoder, kind=SnapshotKind.HNSW)
+    record, sha256 = recorded(graph)
+    path = vectors_path(graph, record.number)
+    chunks, sketches = read_vectors(record, sha256, path, DIM)
+    assert sketches is not None
+    vectors = chunks.vectors.astype(np.float32)
+    np.testing.assert_array_equal(sketches.rows, sketch_rows(vectors, sketches.model))
+    content = bytearray(path.read_bytes())
+    shared = content.index(sketches.model.mean.tobytes())
+    content[shared : shared + 4] = b"\x00\x00\xc0\x7f"  # not a number
+    path.write_bytes(content)
+    with pytest.raises(IndexFolderError, match="not finite"):
+        read_vectors(record, sha256_of(path), path, DIM)
 
 
 def test_an_index_of_before_gets_one_when_it_is_written_to(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from trimseek.errors import IndexFolderError
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.rows import Vectors
+from trimseek.indexer.sketches import Sketches, sketch_bytes, sketch_model, sketch_rows
 from trimseek.indexer.snapshot import KINDS, fill
 from trimseek.indexer.snapshot_check import check_graph, view_of
 from trimseek.search.native import graph as graph_module
@@ -58,6 +59,42 @@ def test_the_same_as_faiss(dim: int, effort: int) -> None:
         own = dict(zip(found, values, strict=True))
         np.testing.assert_allclose([own[key] for key in both], list(both.values()), atol=2e-3)
     assert np.mean(shared) > 0.98
+
+
+@pytest.mark.parametrize("dim", [384, 100])
+@pytest.mark.parametrize("scale", [1.0, 12.0])
+def test_sketches_leave_out_what_is_far(dim: int, scale: float) -> None:
+    """``scale``: of a few dimensions, by which such vectors differ above all."""
+    chosen = clustered(COUNT, dim, 1)
+    chosen[:, :3] *= scale
+    vectors = chosen / np.linalg.norm(chosen, axis=1, keepdims=True)
+    index = faiss_graph(vectors)
+    model = sketch_model(vectors)
+    keys = view_of(index.id_map)
+    sketched = graph_of(index, keys, Sketches(model, sketch_rows(vectors, model)))
+    plain = graph_of(index, keys)
+    assert sketched is not None
+    assert plain is not None
+    shared = []
+    for query in vectors[:50] + 0.02 * clustered(50, dim, 2):
+        expected = dict(zip(*plain.search(query, 40), strict=True))
+        found = dict(zip(*sketched.search(query, 40), strict=True))
+        shared.append(len(set(list(expected)[:10]) & set(found)) / 10)
+        for key in set(expected) & set(found):
+            assert found[key] == expected[key]  # by the same codes
+    assert np.mean(shared) > 0.98
+
+
+def test_wrong_sketches_only_mislead() -> None:
+    vectors = clustered(COUNT, 64, 1)
+    index = faiss_graph(vectors)
+    model = sketch_model(vectors)
+    noise = np.random.default_rng(0).integers(0, 256, (COUNT, sketch_bytes(64)), np.uint8)
+    graph = graph_of(index, view_of(index.id_map), Sketches(model, noise))
+    assert graph is not None
+    found, scores = graph.search(vectors[0], 40)
+    assert len(set(found.tolist())) == 40
+    assert np.isfinite(scores).all()
 
 
 def test_all_there_are_when_there_are_few() -> None:
