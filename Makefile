@@ -2,7 +2,7 @@
 # make serve   the demo's index over HTTP
 # make test    the tests        make check   formatting, lint and types
 # make test-slow   those that take minutes: a soak, Schemathesis
-# make peers   what `trimseek bench --peer` compares with, in .venv-peers
+# make peers   what `trimseek bench --peer` compares with, in .venv-peers, and hnswlib and usearch
 #              (make test-peers tests against them)
 # make test-clients   other people's clients of /v1/embeddings, in .venv-clients
 # make bench   the measurements of docs/results.md, on the collections in DATA
@@ -14,6 +14,7 @@ COLLECTIONS ?= $(addprefix $(DATA)/,scifact nfcorpus cranfield squad-dev) sample
 BIN := .venv/bin
 PEERS := .venv-peers/bin/python -m pip install --quiet
 PEERS_NEED := eval/bench/workers/requirements.txt
+GRAPHS := 'hnswlib>=0.8,<1' 'usearch>=2.26,<3'
 CLIENTS_NEED := tests/api/clients/requirements.txt
 
 .PHONY: demo serve test test-slow test-peers test-clients check format peers clients bench clean
@@ -37,8 +38,9 @@ FOLDERS := trimseek $(PACKAGES) $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuf
 	touch $@ .venv/demo
 
 # One that cannot be installed does not keep the others out: the benchmark then says so.
-.venv-peers/done: $(PEERS_NEED)
+.venv-peers/done: $(PEERS_NEED) .venv/demo
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	$(BIN)/python -m pip install --quiet $(GRAPHS) || echo "$(GRAPHS) cannot be installed" >&2
 	$(PEERS) -r $(PEERS_NEED) || grep -v '^#' $(PEERS_NEED) | while read -r each; do \
 	    $(PEERS) "$$each" 'huggingface-hub<1' || echo "$$each cannot be installed" >&2; done
 	touch $@

@@ -51,8 +51,9 @@ def bench(
     index: Annotated[
         list[str] | None,
         typer.Option(
-            help="exact, or a FAISS description, search parameters behind a colon "
-            "(HNSW32,SQ8:efSearch=64); again for more."
+            help="exact; hnsw (ours), hnswlib or usearch; or a FAISS description; parameters "
+            "behind a colon (hnsw:effort=96, hnswlib:M=32,ef=64, HNSW32,SQ8:efSearch=64); again "
+            "for more."
         ),
     ] = None,
     reference: Annotated[
@@ -94,7 +95,7 @@ def bench(
         typer.Option(
             "-o",
             "--into",
-            help="Write results.json, report.md, report.html and pareto.png/.svg here.",
+            help="Write results.json, report.md, report.html and pictures here.",
         ),
     ] = None,
     runs: Annotated[

@@ -86,7 +86,7 @@ class Contender:
         return seconds
 
     def open_index(self, path: Path) -> None:
-        """Read a FAISS file that ``query`` is to search."""
+        """Open an index, a file that ``BuiltIndex`` wrote, which ``query`` is to search."""
         self._worker.ask(op="open", path=str(path))
 
     def query(

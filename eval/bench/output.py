@@ -1,10 +1,11 @@
-"""A benchmark's folder: results.json, report.md, report.html, pareto.png and .svg, run files."""
+"""A benchmark's folder: results.json, report.md, report.html, pictures, run files."""
 
 from pathlib import Path
 
 from trimseek.atomic import make_folder, write_text
 from trimseek.eval.bench.page import page
-from trimseek.eval.bench.pareto import write_pictures
+from trimseek.eval.bench.pareto import draw, write_picture
+from trimseek.eval.bench.recall import draw_recall
 from trimseek.eval.bench.report import markdown
 from trimseek.eval.bench.results import BenchReport, write_results
 
@@ -19,5 +20,6 @@ def write_report(report: BenchReport, folder: Path) -> None:
     write_results(report, folder / RESULTS)
     write_text(folder / "report.md", markdown(report))
     write_text(folder / "report.html", page(report))
-    write_pictures(report, folder)
+    write_picture(draw(report), folder, "pareto")
+    write_picture(draw_recall(report), folder, "recall")
     (folder / UNFINISHED).unlink(missing_ok=True)

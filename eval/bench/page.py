@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from trimseek.errors import MissingExtraError
 from trimseek.eval.bench.pareto import as_svg, draw
+from trimseek.eval.bench.recall import draw_recall
 from trimseek.eval.bench.report import (
     Cells,
     caveats,
@@ -31,7 +32,7 @@ def page(report: BenchReport) -> str:
     except ImportError:
         raise MissingExtraError("the HTML report", "bench") from None
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    figure = draw(report)
+    figures = (draw(report), draw_recall(report))
     sections = [
         Section(collection.name, list(collection_tables(report, collection)))
         for collection in report.collections
@@ -43,7 +44,7 @@ def page(report: BenchReport) -> str:
         setting=setting_line(report),
         sections=sections,
         caveats=caveats(report),
-        picture=inline_svg(figure) if figure else "",
+        pictures=[inline_svg(figure) for figure in figures if figure is not None],
     )
 
 

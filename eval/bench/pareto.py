@@ -107,6 +107,14 @@ def draw(report: BenchReport) -> Any:
 
 def draw_panels(shown: Sequence[Panel], title: str) -> Any:
     """A matplotlib figure of panels side by side; MissingExtraError without matplotlib."""
+    figure, axes = figure_of(len(shown), PANEL, title)
+    for axis, panel in zip(axes, shown, strict=False):
+        draw_panel(axis, panel)
+    return figure
+
+
+def figure_of(count: int, size: tuple[float, float], title: str) -> tuple[Any, Any]:
+    """A matplotlib figure and the axes of so many panels, each of that size in inches."""
     try:
         import matplotlib
     except ImportError:
@@ -114,16 +122,14 @@ def draw_panels(shown: Sequence[Panel], title: str) -> Any:
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    columns = min(COLUMNS, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
+    columns = min(COLUMNS, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis, panel in zip(axes, shown, strict=False):
-        draw_panel(axis, panel)
-    for axis in axes[len(shown) :]:
+    for axis in axes[count:]:
         axis.set_visible(False)
     figure.suptitle(title, x=0.5)
-    return figure
+    return figure, axes
 
 
 def draw_panel(axis: Any, panel: Panel) -> None:
@@ -222,12 +228,11 @@ def spread_out(places: Sequence[tuple[float, float]]) -> list[float]:
     return [height + shift for height in heights]
 
 
-def write_pictures(report: BenchReport, folder: Path) -> None:
-    """pareto.png and pareto.svg; none if nothing was timed."""
-    figure = draw(report)
+def write_picture(figure: Any, folder: Path, name: str) -> None:
+    """Write a PNG and an SVG of that name; nothing where there is no figure."""
     if figure is not None:
-        figure.savefig(folder / "pareto.png", dpi=130)
-        (folder / "pareto.svg").write_text(as_svg(figure), "utf-8")
+        figure.savefig(folder / f"{name}.png", dpi=130)
+        (folder / f"{name}.svg").write_text(as_svg(figure), "utf-8")
 
 
 def as_svg(figure: Any) -> str:

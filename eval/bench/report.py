@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from trimseek.eval.bench.recall import recall_panels
 from trimseek.eval.bench.results import (
     BenchReport,
     CollectionSummary,
@@ -369,6 +370,8 @@ def terminal_table(cells: Cells) -> Table:
 def markdown(report: BenchReport) -> str:
     """The text of report.md."""
     parts = ["# Benchmark", f"`{report.command}`", f"{setting_line(report)}.", "![](pareto.svg)"]
+    if recall_panels(report):
+        parts.append("![](recall.svg)")
     for cells in tables(report):
         parts += [f"**{capitalized(cells.title)}**", markdown_table(cells)]
     parts += [f"- {line}" for line in caveats(report)]

@@ -38,8 +38,17 @@ from trimseek.eval.bench.roofline import MatrixProducts
 from trimseek.eval.bench.timing import Times, Work, encode_speed, search_speed, time_contenders
 from trimseek.eval.quality.agreement import agreement
 from trimseek.eval.quality.collection import TestCollection
+from trimseek.eval.quality.graphs import is_graph
 from trimseek.eval.quality.measures import depth_of, measure_run
-from trimseek.eval.quality.retrieval import EXACT, BuiltIndex, as_run, build_index, rank, write_run
+from trimseek.eval.quality.retrieval import (
+    EXACT,
+    BuiltIndex,
+    Graphs,
+    as_run,
+    build_index,
+    rank,
+    write_run,
+)
 from trimseek.eval.quality.significance import loss, loss_interval, randomization_test, record
 from trimseek.settings import load_settings
 
@@ -158,7 +167,7 @@ class Bench:
 
 
 class CollectionBench:
-    """Measures one collection; FAISS files go to ``folder``."""
+    """Measures one collection; indexes go to ``folder``."""
 
     def __init__(self, bench: Bench, collection: TestCollection, folder: Path) -> None:
         self.bench, self.grid, self.collection, self.folder = bench, bench.grid, collection, folder
@@ -172,6 +181,7 @@ class CollectionBench:
         texts = [*self.document_texts, *self.query_texts]
         self.tokens = dict(zip(texts, tokenizer.encode(texts), strict=True))
         self.indexes: dict[tuple[str, str], tuple[BuiltIndex, Path]] = {}
+        self.graphs = Graphs(folder)
         self.embedded: dict[tuple[str, str], FloatArray] = {}
 
     def rows(self) -> list[Row]:
@@ -239,8 +249,12 @@ class CollectionBench:
     def index(self, documents: Contender, kind: str) -> tuple[BuiltIndex, Path]:
         """The index of a contender's document vectors and its file, built when first wanted."""
         if (documents.name, kind) not in self.indexes:
-            built = build_index(kind, self.vectors(documents, "document"))
-            path = self.folder / f"{len(self.indexes)}.faiss"
+            vectors = self.vectors(documents, "document")
+            if is_graph(kind):
+                built = self.graphs.index(documents.name, kind, vectors)
+            else:
+                built = build_index(kind, vectors)
+            path = self.folder / f"{len(self.indexes)}{'.json' if built.file else '.faiss'}"
             built.write(path)
             self.indexes[documents.name, kind] = built, path
         return self.indexes[documents.name, kind]

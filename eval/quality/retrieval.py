@@ -1,4 +1,4 @@
-"""FAISS indexes to compare, and the rankings that they give."""
+"""Indexes to compare, FAISS's and graphs of other libraries, and the rankings that they give."""
 
 import re
 import time
@@ -15,6 +15,7 @@ from trimseek.encoders.weights import FloatArray
 from trimseek.errors import ConfigError
 from trimseek.eval.quality.agreement import Ranking
 from trimseek.eval.quality.collection import TestCollection
+from trimseek.eval.quality.graphs import GraphFile, build_graph, is_graph, read_kind
 from trimseek.eval.quality.measures import Run
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.snapshot import new_index
@@ -28,21 +29,24 @@ MOST_LINKS = 512
 
 @dataclass(frozen=True)
 class BuiltIndex:
-    """A FAISS index whose keys are the documents' positions."""
+    """An index whose keys are the documents' positions.
+
+    ``index``: FAISS's, or a graph that ``file`` is of. ``bytes_per_document``: of its files.
+    """
 
     kind: str
-    faiss_index: Any
+    index: Any
     documents: int
     build_seconds: float
-
-    @property
-    def bytes_per_document(self) -> float:
-        """Of the index as FAISS writes it to a file."""
-        return len(faiss.serialize_index(self.faiss_index)) / self.documents
+    bytes_per_document: float
+    file: GraphFile | None = None
 
     def write(self, path: Path) -> None:
-        """Write a FAISS file."""
-        faiss.write_index(self.faiss_index, str(path))
+        """Write a file that a benchmark's workers open: FAISS's, or JSON that leads to a graph."""
+        if self.file is not None:
+            self.file.write(path)
+        else:
+            faiss.write_index(self.index, str(path))
 
 
 def build_index(kind: str, vectors: FloatArray) -> BuiltIndex:
@@ -59,7 +63,29 @@ def build_index(kind: str, vectors: FloatArray) -> BuiltIndex:
         index.add_with_ids(vectors, np.arange(len(vectors)))
     else:
         index = described_index(kind, vectors)
-    return BuiltIndex(kind, index, len(vectors), time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    size = len(faiss.serialize_index(index)) / len(vectors)
+    return BuiltIndex(kind, index, len(vectors), seconds, size)
+
+
+class Graphs:
+    """Graphs in a folder, each built once for all parameters of its searches."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._built: dict[tuple[str, str], tuple[Path, float]] = {}
+
+    def index(self, owner: str, kind: str, vectors: FloatArray) -> BuiltIndex:
+        """A graph of vectors ``(n, dim)``; ``owner``: whose they are."""
+        read = read_kind(kind)
+        if (owner, read.name) not in self._built:
+            folder = self._folder / f"graph-{len(self._built)}"
+            folder.mkdir()
+            self._built[owner, read.name] = folder, build_graph(read, vectors, folder)
+        folder, seconds = self._built[owner, read.name]
+        file = GraphFile(kind, str(folder), vectors.shape[1], len(vectors))
+        size = sum(path.stat().st_size for path in folder.iterdir()) / len(vectors)
+        return BuiltIndex(kind, file.open(), len(vectors), seconds, size, file)
 
 
 def described_index(kind: str, vectors: FloatArray) -> Any:
@@ -77,7 +103,7 @@ def described_index(kind: str, vectors: FloatArray) -> Any:
         reason = str(error).rpartition("Error: ")[2].strip().partition("\n")[0]
         raise ConfigError(
             f"--index {kind}: FAISS cannot make it of {len(vectors):,} vectors ({reason[:100]}); "
-            "use exact or a FAISS description such as HNSW32 or IVF64,SQ8:nprobe=8"
+            "use exact, hnsw, or a FAISS description such as HNSW32 or IVF64,SQ8:nprobe=8"
         ) from error
     return index
 
@@ -86,14 +112,16 @@ def check_kinds(kinds: Sequence[str], dim: int) -> None:
     """ConfigError if FAISS does not know a kind; quick, so that it can come before encoding."""
     for kind in kinds:
         description = kind.partition(":")[0]
-        if kind != EXACT:
+        if is_graph(kind):
+            read_kind(kind)
+        elif kind != EXACT:
             try:
                 if any(not 2 <= int(m) <= MOST_LINKS for m in HNSW_LINKS.findall(description)):
                     raise RuntimeError  # FAISS would end the process
                 faiss.index_factory(dim, description, faiss.METRIC_INNER_PRODUCT)
             except RuntimeError as error:
                 raise ConfigError(
-                    f"--index {kind}: neither exact nor a FAISS description "
+                    f"--index {kind}: neither exact nor hnsw nor a FAISS description "
                     "such as HNSW32 or IVF64,SQ8:nprobe=8"
                 ) from error
 
@@ -107,7 +135,7 @@ def rank(
     """
     depth = min(depth, index.documents)
     one_more = min(depth + 1, index.documents)
-    scores, keys = index.faiss_index.search(queries, one_more)
+    scores, keys = index.index.search(queries, one_more)
     positions = {id_: i for i, id_ in enumerate(collection.documents)}
     namesakes = np.array([positions.get(query, NO_HIT - 1) for query in collection.queries])
     is_namesake = keys == namesakes[:, None]

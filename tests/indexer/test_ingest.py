@@ -271,10 +271,18 @@ def test_a_file_size_limit_is_a_clear_error(corpus: Path, folder: Path, tiny_enc
     assert find_damage(folder) == []
 
 
+# Some seconds long, so that it is not over before somebody ends it.
 IN_SMALL_BATCHES = """
-import sys
+import sys, time
 from trimseek.cli import main
+from trimseek.encoders.encoder import Encoder
 from trimseek.indexer import ingest
+
+def slowly(encoder, texts, encode=Encoder.encode):
+    time.sleep(0.05)
+    return encode(encoder, texts)
+
+Encoder.encode = slowly
 ingest.BATCH_DOCUMENTS = 50
 sys.exit(main(sys.argv[1:]))
 """

@@ -117,10 +117,15 @@ class Worker:
         return {"seconds": seconds}
 
     def open(self, request: Request) -> Answer:
-        """Read a FAISS file, of no more vectors than its size allows."""
+        """Read a FAISS file, of no more vectors than its size allows, or open a graph."""
+        path = request["path"]
+        if path.endswith(".json"):
+            from trimseek.eval.quality.graphs import open_graph
+
+            self.indexes = {path: open_graph(path)} | self.indexes
+            return {}
         import faiss
 
-        path = request["path"]
         faiss.set_deserialization_vector_byte_limit(Path(path).stat().st_size)
         self.indexes = {path: faiss.read_index(path)} | self.indexes
         return {}

@@ -243,7 +243,10 @@ def test_a_peer_that_breaks_down_is_reported(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"indexes": ["nonsense"]}, "--index nonsense: neither exact nor a FAISS description"),
+        (
+            {"indexes": ["nonsense"]},
+            "--index nonsense: neither exact nor hnsw nor a FAISS description",
+        ),
         ({"measures": ["F1"]}, "unknown measure 'F1'"),
         ({"batches": [0]}, "--batch 0: must be from 1 to 10,000"),
         ({"clients": [100_000]}, "--clients 100000: must be from 1 to 1,000"),

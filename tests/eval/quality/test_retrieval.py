@@ -48,7 +48,7 @@ def test_quantization_makes_an_index_smaller() -> None:
 
 @pytest.mark.parametrize("kind", ["", "exactly", "IVF-1,Flat", "; rm", "HNSW1", "HNSW9999999"])
 def test_unknown_kinds_are_found_before_anything_is_encoded(kind: str) -> None:
-    with pytest.raises(ConfigError, match="neither exact nor a FAISS description"):
+    with pytest.raises(ConfigError, match="neither exact nor hnsw nor a FAISS description"):
         check_kinds([kind], 16)
 
 
