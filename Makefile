@@ -25,7 +25,7 @@ PACKAGES := encoders indexer search api eval compression
 
 # What each needs is installed once; again when pyproject.toml or the kernels change, or when a
 # folder gets or loses a file, as the installation is a folder of links to the files.
-KERNELS := $(wildcard encoders/native/*.[ch] encoders/native/*.inc search/native/*.[ch])
+KERNELS := $(wildcard encoders/native/*.[ch] encoders/native/*.inc indexer/native/*.[ch] search/native/*.[ch])
 FOLDERS := trimseek $(PACKAGES) $(patsubst %/,%,$(sort $(dir $(wildcard $(addsuffix /*/*.py,$(PACKAGES))))))
 .venv/demo: pyproject.toml $(KERNELS) $(FOLDERS)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

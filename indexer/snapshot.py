@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from trimseek.atomic import sha256_of, sync_file, sync_folder, temporary_file
 from trimseek.errors import IndexFolderError, StorageError
 from trimseek.indexer.kinds import SnapshotKind
+from trimseek.indexer.native.graph_builder import build_graph, can_build
 from trimseek.indexer.rows import SnapshotRecord, Vectors
 from trimseek.indexer.snapshot_check import check_index, list_keys
 from trimseek.indexer.store import Store
@@ -172,12 +173,20 @@ def fill(index: Any, batches: Iterable[Vectors]) -> int:
     IndexFolderError for a vector that is not finite: it would be near to everything or to nothing.
     """
     last = 0
-    for keys, stored in batches:
-        vectors = stored.astype(np.float32)
-        if not np.isfinite(vectors).all():
-            raise IndexFolderError("damaged: a stored vector is not finite (trimseek verify)")
-        index.add_with_ids(vectors, keys)
-        last = int(keys[-1])
+
+    def checked() -> Iterator[Vectors]:
+        nonlocal last
+        for batch in batches:
+            if not np.isfinite(batch.vectors).all():
+                raise IndexFolderError("damaged: a stored vector is not finite (trimseek verify)")
+            last = int(batch.keys[-1])
+            yield batch
+
+    if can_build(index):
+        build_graph(index, checked())
+    else:
+        for keys, stored in checked():
+            index.add_with_ids(stored.astype(np.float32), keys)
     return last
 
 

@@ -48,7 +48,8 @@ LIBRARIES = {
         for name in ("encode", "team", "avx2", "avx_vnni", "avx512_vnni")
     ],
     "search": [
-        f"search/native/{name}.c" for name in ("retrieve", "hnsw", "sketch", "bm25", "float16")
+        *(f"search/native/{name}.c" for name in ("retrieve", "hnsw", "bm25", "float16")),
+        "indexer/native/sketch.c",
     ],
 }
 NUMBERS = (
@@ -68,7 +69,8 @@ def build(folder: Path) -> dict[str, Path]:
     for name, sources in LIBRARIES.items():
         built[name] = folder / f"{name}.so"
         files = [str(ROOT / source) for source in sources]
-        command = ["gcc", *FLAGS.split(), "-fno-sanitize-recover=undefined"]
+        flags = [*FLAGS.split(), f"-I{ROOT / 'indexer' / 'native'}"]
+        command = ["gcc", *flags, "-fno-sanitize-recover=undefined"]
         subprocess.run([*command, "-o", str(built[name]), *files, "-lm"], check=True)
     return built
 

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimseek.compiled import address
+from trimseek.indexer.native.graph_builder import sketch_table
+from trimseek.indexer.native.library import SketchTable
 from trimseek.indexer.sketches import Sketches
 from trimseek.indexer.snapshot_check import view_of
-from trimseek.search.native.library import HnswGraph, SketchTable, functions
+from trimseek.search.native.library import HnswGraph, functions
 
 LEVELS = 255  # steps of a code
 
@@ -58,14 +60,6 @@ class Graph:
         if count < 0:
             raise MemoryError("no memory to search the graph of neighbours")
         return self.keys[nodes[:count]], scores[:count]
-
-
-def sketch_table(sketches: Sketches) -> SketchTable:
-    """As compiled code takes them; the caller keeps them."""
-    model = sketches.model
-    return SketchTable(
-        address(sketches.rows), address(model.mean), address(model.flips), model.spread
-    )
 
 
 def graph_of(index: Any, keys: NDArray[np.int64], sketches: Sketches | None = None) -> Graph | None:

@@ -3,39 +3,23 @@
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "every_cpu.h"
+#include "nearest.h"
 
 enum {
-    CACHE_LINE = 64,
     AHEAD = 6, /* vectors that are prefetched before they are compared */
     SOON = 8,  /* candidates, from the one that is expanded, whose neighbors are prefetched */
     NEXT = 3   /* candidates among which the one is that is probably expanded next */
 };
-#define EXPANDED 0x80000000u         /* the bit of a candidate whose neighbors were compared */
 #define LARGEST_CODE 255
-
-typedef struct {
-    int32_t score;
-    uint32_t node; /* and EXPANDED */
-} Candidate;
-
-/* The `ef` best nodes so far, best first. The worst of them is the radius of the search. */
-typedef struct {
-    Candidate *candidates;
-    int count, ef;
-} TopCandidates;
-
-/* A bit for each node: whether it was met. */
-typedef uint64_t Visits;
 
 typedef struct {
     const HnswGraph *graph;
     int16_t *weights;    /* of codes */
     float step, lowest;  /* a product is lowest + step * the sum of weighted codes */
     SketchedQuery sketched;
-    TopCandidates top;
+    Nearest top;
     Visits *visits;
     int32_t *unvisited;  /* neighbors of one node */
 } Walk;
@@ -51,12 +35,6 @@ EVERY_CPU static int32_t product(const uint8_t *code, const int16_t *weights, in
 static int32_t score_of(const HnswGraph *graph, const int16_t *weights, int32_t node)
 {
     return product(graph->codes + (size_t)node * graph->dim, weights, graph->dim);
-}
-
-static void prefetch(const void *from, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i += CACHE_LINE)
-        __builtin_prefetch((const char *)from + i);
 }
 
 static void prefetch_vector(const HnswGraph *graph, int32_t node)
@@ -93,36 +71,6 @@ static int32_t descend(const HnswGraph *graph, const int16_t *weights)
     return closest;
 }
 
-/* Inserts a node in order of score. Returns its position, or `ef` if it lies outside the radius. */
-static int insert(TopCandidates *top, int32_t score, int32_t node)
-{
-    int low = 0, high = top->count;
-    while (low < high) {
-        const int middle = (low + high) / 2;
-        if (top->candidates[middle].score >= score)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == top->ef)
-        return low;
-    if (top->count < top->ef)
-        top->count++;
-    Candidate *position = top->candidates + low;
-    memmove(position + 1, position, (top->count - low - 1) * sizeof *position);
-    *position = (Candidate){score, (uint32_t)node};
-    return low;
-}
-
-/* Marks a node as visited; whether it was not before. */
-static int visit(Visits *visits, int32_t node)
-{
-    const Visits bit = 1ull << (node & 63);
-    const int is_first = !(visits[node >> 6] & bit);
-    visits[node >> 6] |= bit;
-    return is_first;
-}
-
 static void prefetch_neighbors(const HnswGraph *graph, int32_t node)
 {
     prefetch(graph->neighbors + graph->offsets[node], graph->levels[1] * sizeof(Link));
@@ -151,10 +99,10 @@ static int meet(Walk *walk, int32_t node)
 /* Leaves out those that are not among the best by their sketches; how many are left. */
 static int leave_out(Walk *walk, int count)
 {
-    const TopCandidates *top = &walk->top;
-    if (!walk->graph->sketches.rows || top->count < top->ef)
+    const Nearest *top = &walk->top;
+    if (!walk->graph->sketches.rows || top->count < top->most)
         return count;
-    const float radius = (float)top->candidates[top->ef - 1].score * walk->step + walk->lowest;
+    const float radius = top->candidates[top->most - 1].score * walk->step + walk->lowest;
     count = sketch_filter(&walk->graph->sketches, &walk->sketched, radius, walk->unvisited, count);
     for (int i = 0; i < count; i++) {
         __builtin_prefetch(walk->graph->offsets + walk->unvisited[i]);
@@ -167,7 +115,7 @@ static int leave_out(Walk *walk, int count)
 /* Prefetches the neighbors of the candidate that will be expanded, unless a nearer one comes. */
 static void prefetch_next(const Walk *walk, int expanded)
 {
-    const TopCandidates *top = &walk->top;
+    const Nearest *top = &walk->top;
     for (int i = expanded + 1; i < top->count && i <= expanded + NEXT; i++)
         if (!(top->candidates[i].node & EXPANDED)) {
             prefetch_neighbors(walk->graph, (int32_t)top->candidates[i].node);
@@ -179,10 +127,10 @@ static void prefetch_next(const Walk *walk, int expanded)
 static void search_base(Walk *walk)
 {
     const HnswGraph *graph = walk->graph;
-    TopCandidates *top = &walk->top;
+    Nearest *top = &walk->top;
     const int32_t start = descend(graph, walk->weights);
     visit(walk->visits, start);
-    insert(top, score_of(graph, walk->weights, start), start);
+    insert_nearest(top, (float)score_of(graph, walk->weights, start), start);
     /* Candidates before `next` are all expanded. */
     for (int next = 0; next < top->count;) {
         if (top->candidates[next].node & EXPANDED) {
@@ -198,7 +146,7 @@ static void search_base(Walk *walk)
                 prefetch_vector(graph, walk->unvisited[i + AHEAD]);
             const int32_t candidate = walk->unvisited[i];
             const int position =
-                insert(top, score_of(graph, walk->weights, candidate), candidate);
+                insert_nearest(top, (float)score_of(graph, walk->weights, candidate), candidate);
             if (position < next + SOON)
                 prefetch_neighbors(graph, candidate);
             if (position < next)
@@ -241,8 +189,8 @@ int hnsw_search(const HnswGraph *graph, const float *query, int ef, int32_t *nod
             sketch_query(&graph->sketches, query, graph->dim, room, rotated, &walk.sketched);
         search_base(&walk);
         for (int i = 0; i < walk.top.count; i++) {
-            nodes[i] = (int32_t)(walk.top.candidates[i].node & ~EXPANDED);
-            scores[i] = (float)walk.top.candidates[i].score * walk.step + walk.lowest;
+            nodes[i] = node_of(walk.top.candidates[i]);
+            scores[i] = walk.top.candidates[i].score * walk.step + walk.lowest;
         }
     }
     free(walk.weights);

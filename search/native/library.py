@@ -7,14 +7,9 @@ from typing import Any
 import numpy as np
 
 from trimseek.compiled import load
+from trimseek.indexer.native.library import SketchTable
 
 MODULE = "trimseek.search.native.compiled"
-
-
-class SketchTable(Structure):
-    """Sketches in sketch.h."""
-
-    _fields_ = (("rows", c_void_p), ("mean", c_void_p), ("flips", c_void_p), ("spread", c_float))
 
 
 class HnswGraph(Structure):

@@ -65,7 +65,7 @@ def every_search(folder: Path) -> list[list[Hit]]:
                             mode=mode,
                             offset=offset,
                             where=parse_where(where) if where else None,
-                            effort=400,  # walks of both kinds then find everything
+                            effort=2000,  # walks of both kinds then find everything
                         )
                         found.append(searcher.search(query, k, options).hits)
     return found

@@ -1,0 +1,1 @@
+"""Compiled code that builds graphs of neighbours."""
