@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trimseek.atomic import write_text
 from trimseek.errors import ConfigError
-from trimseek.eval.bench.encode_profile import profile_cells
+from trimseek.eval.bench import encode_profile
 from trimseek.eval.bench.report import (
     Cells,
     capitalized,
@@ -38,6 +38,12 @@ from trimseek.eval.figures.encoding import (
 from trimseek.eval.figures.files import RESULTS, CollectionRow, collections_of
 from trimseek.eval.figures.modes import modes_cells, read_modes
 from trimseek.eval.figures.over_http import HttpResults, http_cells, read_http
+from trimseek.eval.figures.requests import (
+    RequestCosts,
+    profile_cells,
+    read_requests,
+    throughput_cells,
+)
 from trimseek.eval.figures.reranking import PASSAGES, RerankSpeed, read_reranking
 from trimseek.eval.figures.scale import Scaling, read_scaling, scaling_cells
 from trimseek.eval.figures.shrinking import read_shrinking, shrinking_cells
@@ -96,6 +102,7 @@ def sections() -> dict[str, str]:
         "reranking": reranking_section(read_reranking()),
         "scale": scale_section(read_scaling()),
         "encoding": encoding_section(read_encoding()),
+        "requests": requests_section(read_requests()),
         "http": http_section(read_http()),
         "startup": startup_section(read_startup()),
     }
@@ -173,7 +180,7 @@ def encoding_section(results: EncodingResults) -> str:
     last = results.memory[-1]
     return joined(
         console(figures_command("encoding", "../shared/text/questions.jsonl.gz")),
-        *titled(profile_cells(results.profiles)),
+        *titled(encode_profile.profile_cells(results.profiles)),
         *titled(growth_cells(results.growth)),
         f"![Time against length; memory against time]({PICTURES}/encoding.svg)",
         *titled(concurrency_cells(results.concurrency)),
@@ -181,6 +188,17 @@ def encoding_section(results: EncodingResults) -> str:
         f"minutes; after the first minute the process grew by {grown:.1f} MB to at most "
         f"{most:.0f} MB.",
         f"Measured on {machine_line(results.machine)}; {results.date}.",
+    )
+
+
+def requests_section(costs: RequestCosts) -> str:
+    """Where the time of a request goes, and how many are answered."""
+    command = figures_command("requests", "INDEX", "../shared/text/questions.jsonl.gz")
+    return joined(
+        console(command + (" TRIMSEEK OTHER_INDEX" if costs.other else "")),
+        *titled(profile_cells(costs)),
+        *titled(throughput_cells(costs)),
+        f"Measured on {machine_line(costs.machine)}; {costs.date}. wrk ran on the same CPUs.",
     )
 
 

@@ -6,7 +6,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -30,15 +30,19 @@ class RunningService(NamedTuple):
 
 
 @contextmanager
-def service(folder: Path | None, settings: Mapping[str, str] = QUIET) -> Iterator[RunningService]:
+def service(
+    folder: Path | None, settings: Mapping[str, str] = QUIET, command: Sequence[str] = TRIMSEEK
+) -> Iterator[RunningService]:
     """Serve an index, or none, while the block runs; ``settings``: environment variables.
+
+    ``command``: of a trimseek.
 
     TrimseekError, with what it printed, if the service does not start.
     """
     began = time.perf_counter()
     folders = [] if folder is None else [str(folder)]
     server = subprocess.Popen(
-        [*TRIMSEEK, "serve", *folders, "--port", "0"],
+        [*command, "serve", *folders, "--port", "0"],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | settings,
