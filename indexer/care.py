@@ -56,8 +56,8 @@ def snapshot_damage(store: Store, folder: Path, card: IndexCard, *, deep: bool) 
             return []
         expected = np.union1d(frozen.chunk_keys(), frozen.tombstones())
         try:
-            index = read_snapshot(record, folder, card.dim)
-            check_files(store, record, folder, card.dim)
+            index = read_snapshot(record, folder, card.dim, anew=True)
+            check_files(store, record, folder, card.dim, anew=True)
         except IndexFolderError as error:
             if store.snapshot() != record:  # replaced, and its file removed, while this one looked
                 return snapshot_damage(store, folder, card, deep=deep)

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimseek.atomic import sha256_of, sync_file, sync_folder, temporary_file
+from trimseek.checked import CheckedFile
 from trimseek.errors import IndexFolderError, StorageError
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.native.graph_builder import build_graph, can_build
@@ -365,6 +366,8 @@ def use_snapshot(built: BuiltSnapshot, store: Store, folder: Path) -> SnapshotRe
         store.set_snapshot(record, built.masked)
         store.set_vectors_file(number, built.vectors.sha256)
     kept = (path, words_path(folder, number), vectors_path(folder, number))
+    for file, sha256 in zip(kept, (built.sha256, words, built.vectors.sha256), strict=True):
+        CheckedFile(file, sha256).note()
     for other in (*folder.glob("snapshot-*.faiss"), *folder.glob("*-*.bin")):
         if other not in kept and OLD_FILE.fullmatch(other.name) and other.is_file():
             other.unlink(missing_ok=True)
@@ -377,12 +380,16 @@ def build_snapshot(store: Store, folder: Path, dim: int) -> SnapshotRecord | Non
         return use_snapshot(built, store, folder)
 
 
-def read_snapshot(record: SnapshotRecord, folder: Path, dim: int) -> Any:
-    """The FAISS index of a snapshot file; IndexFolderError if it is missing or damaged."""
+def read_snapshot(record: SnapshotRecord, folder: Path, dim: int, *, anew: bool = False) -> Any:
+    """The FAISS index of a snapshot file; IndexFolderError if it is missing or damaged.
+
+    ``anew``: its content is checked though it was checked before (``trimseek.checked``).
+    """
     path = snapshot_path(folder, record.number)
     if not path.is_file():
         raise IndexFolderError(f"{path}: missing")
-    if sha256_of(path) != record.sha256:
+    checked = CheckedFile(path, record.sha256, anew=anew)
+    if not checked.known and sha256_of(path) != record.sha256:
         raise IndexFolderError(f"{path}: damaged: its checksum is not the recorded one")
     faiss.set_deserialization_vector_byte_limit(path.stat().st_size + TABLES)
     faiss.set_deserialization_loop_limit(LOOP_LIMIT)
@@ -392,19 +399,27 @@ def read_snapshot(record: SnapshotRecord, folder: Path, dim: int) -> Any:
         index = faiss.read_index(str(path), flags)
     except RuntimeError as error:
         raise IndexFolderError(f"{path}: FAISS cannot read it: {error}") from error
+    if checked.known:
+        return index
     try:
         check_index(index, record, dim)
     except IndexFolderError as error:
         raise IndexFolderError(f"{path}: damaged: {error}") from error
+    checked.note()
     return index
 
 
-def check_files(store: Store, record: SnapshotRecord, folder: Path, dim: int) -> None:
-    """IndexFolderError where a file beside the snapshot is missing or damaged."""
+def check_files(
+    store: Store, record: SnapshotRecord, folder: Path, dim: int, *, anew: bool = False
+) -> None:
+    """IndexFolderError where a file beside the snapshot is missing or damaged.
+
+    ``anew``: their content is checked though it was checked before.
+    """
     if record.words:
-        read_words(record, words_path(folder, record.number))
+        read_words(record, words_path(folder, record.number), anew=anew)
     if sha256 := store.vectors_file(record.number):
-        read_vectors(record, sha256, vectors_path(folder, record.number), dim)
+        read_vectors(record, sha256, vectors_path(folder, record.number), dim, anew=anew)
 
 
 def stored_keys(index: Any) -> NDArray[np.int64]:

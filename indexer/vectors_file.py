@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimseek.atomic import sha256_of, sync_file
+from trimseek.checked import CheckedFile
 from trimseek.errors import IndexFolderError
 from trimseek.indexer.mapped import mapped
 from trimseek.indexer.rows import ChunkVectors, SnapshotRecord
@@ -94,13 +95,24 @@ def head_of(count: int, dim: int, *, sketched: bool) -> bytes:
     return MAGIC + b"".join(number.to_bytes(8, "little") for number in (count, dim, int(sketched)))
 
 
-def read_vectors(record: SnapshotRecord, sha256: str, path: Path, dim: int) -> VectorsFile:
-    """What is in the file, mapped; IndexFolderError if it is missing or damaged."""
-    content = mapped(path, sha256)
+def read_vectors(
+    record: SnapshotRecord, sha256: str, path: Path, dim: int, *, anew: bool = False
+) -> VectorsFile:
+    """What is in the file, mapped; IndexFolderError if it is missing or damaged.
+
+    ``anew``: its content is checked though it was checked before (``trimseek.checked``).
+    """
+    checked = CheckedFile(path, sha256, anew=anew)
+    content = mapped(path, sha256, known=checked.known)
     try:
-        return checked(parts_of(content, record.chunks, dim), record)
+        file = parts_of(content, record.chunks, dim)
+        if checked.known:
+            return file
+        check(file, record)
     except ValueError as error:
         raise IndexFolderError(f"{path}: damaged: {error}") from error
+    checked.note()
+    return file
 
 
 def parts_of(content: NDArray[np.uint8], count: int, dim: int) -> VectorsFile:
@@ -128,7 +140,7 @@ def parts_of(content: NDArray[np.uint8], count: int, dim: int) -> VectorsFile:
     return VectorsFile(chunks, Sketches(model, content[rows:].reshape(count, -1)))
 
 
-def checked(file: VectorsFile, record: SnapshotRecord) -> VectorsFile:
+def check(file: VectorsFile, record: SnapshotRecord) -> None:
     """ValueError unless keys ascend to the recorded last one, and all numbers are finite.
 
     Those of sketches may be anything: a walk that they mislead finds less.
@@ -145,7 +157,6 @@ def checked(file: VectorsFile, record: SnapshotRecord) -> VectorsFile:
         for numbers in file.sketches.model:
             if not (np.abs(numbers) <= LARGEST_NUMBER).all():
                 raise ValueError("what its sketches share is not finite")
-    return file
 
 
 def padded(size: int) -> int:

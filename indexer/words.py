@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimseek.atomic import sha256_of, sync_file
+from trimseek.checked import CheckedFile
 from trimseek.errors import IndexFolderError
 from trimseek.indexer.mapped import mapped
 from trimseek.indexer.rows import SnapshotRecord
@@ -178,11 +179,17 @@ def write_words(blocks: Iterable[WordBlock], path: Path) -> str:
     return sha256_of(path)
 
 
-def read_words(record: SnapshotRecord, path: Path) -> list[WordBlock]:
-    """The blocks of a file, mapped; IndexFolderError if it is missing or damaged."""
-    content = mapped(path, record.words)
+def read_words(record: SnapshotRecord, path: Path, *, anew: bool = False) -> list[WordBlock]:
+    """The blocks of a file, mapped; IndexFolderError if it is missing or damaged.
+
+    ``anew``: its content is checked though it was checked before (``trimseek.checked``).
+    """
+    checked = CheckedFile(path, record.words, anew=anew)
+    content = mapped(path, record.words, known=checked.known)
     try:
         blocks = read_blocks(content)
+        if checked.known:
+            return blocks
         last = 0
         for block in blocks:
             check_block(block, last)
@@ -191,6 +198,7 @@ def read_words(record: SnapshotRecord, path: Path) -> list[WordBlock]:
             raise ValueError(f"chunk {last}, after the snapshot's last, {record.last_chunk}")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise IndexFolderError(f"{path}: damaged: {error}") from error
+    checked.note()
     return blocks
 
 

@@ -2,10 +2,10 @@
 
 python -m tests.fuzz 100000 [SEED]    so many cases; exits with 1 at the first report
 
-Both C libraries are compiled with gcc's address and undefined-behaviour sanitizers. A case changes
-numbers of encoder.json, arrays of model.onnx, or bytes of a snapshot, makes checksums match, and
-uses the folder as any program would. It must be refused with an error of ours, or work; the
-process must neither read nor write outside its memory.
+Two C libraries are compiled with gcc's address and undefined-behaviour sanitizers. A case changes
+numbers of encoder.json, arrays of model.onnx, or bytes of a snapshot or of the files of vectors and
+words beside it, makes checksums match, and uses the folder as any program would. It must be refused
+with an error of ours, or work; the process must neither read nor write outside its memory.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.tiny import tiny_checkpoint
+from tests.tiny import tiny_checkpoint, write_tiny
 from trimseek.atomic import sha256_of
 from trimseek.encoders import write_encoder
 from trimseek.encoders.card import CARD, GRAPH
@@ -35,10 +35,25 @@ from trimseek.encoders.encoder import DocumentEncoder
 from trimseek.encoders.native import library as native_library
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.errors import TrimseekError
+from trimseek.indexer.corpus import open_corpus
+from trimseek.indexer.folder import open_index
+from trimseek.indexer.ingest import Ingest
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.rows import SnapshotRecord, Vectors
-from trimseek.indexer.snapshot import KINDS, fill, read_snapshot, snapshot_path, stored_keys
+from trimseek.indexer.snapshot import (
+    KINDS,
+    fill,
+    read_snapshot,
+    snapshot_path,
+    stored_keys,
+    vectors_path,
+    words_path,
+)
+from trimseek.indexer.vectors_file import read_vectors
+from trimseek.indexer.words import read_words
 from trimseek.search.native.graph import graph_of
+from trimseek.search.native.retrieval import Depth, Parts, best_documents
+from trimseek.search.words import Words
 
 ROOT = Path(__file__).parent.parent
 FLAGS = "-O1 -g -w -fPIC -shared -pthread -std=gnu11 -fsanitize=address,undefined"
@@ -219,6 +234,60 @@ class SnapshotCases:
         return kind.value
 
 
+class RetrievalCases:
+    """Damaged files of vectors and of words beside a sound graph, searched in one compiled call."""
+
+    def __init__(self, base: Path, chosen: random.Random) -> None:
+        self.chosen = chosen
+        corpus = base / "corpus.jsonl"
+        words = [f"w{i}" for i in range(60)]
+        with corpus.open("w") as file:
+            for i in range(400):
+                text = " ".join(chosen.choices(words, k=chosen.choice((3, 12, 300))))
+                file.write(json.dumps({"_id": str(i), "title": words[i % 60], "text": text}) + "\n")
+        self.folder = base / "index"
+        encoder = DocumentEncoder(write_tiny(base / "tiny"), 1)
+        Ingest(
+            open_corpus(str(corpus)), self.folder, encoder, str(base / "tiny"),
+            kind=SnapshotKind.HNSW,
+        ).run()  # fmt: skip
+        with open_index(self.folder) as (card, store):
+            record = store.snapshot()
+            assert record is not None
+            self.record, self.dim = record, card.dim
+            self.terms = [[id_] for id_ in store.term_ids(words[:8]).values()]
+        self.index = read_snapshot(record, self.folder, self.dim)
+        paths = (vectors_path(self.folder, record.number), words_path(self.folder, record.number))
+        self.sound = [path.read_bytes() for path in paths]
+        self.query = np.ones(self.dim, np.float32) / self.dim**0.5
+
+    def run(self) -> str:
+        contents = list(self.sound)
+        which = self.chosen.choice(((0,), (1,), (0, 1)))
+        for number in which:
+            contents[number] = flipped(contents[number], self.chosen)
+        paths = [self.folder / "vectors-9.bin", self.folder / "words-9.bin"]
+        for path, content in zip(paths, contents, strict=True):
+            path.write_bytes(content)
+        file = read_vectors(self.record, sha256_of(paths[0]), paths[0], self.dim)
+        blocks = read_words(self.record._replace(words=sha256_of(paths[1])), paths[1])
+        graph = graph_of(self.index, file.chunks.keys, file.sketches)
+        flags = np.random.default_rng(self.chosen.randrange(9)).random(len(file.chunks.keys)) < 0.5
+        words = Words(
+            self.record, 1, len(blocks), tuple(blocks), (None,) * len(blocks),
+            self.record.last_chunk,
+        )  # fmt: skip
+        scores = words.scores(self.terms, self.chosen.choice((0.0, 1.0, 3.0)))
+        for counted in (None, flags):
+            parts = Parts([file.chunks], [graph], [counted])
+            for effort in EFFORTS:
+                for wanted in (1, 30, 500):
+                    depth = Depth(effort, 2, 20, 16, 4)
+                    for weight in (None, 0.5):
+                        best_documents(parts, self.query, wanted, depth, scores.compiled, weight)
+        return "retrieval"
+
+
 def flipped(content: bytes, chosen: random.Random) -> bytes:
     """Some bytes changed, words replaced by telling numbers, or the end cut off."""
     changed = bytearray(content)
@@ -253,9 +322,12 @@ def work(folder: Path, cases: int, seed: int, end: float, encoder: str, search: 
     patch.setattr("trimseek.encoders.native.runtime.library", lambda: functions)
     patch.setattr("trimseek.search.native.library.load", lambda *_: compiled)
     chosen = random.Random(seed)
-    families: list[EncoderCases | SnapshotCases] = [
+    # each case is of another file, which nobody reads again
+    patch.setattr("trimseek.checked.CheckedFile.note", lambda _: None)
+    families: list[EncoderCases | SnapshotCases | RetrievalCases] = [
         EncoderCases(folder, chosen),
         SnapshotCases(folder, chosen),
+        RetrievalCases(folder, chosen),
     ]
     for number in range(cases):
         if time.monotonic() > end:

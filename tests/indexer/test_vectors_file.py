@@ -75,6 +75,28 @@ def test_one_that_is_damaged_is_made_anew(damage: str, folder: Path) -> None:
     assert len(read_vectors(record, sha256, vectors_path(folder, record.number), DIM).chunks.keys)
 
 
+def test_what_was_found_sound_is_not_read_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    expected = best(folder)
+    read: list[str] = []
+    for module in ("mapped", "snapshot"):
+
+        def counted(path: Path) -> str:
+            read.append(path.name)
+            return sha256_of(path)
+
+        monkeypatch.setattr(f"trimseek.indexer.{module}.sha256_of", counted)
+    assert best(folder) == expected
+    assert read == []
+    assert run("verify", folder).returncode == 0
+    assert len(read) == 3
+    path = vectors_path(folder, recorded(folder)[0].number)
+    path.write_bytes(path.read_bytes())  # the same, but who knows
+    assert best(folder) == expected
+    assert len(read) == 4
+
+
 def test_numbers_are_checked(folder: Path, tmp_path: Path) -> None:
     """A file whose checksum somebody else has recorded."""
 
