@@ -5,9 +5,8 @@ for ever: each costs a file descriptor, of which a process has a limited number.
 """
 
 import asyncio
-import resource
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic_core import to_json
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -21,10 +20,6 @@ from trimseek.api.security import secured
 LARGEST_HEAD = 32 * 2**10  # bytes of method, address and headers
 MOST_HEADERS = 100
 SENDING = 30.0  # seconds beyond the deadline that a client may take to read its answer
-RESERVED = 64  # descriptors for indexes, logs and the rest
-BACKLOG_SHARE = 4  # of descriptors, one in so many is for connections that wait to be accepted
-LARGEST_BACKLOG = 2048  # connections
-LARGEST_LIMIT = 65_536  # descriptors, where the system lets a process have more
 
 
 class HeadTooLargeError(Exception):
@@ -277,25 +272,3 @@ def connection_class(
         "balance": balance,
     }
     return type("ServiceConnection", (Connection,), attributes)
-
-
-class Room(NamedTuple):
-    """For how many connections a process has descriptors: open ones, and ones that wait.
-
-    All that wait are accepted at once, before any is closed to make room.
-    """
-
-    open: int
-    waiting: int
-
-
-def room_for_connections() -> Room:
-    """What this process has room for; its limit of descriptors is raised."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = LARGEST_LIMIT if hard == resource.RLIM_INFINITY else min(hard, LARGEST_LIMIT)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
-    limit = LARGEST_LIMIT if soft == resource.RLIM_INFINITY else soft
-    waiting = min(limit // BACKLOG_SHARE, LARGEST_BACKLOG)
-    return Room(max(8, limit - RESERVED - waiting), waiting)

@@ -15,7 +15,8 @@ from fastapi import FastAPI
 
 from trimseek.api.app import create_app
 from trimseek.api.balance import Balance
-from trimseek.api.connections import Connection, connection_class, room_for_connections
+from trimseek.api.connections import Connection, connection_class
+from trimseek.api.descriptors import room_for_connections
 from trimseek.api.indexes import Indexes, open_searchers
 from trimseek.api.keys import read_keys
 from trimseek.api.lane import PlainLane

@@ -4,8 +4,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from trimseek.api.connections import room_for_connections
-from trimseek.api.process import open_service, run
+from trimseek.api.descriptors import room_for_connections
 from trimseek.api.settings import LOOPBACK, ServiceSettings
 from trimseek.api.workers import supervise
 from trimseek.console import note
@@ -19,17 +18,26 @@ def serve(folders: Sequence[Path], settings: ServiceSettings) -> None:
     """
     with bind(settings.host, settings.port) as bound:
         host, port = bound.getsockname()[:2]
-        service = open_service(folders, settings)
-        names = ", ".join(service.indexes.names()) or "no index yet"
-        if not service.keys and settings.host not in LOOPBACK:
-            note("there are no API keys: whoever reaches this address can read (see trimseek key)")
-        note(f"serving {names} at http://{f'[{host}]' if ':' in host else host}:{port}")
-        if settings.processes == 1:
+
+        def announce(names: Sequence[str], *, keys: bool) -> None:
+            if not keys and settings.host not in LOOPBACK:
+                note(
+                    "there are no API keys: whoever reaches this address can read (see trimseek "
+                    "key)"
+                )
+            served = ", ".join(names) or "no index yet"
+            note(f"serving {served} at http://{f'[{host}]' if ':' in host else host}:{port}")
+
+        if settings.processes > 1:
+            bound.listen(room_for_connections().waiting)
+            supervise(folders, settings, bound, announce)
+        else:
+            # not what a supervisor needs, and half a second to import
+            from trimseek.api.process import open_service, run
+
+            service = open_service(folders, settings)
+            announce(service.indexes.names(), keys=bool(service.keys))
             run(service, bound)
-            return
-        service.close()  # the workers open it themselves
-        bound.listen(room_for_connections().waiting)
-        supervise(folders, settings, bound)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -1,9 +1,10 @@
 """``trimseek serve --workers``: several processes that serve one socket, and their supervisor.
 
-The supervisor holds the socket and one end of a pipe. A worker that dies is started again, after a
-wait that grows while workers die at once; after a few such deaths the service ends with the last
-one's status. A worker reads the other end of the pipe: it ends when the supervisor is gone, however
-it went.
+The supervisor holds the socket and one end of a pipe. The first worker says what it serves when it
+has opened it, or ends with what is wrong; then the others are started. A worker that dies is
+started again, after a wait that grows while workers die at once; after a few such deaths the
+service ends with the last one's status. A worker reads the other end of the pipe: it ends when the
+supervisor is gone, however it went.
 """
 
 import json
@@ -14,16 +15,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client.multiprocess import mark_process_dead
 
 from trimseek.api.balance import Balance, Descriptors, new_descriptors
 from trimseek.api.keys import read_keys
-from trimseek.api.process import open_service, run
 from trimseek.api.rates import bucket_file
 from trimseek.api.settings import ServiceSettings
 from trimseek.child import module_command
@@ -38,10 +38,26 @@ MOST_FAILURES = 5  # deaths in a row before that
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds before a worker is started again, doubled each time
 
 
-def supervise(folders: Sequence[Path], settings: ServiceSettings, bound: socket.socket) -> None:
-    """Run the workers of a socket until SIGTERM or SIGINT; exits with their status."""
+class Announce(Protocol):
+    """Says that the service answers: which indexes, and whether there are keys."""
+
+    def __call__(self, names: Sequence[str], *, keys: bool) -> None:
+        """Say it."""
+
+
+def supervise(
+    folders: Sequence[Path],
+    settings: ServiceSettings,
+    bound: socket.socket,
+    announce: Announce,
+) -> None:
+    """Run the workers of a socket until SIGTERM or SIGINT; exits with their status.
+
+    ``announce`` is called when the first of them answers.
+    """
     alive, held = os.pipe()  # nothing is ever written: the reader sees its end
-    buckets = bucket_file(len(read_keys(settings.keys_file, settings.keys)))
+    keys = read_keys(settings.keys_file, settings.keys)
+    buckets = bucket_file(len(keys))
     balance = new_descriptors(settings.processes)
     assignment = {
         "folders": [str(folder.absolute()) for folder in folders],
@@ -53,7 +69,8 @@ def supervise(folders: Sequence[Path], settings: ServiceSettings, bound: socket.
     }
     inherited = (alive, buckets, *balance.all())
     with TemporaryDirectory(prefix="trimseek-serve-") as shared:
-        status = Supervisor(settings.processes, assignment, Path(shared), bound, inherited).run()
+        supervisor = Supervisor(settings.processes, assignment, Path(shared), bound, inherited)
+        status = supervisor.run(lambda names: announce(names, keys=bool(keys)))
     os.close(held)
     sys.exit(status)
 
@@ -84,14 +101,15 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.end)
         self._started: dict[int, float] = {}  # when, by process id
-        self._workers = [self._start(number) for number in range(count)]
+        self._count, self._workers = count, list[subprocess.Popen[bytes]]()
 
-    def _start(self, number: int) -> subprocess.Popen[bytes]:
-        assignment = json.dumps(self._assignment | {"number": number})
+    def _start(self, number: int, *others: int) -> subprocess.Popen[bytes]:
+        """``others``: a descriptor to which it writes what it serves."""
+        assignment = json.dumps(self._assignment | {"number": number, "report": others})
         worker = subprocess.Popen(
             module_command("trimseek.api.workers"),
             env=self._environment | {ASSIGNMENT: assignment},
-            pass_fds=(self._bound.fileno(), *self._descriptors),
+            pass_fds=(self._bound.fileno(), *self._descriptors, *others),
             start_new_session=True,
         )
         self._started[worker.pid] = time.monotonic()
@@ -104,8 +122,24 @@ class Supervisor:
         for worker in self._workers:
             worker.terminate()
 
-    def run(self) -> int:
+    def _start_first(self) -> list[str] | None:
+        """The names of what the first worker serves; None where it ended."""
+        reading, writing = os.pipe()
+        self._workers.append(self._start(0, writing))
+        os.close(writing)
+        with os.fdopen(reading) as report:
+            line = report.readline()
+        names: list[str] | None = json.loads(line) if line else None
+        return names
+
+    def run(self, announce: Callable[[list[str]], None]) -> int:
         """Until the end; the exit status: of the first worker that did not end well, or 0."""
+        names = self._start_first()
+        if names is None:
+            self._ending.set()
+        else:
+            announce(names)
+            self._workers += [self._start(number) for number in range(1, self._count)]
         while not self._ending.is_set():
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
             for i, worker in enumerate(self._workers):
@@ -136,6 +170,8 @@ def work() -> int:
     """Serve as one worker; the exit status."""
     assignment = json.loads(os.environ[ASSIGNMENT])
     threading.Thread(target=end_with, args=(assignment["supervisor"],), daemon=True).start()
+    from trimseek.api.process import open_service, run  # which the supervisor does not need
+
     try:
         settings = make_settings(ServiceSettings, **assignment["settings"])
         folders = [Path(folder) for folder in assignment["folders"]]
@@ -144,6 +180,9 @@ def work() -> int:
     except TrimseekError as error:
         print_error(str(error))
         return error.exit_code
+    for report in assignment["report"]:
+        with os.fdopen(report, "w") as file:
+            file.write(json.dumps(service.indexes.names()) + "\n")
     balance = Balance(Descriptors(*assignment["balance"]), assignment["number"])
     run(service, socket.socket(fileno=assignment["socket"]), balance)
     return 0

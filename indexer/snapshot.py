@@ -391,14 +391,10 @@ def read_snapshot(record: SnapshotRecord, folder: Path, dim: int, *, anew: bool 
     checked = CheckedFile(path, record.sha256, anew=anew)
     if not checked.known and sha256_of(path) != record.sha256:
         raise IndexFolderError(f"{path}: damaged: its checksum is not the recorded one")
-    faiss.set_deserialization_vector_byte_limit(path.stat().st_size + TABLES)
-    faiss.set_deserialization_loop_limit(LOOP_LIMIT)
-    try:
-        # mapped where it can be: processes share the memory, and read no more of it than they need
-        flags = 0 if record.kind == SnapshotKind.IVF.value else faiss.IO_FLAG_MMAP_IFC
-        index = faiss.read_index(str(path), flags)
-    except RuntimeError as error:
-        raise IndexFolderError(f"{path}: FAISS cannot read it: {error}") from error
+    is_mapped = record.kind != SnapshotKind.IVF.value
+    if is_mapped and checked.known:
+        return read_faiss(path, faiss.IO_FLAG_MMAP_IFC)
+    index = read_faiss(path)
     if checked.known:
         return index
     try:
@@ -406,7 +402,21 @@ def read_snapshot(record: SnapshotRecord, folder: Path, dim: int, *, anew: bool 
     except IndexFolderError as error:
         raise IndexFolderError(f"{path}: damaged: {error}") from error
     checked.note()
-    return index
+    return read_faiss(path, faiss.IO_FLAG_MMAP_IFC) if is_mapped else index
+
+
+def read_faiss(path: Path, flags: int = 0) -> Any:
+    """The index in a FAISS file; IndexFolderError.
+
+    Mapped, processes share its memory and read no more of it than they need; but what FAISS maps it
+    follows blindly: only files that were read and checked are.
+    """
+    faiss.set_deserialization_vector_byte_limit(path.stat().st_size + TABLES)
+    faiss.set_deserialization_loop_limit(LOOP_LIMIT)
+    try:
+        return faiss.read_index(str(path), flags)
+    except RuntimeError as error:
+        raise IndexFolderError(f"{path}: FAISS cannot read it: {error}") from error
 
 
 def check_files(

@@ -146,7 +146,7 @@ def test_a_service_without_a_cross_encoder(pets: Path) -> None:
         assert plain.call("GET", "/v1/indexes").json()["reranker"] is None
 
 
-def test_one_that_is_none_ends_the_start(pets: Path, tiny_encoder: Path, run: Run) -> None:
-    done = run("serve", pets, "--port", 0, "--reranker", tiny_encoder)
+def test_one_that_is_none_ends_the_start(pets: Path, tiny_encoder: Path, run_process: Run) -> None:
+    done = run_process("serve", pets, "--port", 0, "--reranker", tiny_encoder)
     assert done.returncode != 0
     assert "reranking takes a cross-encoder" in done.stderr

@@ -212,12 +212,12 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, run: Run, tiny_encoder: Path)
     ],
 )
 def test_mistakes_at_the_start(
-    words: tuple[str, ...], message: str, tmp_path: Path, run: Run, tiny_encoder: Path
+    words: tuple[str, ...], message: str, tmp_path: Path, run_process: Run, tiny_encoder: Path
 ) -> None:
     corpus = write_jsonl(tmp_path / "c.jsonl", DOCUMENTS)
     for folder in ("index", "sub/index"):
         ingest(corpus, tmp_path / folder, tiny_encoder)
-    done = run("serve", *words)
+    done = run_process("serve", *words)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
