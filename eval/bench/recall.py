@@ -1,5 +1,7 @@
 """The picture of approximate indexes: recall against the latency of a search, line beside line."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from trimseek.eval.bench.pareto import FRONTIER, OURS, PANEL, figure_of, plain_number
@@ -38,6 +40,19 @@ def recall_panels(report: BenchReport) -> dict[str, dict[str, list[tuple[float, 
     """The lines of each collection that has some."""
     found = {collection.name: lines(report, collection.name) for collection in report.collections}
     return {name: of_families for name, of_families in found.items() if of_families}
+
+
+def latency_at(points: Sequence[tuple[float, float]], recall: float) -> float | None:
+    """The latency at which a line reaches that recall, between its points; None if it does not.
+
+    That of its first point, if it begins above.
+    """
+    if points[0][1] >= recall:
+        return points[0][0]
+    for (before, less), (after, more) in pairwise(points):
+        if less < recall <= more:
+            return before + (after - before) * (recall - less) / (more - less)
+    return None
 
 
 def draw_recall(report: BenchReport) -> Any:

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from trimseek.eval.bench.recall import recall_panels
+from trimseek.eval.bench.recall import family, latency_at, lines, recall_panels
 from trimseek.eval.bench.results import (
     BenchReport,
     CollectionSummary,
@@ -18,6 +18,7 @@ from trimseek.eval.bench.results import (
     Row,
 )
 
+RECALLS = (0.95, 0.99, 0.995)
 EMPTY_CELL = "-"
 # Peers that most people use today: speeds are multiples of the first one that ran.
 BASELINES = ("st-torch", "transformers")
@@ -51,6 +52,27 @@ def collection_tables(report: BenchReport, collection: CollectionSummary) -> Ite
     if any(row.encode for row in rows):
         yield latency_cells(report, rows)
         yield throughput_cells(report, rows)
+    if found := lines(report, collection.name):
+        yield recall_cells(found, rows)
+
+
+def recall_cells(found: dict[str, list[tuple[float, float]]], rows: list[Row]) -> Cells:
+    """How long a search takes that finds so much, and what the index costs."""
+    cells = []
+    for name, points in found.items():
+        of_family = [row for row in rows if family(row.index) == name]
+        reached = [latency_at(points, recall) for recall in RECALLS]
+        cells.append(
+            [
+                name,
+                f"{of_family[0].index_size.build_seconds:.1f}",
+                f"{of_family[0].index_size.bytes_per_document:,.0f}",
+                *(EMPTY_CELL if each is None else f"{each:.3f}" for each in reached),
+            ]
+        )
+    headings = ["index", "build s", "bytes a text"]
+    headings += [f"ms at recall {recall:g}" for recall in RECALLS]
+    return Cells("a search, encoding apart, one at a time, p50", headings, cells)
 
 
 def quality_cells(report: BenchReport, collection: CollectionSummary, rows: list[Row]) -> Cells:
