@@ -103,13 +103,14 @@ class Supervisor:
         self._started: dict[int, float] = {}  # when, by process id
         self._count, self._workers = count, list[subprocess.Popen[bytes]]()
 
-    def _start(self, number: int, *others: int) -> subprocess.Popen[bytes]:
-        """``others``: a descriptor to which it writes what it serves."""
-        assignment = json.dumps(self._assignment | {"number": number, "report": others})
+    def _start(self, number: int, report: int | None = None) -> subprocess.Popen[bytes]:
+        """``report``: a descriptor to which it writes what it serves."""
+        assignment = json.dumps(self._assignment | {"number": number, "report": report})
+        reports = () if report is None else (report,)
         worker = subprocess.Popen(
             module_command("trimseek.api.workers"),
             env=self._environment | {ASSIGNMENT: assignment},
-            pass_fds=(self._bound.fileno(), *self._descriptors, *others),
+            pass_fds=(self._bound.fileno(), *self._descriptors, *reports),
             start_new_session=True,
         )
         self._started[worker.pid] = time.monotonic()
@@ -180,8 +181,8 @@ def work() -> int:
     except TrimseekError as error:
         print_error(str(error))
         return error.exit_code
-    for report in assignment["report"]:
-        with os.fdopen(report, "w") as file:
+    if assignment["report"] is not None:
+        with os.fdopen(assignment["report"], "w") as file:
             file.write(json.dumps(service.indexes.names()) + "\n")
     balance = Balance(Descriptors(*assignment["balance"]), assignment["number"])
     run(service, socket.socket(fileno=assignment["socket"]), balance)

@@ -1,21 +1,17 @@
 """Files beside a snapshot that are mapped, not read: processes share their memory."""
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
-from trimseek.atomic import sha256_of
+from trimseek.checked import CheckedFile
 from trimseek.errors import IndexFolderError
 
 
-def mapped(path: Path, sha256: str, *, known: bool) -> NDArray[np.uint8]:
-    """A file's bytes; IndexFolderError where it is missing, or has another checksum.
-
-    ``known``: it was checked before.
-    """
+def mapped(file: CheckedFile) -> NDArray[np.uint8]:
+    """A file's bytes; IndexFolderError where it is missing, or has another checksum."""
+    path = file.path
     try:
-        if not known and sha256_of(path) != sha256:
+        if not file.has_checksum():
             raise IndexFolderError(f"{path}: damaged: its checksum is not the recorded one")
         return np.asarray(np.memmap(path, np.uint8, "r"))  # a memmap's own slices are slow
     except FileNotFoundError:

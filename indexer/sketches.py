@@ -10,6 +10,7 @@ R turns signs over at random and transforms (Walsh & Hadamard) the first or the 
 many as are a power of two, by turns.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ WORD = 64  # bits
 LINE = 64  # bytes: a sketch is whole cache lines
 NUMBERS = 4  # float32: slope, slope times set bits, <mean, r>, error
 SAMPLE = 65_536  # vectors for the mean
+AT_A_TIME = 8192  # vectors
 ROUNDS = 4  # of a rotation
 PAIRS = 512  # vectors that are compared with as many others for the spread
 LEAST_SPREAD = 0.5
@@ -33,10 +35,21 @@ class SketchModel(NamedTuple):
 
 
 class Sketches(NamedTuple):
-    """``rows (n, sketch_bytes(dim)) uint8``: see ``search/native/sketch.h``."""
+    """``rows (n, sketch_bytes(dim)) uint8``: see ``indexer/native/sketch.h``."""
 
     model: SketchModel
     rows: NDArray[np.uint8]
+
+
+def sample_of(count: int) -> slice:
+    """Which of so many vectors ``sketch_model`` is given: evenly spread ones."""
+    return slice(None, None, -(-count // SAMPLE))
+
+
+def slices(count: int) -> Iterator[slice]:
+    """So many vectors, some at a time, as they are sketched."""
+    for start in range(0, count, AT_A_TIME):
+        yield slice(start, start + AT_A_TIME)
 
 
 def sketch_words(dim: int) -> int:
@@ -108,14 +121,14 @@ def sketch_rows(vectors: NDArray[np.float32], model: SketchModel) -> NDArray[np.
     count, dim = vectors.shape
     # many vectors are rotated sooner by a product with R than as one is
     rotation = rotated(np.eye(dim, dtype=np.float32), model.flips)
-    rest = np.asarray((vectors - model.mean) @ rotation, np.float32)
+    differences = vectors - model.mean
+    rest = np.asarray(differences @ rotation, np.float32)
     positive = rest > 0
     slope, error = slopes_and_errors(rest)
     rows = np.zeros((count, sketch_bytes(dim)), np.uint8)
     bits = np.packbits(positive, axis=1, bitorder="little")
     rows[:, : bits.shape[1]] = bits
-    along_mean = (vectors - model.mean) @ model.mean
-    columns = (slope, slope * positive.sum(axis=1), along_mean, error)
+    columns = (slope, slope * positive.sum(axis=1), differences @ model.mean, error)
     words = sketch_words(dim) * 8
     rows[:, words : words + NUMBERS * 4] = np.stack(columns, 1).astype("<f4").view(np.uint8)
     return rows

@@ -389,20 +389,19 @@ def read_snapshot(record: SnapshotRecord, folder: Path, dim: int, *, anew: bool 
     if not path.is_file():
         raise IndexFolderError(f"{path}: missing")
     checked = CheckedFile(path, record.sha256, anew=anew)
-    if not checked.known and sha256_of(path) != record.sha256:
+    if not checked.has_checksum():
         raise IndexFolderError(f"{path}: damaged: its checksum is not the recorded one")
     is_mapped = record.kind != SnapshotKind.IVF.value
-    if is_mapped and checked.known:
-        return read_faiss(path, faiss.IO_FLAG_MMAP_IFC)
-    index = read_faiss(path)
-    if checked.known:
-        return index
-    try:
-        check_index(index, record, dim)
-    except IndexFolderError as error:
-        raise IndexFolderError(f"{path}: damaged: {error}") from error
-    checked.note()
-    return read_faiss(path, faiss.IO_FLAG_MMAP_IFC) if is_mapped else index
+    if not checked.known:
+        index = read_faiss(path)
+        try:
+            check_index(index, record, dim)
+        except IndexFolderError as error:
+            raise IndexFolderError(f"{path}: damaged: {error}") from error
+        checked.note()
+        if not is_mapped:
+            return index
+    return read_faiss(path, faiss.IO_FLAG_MMAP_IFC if is_mapped else 0)
 
 
 def read_faiss(path: Path, flags: int = 0) -> Any:

@@ -19,19 +19,19 @@ from trimseek.indexer.mapped import mapped
 from trimseek.indexer.rows import ChunkVectors, SnapshotRecord
 from trimseek.indexer.sketches import (
     ROUNDS,
-    SAMPLE,
     Sketches,
     SketchModel,
+    sample_of,
     sketch_bytes,
     sketch_model,
     sketch_rows,
+    slices,
 )
 
 MAGIC = b"trimvec2"
 ALIGNMENT = 64  # bytes
 HEAD = 64  # bytes: the magic; count of chunks, size of a vector, whether sketched: 8 bytes each
 LARGEST_EXPONENT = 0x7C00  # of a float16 that is not finite
-AT_A_TIME = 8192  # vectors that are sketched
 LARGEST_NUMBER = 65_504.0  # of what sketches share, as of a float16
 
 
@@ -76,13 +76,12 @@ def write_vectors(
 
 def write_sketches(stored: NDArray[np.float16], file: BinaryIO) -> None:
     """Write the sketches of vectors ``(n, dim)``."""
-    model = sketch_model(stored[:: -(-len(stored) // SAMPLE)].astype(np.float32))
+    model = sketch_model(stored[sample_of(len(stored))].astype(np.float32))
     numbers = np.concatenate([model.mean, model.flips.ravel(), [model.spread]])
     file.write(numbers.astype("<f4").tobytes())
     align(file)
-    for start in range(0, len(stored), AT_A_TIME):
-        some = stored[start : start + AT_A_TIME].astype(np.float32)
-        file.write(sketch_rows(some, model).tobytes())
+    for some in slices(len(stored)):
+        file.write(sketch_rows(stored[some].astype(np.float32), model).tobytes())
 
 
 def align(file: BinaryIO) -> None:
@@ -103,7 +102,7 @@ def read_vectors(
     ``anew``: its content is checked though it was checked before (``trimseek.checked``).
     """
     checked = CheckedFile(path, sha256, anew=anew)
-    content = mapped(path, sha256, known=checked.known)
+    content = mapped(checked)
     try:
         file = parts_of(content, record.chunks, dim)
         if checked.known:

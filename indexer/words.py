@@ -185,7 +185,7 @@ def read_words(record: SnapshotRecord, path: Path, *, anew: bool = False) -> lis
     ``anew``: its content is checked though it was checked before (``trimseek.checked``).
     """
     checked = CheckedFile(path, record.words, anew=anew)
-    content = mapped(path, record.words, known=checked.known)
+    content = mapped(checked)
     try:
         blocks = read_blocks(content)
         if checked.known:

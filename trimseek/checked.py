@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from trimseek.atomic import write_text
+from trimseek.atomic import sha256_of, write_text
 from trimseek.errors import TrimseekError
 from trimseek.settings import load_settings
 
@@ -27,10 +27,14 @@ class CheckedFile:
     """
 
     def __init__(self, path: Path, sha256: str, *, anew: bool = False) -> None:
-        self.path = path
+        self.path, self._sha256 = path, sha256
         self._name = os.path.realpath(path)
         self._state = description(path, sha256)
         self.known = not anew and self._state is not None and noted().get(self._name) == self._state
+
+    def has_checksum(self) -> bool:
+        """Whether its checksum is that one: it is not read again where it is known. OSError."""
+        return self.known or sha256_of(self.path) == self._sha256
 
     def note(self) -> None:
         """Note that it was found sound, unless it has changed since; nothing where it cannot be."""
@@ -39,7 +43,7 @@ class CheckedFile:
         # a change within the tick of the last one could not be told
         changed = int(self._state[-2])
         time.sleep(min(max(0, changed + TICK - time.time_ns()), TICK) / 1e9)
-        if description(self.path, str(self._state[-1])) != self._state:
+        if description(self.path, self._sha256) != self._state:
             return
         known = noted()
         known.pop(self._name, None)

@@ -107,14 +107,14 @@ def draw(report: BenchReport) -> Any:
 
 def draw_panels(shown: Sequence[Panel], title: str) -> Any:
     """A matplotlib figure of panels side by side; MissingExtraError without matplotlib."""
-    figure, axes = figure_of(len(shown), PANEL, title)
+    figure, axes = figure_of(len(shown), title)
     for axis, panel in zip(axes, shown, strict=False):
         draw_panel(axis, panel)
     return figure
 
 
-def figure_of(count: int, size: tuple[float, float], title: str) -> tuple[Any, Any]:
-    """A matplotlib figure and the axes of so many panels, each of that size in inches."""
+def figure_of(count: int, title: str) -> tuple[Any, Any]:
+    """A matplotlib figure and the axes of so many panels; MissingExtraError without matplotlib."""
     try:
         import matplotlib
     except ImportError:
@@ -124,7 +124,7 @@ def figure_of(count: int, size: tuple[float, float], title: str) -> tuple[Any, A
 
     columns = min(COLUMNS, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[count:]:
         axis.set_visible(False)
@@ -134,14 +134,7 @@ def figure_of(count: int, size: tuple[float, float], title: str) -> tuple[Any, A
 
 def draw_panel(axis: Any, panel: Panel) -> None:
     """Draw one diagram into matplotlib's axes: points, names, the frontier."""
-    axis.set_title(panel.title, loc="left", fontsize=11, fontweight="bold")
-    axis.set_xscale("log")
-    for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
-        ticks(plain_number)
-    axis.set_xlabel(f"{panel.latency}, ms (log scale)")
-    axis.set_ylabel(panel.axis)
-    axis.grid(True, which="both", color="#e6e8eb", linewidth=0.6)
-    axis.set_axisbelow(True)
+    name_axes(axis, panel.title, panel.latency, panel.axis)
     best = frontier(panel.points)
     axis.plot(
         [point.latency for point in best],
@@ -167,6 +160,18 @@ def draw_panel(axis: Any, panel: Panel) -> None:
     set_limits(axis, panel.points)
     label_points(axis, panel.points)
     axis.legend(loc="lower left", fontsize=8, frameon=False, ncols=3)
+
+
+def name_axes(axis: Any, title: str, latency: str, quality: str) -> None:
+    """Title, names, scales and grid of a diagram of something against latency."""
+    axis.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    axis.set_xscale("log")
+    for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+        ticks(plain_number)
+    axis.set_xlabel(f"{latency}, ms (log scale)")
+    axis.set_ylabel(quality)
+    axis.grid(True, which="both", color="#e6e8eb", linewidth=0.6)
+    axis.set_axisbelow(True)
 
 
 def plain_number(value: float, _position: int) -> str:

@@ -1,10 +1,10 @@
 """The picture of approximate indexes: recall against the latency of a search, line beside line."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any
 
-from trimseek.eval.bench.pareto import FRONTIER, OURS, PANEL, figure_of, plain_number
+from trimseek.eval.bench.pareto import FRONTIER, OURS, figure_of, name_axes
 from trimseek.eval.bench.results import BenchReport
 from trimseek.eval.quality.graphs import OWN, is_graph, read_kind
 
@@ -16,9 +16,7 @@ SHORTEST_LINE = 2  # points: one search of one index makes no picture
 def family(index: str) -> str:
     """What the lines are of: an index without the parameters of its searches."""
     if is_graph(index):
-        kind = read_kind(index)
-        parameters = ",".join(f"{key}={value}" for key, value in kind.graph.items())
-        return f"{kind.library}:{parameters}" if parameters else kind.library
+        return read_kind(index).name
     return index.partition(":")[0]
 
 
@@ -60,16 +58,10 @@ def draw_recall(report: BenchReport) -> Any:
     shown = recall_panels(report)
     if not shown:
         return None
-    figure, axes = figure_of(len(shown), PANEL, TITLE)
+    figure, axes = figure_of(len(shown), TITLE)
     for axis, (name, of_families) in zip(axes, shown.items(), strict=False):
-        axis.set_title(name, loc="left", fontsize=11, fontweight="bold")
-        axis.set_xscale("log")
-        for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
-            ticks(plain_number)
-        axis.set_xlabel("search p50, ms (log scale)")
-        axis.set_ylabel("recall@10")
-        axis.grid(True, which="both", color="#e6e8eb", linewidth=0.6)
-        others = iter(COLOURS * len(of_families))
+        name_axes(axis, name, "search p50", "recall@10")
+        others = cycle(COLOURS)
         for label, points in of_families.items():
             latencies, recalls = zip(*points, strict=True)
             own = label == OWN

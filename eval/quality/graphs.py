@@ -22,13 +22,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from trimseek.atomic import sha256_of
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import ConfigError
 from trimseek.indexer.kinds import SnapshotKind
-from trimseek.indexer.rows import ChunkVectors, SnapshotRecord, Vectors
+from trimseek.indexer.rows import ChunkVectors, Vectors
 from trimseek.indexer.snapshot import KINDS, fill
-from trimseek.indexer.vectors_file import read_vectors, write_vectors
+from trimseek.indexer.vectors_file import parts_of, write_vectors
 from trimseek.search.native.graph import graph_of
 from trimseek.search.view import Part, View
 from trimseek.settings import load_settings
@@ -73,7 +72,8 @@ class GraphKind:
     @property
     def name(self) -> str:
         """Of the graph, without the parameters of searches."""
-        return f"{self.library}:{json.dumps(self.graph, sort_keys=True)}"
+        parameters = ",".join(f"{key}={value}" for key, value in self.graph.items())
+        return f"{self.library}:{parameters}" if parameters else self.library
 
 
 def is_graph(kind: str) -> bool:
@@ -99,9 +99,14 @@ def read_kind(kind: str) -> GraphKind:
             defaults = library.graph | library.search
             known = ", ".join(f"{key}={value}" for key, value in defaults.items())
             raise ConfigError(f"--index {kind}: not {pair!a:.40}; {name} has {known}")
+    return GraphKind(name, graph, search)
+
+
+def check_kind(kind: str) -> None:
+    """ConfigError if it cannot be built: a wrong parameter, or the library is not installed."""
+    name = read_kind(kind).library
     if name != OWN:
         load_library(name)
-    return GraphKind(name, graph, search)
 
 
 def load_library(name: str) -> Any:
@@ -173,8 +178,9 @@ class OwnGraph:
 
     def __init__(self, folder: Path, dim: int, count: int, effort: int) -> None:
         index = faiss.read_index(str(folder / "graph"), faiss.IO_FLAG_MMAP_IFC)
-        record = SnapshotRecord(1, OWN, "", count, count)
-        file = read_vectors(record, sha256_of(folder / "vectors"), folder / "vectors", dim)
+        # nobody else has written it: it need not be checked
+        content = np.asarray(np.memmap(folder / "vectors", np.uint8, "r"))
+        file = parts_of(content, count, dim)
         graph = graph_of(index, file.chunks.keys, file.sketches)
         part = Part(SnapshotKind.HNSW, index, file.chunks, graph)
         self._view = View(1, (part,), np.empty(0, np.int64), count)
@@ -183,9 +189,8 @@ class OwnGraph:
     def search(self, queries: FloatArray, k: int) -> Found:
         """See ``Graph``."""
         found = [self._view.search(query, k, effort=self._effort) for query in queries]
-        return np.array([each.scores for each in found]), np.array(
-            [each.keys - 1 for each in found]
-        )
+        keys, scores = map(np.array, zip(*found, strict=True))
+        return scores, keys - 1
 
 
 class HnswlibGraph:
@@ -194,16 +199,12 @@ class HnswlibGraph:
     def __init__(self, folder: Path, dim: int, effort: int) -> None:
         self._index = load_library("hnswlib").Index(space="ip", dim=dim)
         self._index.load_index(str(folder / "graph"))
-        self._index.set_ef(effort)
         self._effort = effort
 
     def search(self, queries: FloatArray, k: int) -> Found:
         """See ``Graph``."""
-        if k > self._effort:
-            self._index.set_ef(k)
+        self._index.set_ef(max(k, self._effort))  # it finds no more than that
         rows, distances = self._index.knn_query(queries, k, num_threads=1)
-        if k > self._effort:
-            self._index.set_ef(self._effort)
         return 1 - distances, rows.astype(np.int64)
 
 
@@ -216,8 +217,6 @@ class UsearchGraph:
 
     def search(self, queries: FloatArray, k: int) -> Found:
         """See ``Graph``."""
-        if len(queries) == 1:  # it takes another way for one
-            found = self._index.search(queries[0], k, threads=1)
-            return 1 - found.distances[None], found.keys[None].astype(np.int64)
-        found = self._index.search(queries, k, threads=1)
-        return 1 - found.distances, found.keys.astype(np.int64)
+        # it takes another way for one
+        found = self._index.search(queries[0] if len(queries) == 1 else queries, k, threads=1)
+        return 1 - np.atleast_2d(found.distances), np.atleast_2d(found.keys).astype(np.int64)

@@ -15,7 +15,7 @@ from trimseek.encoders.weights import FloatArray
 from trimseek.errors import ConfigError
 from trimseek.eval.quality.agreement import Ranking
 from trimseek.eval.quality.collection import TestCollection
-from trimseek.eval.quality.graphs import GraphFile, build_graph, is_graph, read_kind
+from trimseek.eval.quality.graphs import GraphFile, build_graph, check_kind, is_graph, read_kind
 from trimseek.eval.quality.measures import Run
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.snapshot import new_index
@@ -113,7 +113,7 @@ def check_kinds(kinds: Sequence[str], dim: int) -> None:
     for kind in kinds:
         description = kind.partition(":")[0]
         if is_graph(kind):
-            read_kind(kind)
+            check_kind(kind)
         elif kind != EXACT:
             try:
                 if any(not 2 <= int(m) <= MOST_LINKS for m in HNSW_LINKS.findall(description)):

@@ -13,8 +13,7 @@ enum {
     MOST_THREADS = 256,
     BATCH_SHARE = 128,   /* of the nodes that are inserted, one in so many comes next at once */
     LARGEST_BATCH = 512,
-    AHEAD = 8,           /* vectors that are prefetched before they are compared */
-    NEXT = 3             /* candidates among which the one is that is probably expanded next */
+    AHEAD = 8            /* vectors that are prefetched before they are compared */
 };
 
 /*
@@ -56,7 +55,7 @@ struct GraphBuilder {
     Candidate *chosen;  /* (batch, depth, widest) */
     int32_t *chosen_count; /* (batch, depth) */
     Link *links;
-    int32_t widest, batch_room;
+    int32_t widest;
 };
 
 /* ---- work shared by threads ------------------------------------------------------------------ */
@@ -134,11 +133,22 @@ static void prefetch_vector(const GraphSpec *spec, int32_t node)
 
 /* ---- walking ---------------------------------------------------------------------------------- */
 
+static int32_t row_of(const Level *level, int32_t node)
+{
+    return level->row ? level->row[node] : node;
+}
+
+/* Where the neighbors of a row begin. */
+static int32_t *neighbors_in(const Level *level, int32_t row)
+{
+    return level->neighbors + (size_t)row * level->room;
+}
+
 static const int32_t *neighbors_of(const Level *level, int32_t node, int *count)
 {
-    const int32_t row = level->row ? level->row[node] : node;
+    const int32_t row = row_of(level, node);
     *count = level->degree[row];
-    return level->neighbors + (size_t)row * level->room;
+    return neighbors_in(level, row);
 }
 
 /* The node of a level that is nearest to another, found greedily from a first one. */
@@ -160,16 +170,11 @@ static int32_t descend(const GraphSpec *spec, const Level *level, int32_t node, 
     return closest;
 }
 
-/* Prefetches the neighbors of the candidate that will be expanded, unless a nearer one comes. */
-static void prefetch_next(const Level *level, const Nearest *nearest, int expanded)
+static void prefetch_neighbors(const Level *level, int32_t node)
 {
-    for (int i = expanded + 1; i < nearest->count && i <= expanded + NEXT; i++)
-        if (!(nearest->candidates[i].node & EXPANDED)) {
-            int count;
-            const int32_t *neighbors = neighbors_of(level, node_of(nearest->candidates[i]), &count);
-            prefetch(neighbors, count * sizeof *neighbors);
-            return;
-        }
+    int count;
+    const int32_t *neighbors = neighbors_of(level, node, &count);
+    prefetch(neighbors, count * sizeof *neighbors);
 }
 
 /* Finds the nearest nodes of a level, from the one that is the nearest on the level above. */
@@ -191,7 +196,9 @@ static void walk(const GraphSpec *spec, const Level *level, int32_t node, int32_
         const int32_t *neighbors =
             neighbors_of(level, (int32_t)nearest->candidates[next].node, &links);
         nearest->candidates[next].node |= EXPANDED;
-        prefetch_next(level, nearest, next);
+        const int32_t soon = next_to_expand(nearest, next);
+        if (soon >= 0)
+            prefetch_neighbors(level, soon);
         for (int i = 0; i < links; i++) {
             prefetch(sketches->rows + (size_t)neighbors[i] * worker->sketched.bytes,
                      worker->sketched.bytes);
@@ -286,8 +293,8 @@ static void keep_best(const GraphBuilder *builder, Level *level, int32_t node,
                       Candidate *candidates, int others)
 {
     const GraphSpec *spec = &builder->spec;
-    const int32_t row = level->row ? level->row[node] : node;
-    int32_t *neighbors = level->neighbors + (size_t)row * level->room;
+    const int32_t row = row_of(level, node);
+    int32_t *neighbors = neighbors_in(level, row);
     int count = others;
     for (int i = 0; i < level->degree[row]; i++)
         candidates[count++] =
@@ -316,9 +323,9 @@ static void link_back(GraphBuilder *builder, Worker *worker, int32_t number, voi
     const Group group = linking->groups[number];
     const Link *links = builder->links + group.first;
     Level *level = builder->levels + links->level;
-    const int32_t row = level->row ? level->row[links->to] : links->to;
+    const int32_t row = row_of(level, links->to);
     if (level->degree[row] + group.count <= level->room) {
-        int32_t *end = level->neighbors + (size_t)row * level->room + level->degree[row];
+        int32_t *end = neighbors_in(level, row) + level->degree[row];
         for (int i = 0; i < group.count; i++)
             end[i] = links[i].from;
         level->degree[row] += (uint16_t)group.count;
@@ -349,8 +356,8 @@ static int32_t link_forward(GraphBuilder *builder, int32_t batch)
             Level *level = builder->levels + l;
             const size_t place = (size_t)number * builder->depth + l;
             const Candidate *chosen = builder->chosen + place * builder->widest;
-            const int32_t row = level->row ? level->row[node] : node;
-            int32_t *neighbors = level->neighbors + (size_t)row * level->room;
+            const int32_t row = row_of(level, node);
+            int32_t *neighbors = neighbors_in(level, row);
             const int32_t count = builder->chosen_count[place];
             for (int i = 0; i < count; i++) {
                 neighbors[i] = node_of(chosen[i]);
@@ -364,10 +371,16 @@ static int32_t link_forward(GraphBuilder *builder, int32_t batch)
 
 /* ---- the whole -------------------------------------------------------------------------------- */
 
+/* How many nodes come next at once where so many are inserted. */
+static int32_t batch_after(int32_t inserted)
+{
+    const int32_t batch = inserted / BATCH_SHARE;
+    return batch < 1 ? 1 : batch > LARGEST_BATCH ? LARGEST_BATCH : batch;
+}
+
 static int32_t next_batch(const GraphBuilder *builder)
 {
-    int32_t batch = builder->inserted / BATCH_SHARE;
-    batch = batch < 1 ? 1 : batch > LARGEST_BATCH ? LARGEST_BATCH : batch;
+    const int32_t batch = batch_after(builder->inserted);
     const int32_t left = builder->spec.count - builder->inserted;
     return batch < left ? batch : left;
 }
@@ -408,7 +421,7 @@ static void finish_node(GraphBuilder *builder, Worker *worker, int32_t node, voi
     (void)unused;
     for (int l = 0; l < builder->spec.depths[node]; l++) {
         Level *level = builder->levels + l;
-        const int32_t row = level->row ? level->row[node] : node;
+        const int32_t row = row_of(level, node);
         if (level->degree[row] > level->most)
             keep_best(builder, level, node, worker->links, 0);
     }
@@ -435,7 +448,7 @@ static void reach_from(const GraphBuilder *builder, int32_t node, int32_t *leadi
 static int lead_to(GraphBuilder *builder, int32_t from, int32_t to, int32_t *leading)
 {
     Level *level = builder->levels;
-    int32_t *neighbors = level->neighbors + (size_t)from * level->room;
+    int32_t *neighbors = neighbors_in(level, from);
     int place = level->degree[from];
     if (place < level->most)
         level->degree[from]++;
@@ -504,12 +517,15 @@ int graph_builder_write(GraphBuilder *builder, const uint64_t *offsets, int32_t 
     return 0;
 }
 
+/* The neighbors that a row has room for, of a node that may keep so many. */
+static int32_t room_for(int32_t most) { return most + most / 4; }
+
 static int new_level(GraphBuilder *builder, int l)
 {
     const GraphSpec *spec = &builder->spec;
     Level *level = builder->levels + l;
     level->most = l ? spec->most_above : spec->most;
-    level->room = level->most + level->most / 4;
+    level->room = room_for(level->most);
     level->rows = spec->count;
     if (l) {
         level->row = malloc(spec->count * sizeof *level->row);
@@ -527,7 +543,7 @@ static int new_level(GraphBuilder *builder, int l)
 static int new_worker(const GraphBuilder *builder, Worker *worker)
 {
     const GraphSpec *spec = &builder->spec;
-    const int room = builder->widest + builder->widest / 4;
+    const int room = room_for(builder->widest);
     worker->nearest.most = spec->effort;
     worker->nearest.candidates = malloc(spec->effort * sizeof(Candidate));
     worker->visits = malloc((spec->count / 64 + 1) * sizeof *worker->visits);
@@ -551,13 +567,11 @@ GraphBuilder *graph_builder_new(const GraphSpec *spec)
         builder->spec.threads = MOST_THREADS;
     builder->depth = spec->depths[spec->order[0]];
     builder->widest = spec->most > spec->most_above ? spec->most : spec->most_above;
-    builder->batch_room = spec->count / BATCH_SHARE + 1;
-    if (builder->batch_room > LARGEST_BATCH)
-        builder->batch_room = LARGEST_BATCH;
     int failed = builder->depth > MOST_LEVELS;
     for (int l = 0; !failed && l < builder->depth; l++)
         failed |= !new_level(builder, l);
-    const size_t places = (size_t)builder->batch_room * builder->depth;
+    const int32_t batch = batch_after(spec->count);
+    const size_t places = (size_t)batch * builder->depth;
     builder->chosen = malloc(places * builder->widest * sizeof *builder->chosen);
     builder->chosen_count = calloc(places, sizeof *builder->chosen_count);
     builder->links = malloc(places * builder->widest * sizeof *builder->links);

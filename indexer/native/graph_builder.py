@@ -1,8 +1,8 @@
 """Builds the graph of an HNSW index with the compiled code beside this file.
 
-It gives what FAISS's own addition gives, in a third of the time: a walk leaves out by sketches what
-is far, vectors are compared in 8 bits, and many nodes are added at once, so that the neighbours of
-a node are chosen anew now and then, not with each one that comes.
+It gives what FAISS's own addition gives, in less than half of the time: a walk leaves out by
+sketches what is far, vectors are compared in 8 bits, and many nodes are added at once, so that the
+neighbours of a node are chosen anew now and then, not with each one that comes.
 """
 
 import ctypes
@@ -16,13 +16,19 @@ from numpy.typing import NDArray
 from trimseek.compiled import address
 from trimseek.indexer.native.library import GraphSpec, SketchTable, functions
 from trimseek.indexer.rows import Vectors
-from trimseek.indexer.sketches import SAMPLE, Sketches, sketch_bytes, sketch_model, sketch_rows
+from trimseek.indexer.sketches import (
+    Sketches,
+    sample_of,
+    sketch_bytes,
+    sketch_model,
+    sketch_rows,
+    slices,
+)
 from trimseek.indexer.snapshot_check import view_of
 from trimseek.settings import load_settings
 
 LARGEST = 127  # of a number of 8 bits
 LEVELS = 255  # steps of a code
-AT_A_TIME = 8192  # vectors that are sketched
 NO_MEMORY = "no memory to build the graph of neighbours"
 
 
@@ -39,6 +45,13 @@ def sketch_table(sketches: Sketches) -> SketchTable:
     return SketchTable(
         address(sketches.rows), address(model.mean), address(model.flips), model.spread
     )
+
+
+def code_steps(storage: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What code 0 of each dimension stands for, the middle of its step, and a step, ``(dim,)``."""
+    lowest, spread = faiss.vector_to_array(storage.sq.trained).reshape(2, -1)
+    step = np.ascontiguousarray(spread / LEVELS, np.float32)
+    return np.ascontiguousarray(lowest + step / 2, np.float32), step
 
 
 def build_graph(index: Any, batches: Iterable[Vectors]) -> None:
@@ -111,19 +124,18 @@ def compared_vectors(storage: Any) -> ComparedVectors:
     encoders that is little: codes of whole vectors would not tell.
     """
     codes = view_of(storage.codes).reshape(storage.ntotal, storage.d)
-    lowest, spread = faiss.vector_to_array(storage.sq.trained).reshape(2, -1)
+    lowest, step = code_steps(storage)
 
     def decoded(some: slice) -> NDArray[np.float32]:
-        """Vectors as their codes say: each lies in the middle of its step."""
-        return np.asarray(lowest + spread * ((codes[some] + np.float32(0.5)) / LEVELS), np.float32)
+        """Vectors as their codes say."""
+        return np.asarray(lowest + step * codes[some], np.float32)
 
-    model = sketch_model(decoded(slice(None, None, -(-len(codes) // SAMPLE))))
+    model = sketch_model(decoded(sample_of(len(codes))))
     count, dim = codes.shape
     values = np.empty((count, dim), np.int8)
     scales, shares = np.empty(count, np.float32), np.empty(count, np.float32)
     rows = np.empty((count, sketch_bytes(dim)), np.uint8)
-    for start in range(0, count, AT_A_TIME):
-        some = slice(start, start + AT_A_TIME)
+    for some in slices(count):
         vectors = decoded(some)
         rest = vectors - model.mean
         largest = np.abs(rest).max(axis=1) / LARGEST

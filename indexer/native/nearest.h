@@ -41,6 +41,17 @@ static inline int insert_nearest(Nearest *nearest, float score, int32_t node)
     return low;
 }
 
+enum { NEXT = 3 }; /* candidates among which the one is that is probably expanded next */
+
+/* The node that is expanded next unless a nearer one comes; -1 if it is not among the next ones. */
+static inline int32_t next_to_expand(const Nearest *nearest, int expanded)
+{
+    for (int i = expanded + 1; i < nearest->count && i <= expanded + NEXT; i++)
+        if (!(nearest->candidates[i].node & EXPANDED))
+            return node_of(nearest->candidates[i]);
+    return -1;
+}
+
 /* A bit for each node: whether it was met. */
 typedef uint64_t Visits;
 

@@ -293,9 +293,3 @@ void bm25_scores(const WordQuery *query, int count, const int64_t *chunks, float
         }
     }
 }
-
-size_t bm25_struct_size(int which)
-{
-    static const size_t sizes[] = {sizeof(WordBlock), sizeof(WordQuery)};
-    return which >= 0 && which < 2 ? sizes[which] : 0;
-}

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Postings of at most 65,536 documents; postings.py declares this structure with the same names. */
+/* Postings of at most 65,536 documents; library.py declares this structure with the same names. */
 typedef struct {
     int32_t documents;
     const int64_t *chunks;  /* (documents,): the first chunk of each, ascending */
@@ -44,8 +44,5 @@ int bm25_top(const WordQuery *query, int k, int64_t *chunks, float *scores);
 
 /* The scores of documents by their first chunks; 0 for those that do not count or have no term. */
 void bm25_scores(const WordQuery *query, int count, const int64_t *chunks, float *scores);
-
-/* The bytes of the structures, in this order; postings.py checks them when it loads the library. */
-size_t bm25_struct_size(int which);
 
 #endif

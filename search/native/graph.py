@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimseek.compiled import address
-from trimseek.indexer.native.graph_builder import sketch_table
+from trimseek.indexer.native.graph_builder import code_steps, sketch_table
 from trimseek.indexer.native.library import SketchTable
 from trimseek.indexer.sketches import Sketches
 from trimseek.indexer.snapshot_check import view_of
 from trimseek.search.native.library import HnswGraph, functions
-
-LEVELS = 255  # steps of a code
 
 
 class Graph:
@@ -35,9 +33,7 @@ class Graph:
         graph = inner.hnsw
         storage: Any = faiss.downcast_index(inner.storage)
         self.keys = view_of(index.id_map)
-        lowest, spread = faiss.vector_to_array(storage.sq.trained).reshape(2, -1)
-        self._step = np.ascontiguousarray(spread / LEVELS, np.float32)
-        self._lowest = np.ascontiguousarray(lowest + self._step / 2, np.float32)
+        self._lowest, self._step = code_steps(storage)
         self._levels = faiss.vector_to_array(graph.cum_nneighbor_per_level)
         self.structure = HnswGraph(
             *(inner.ntotal, inner.d, graph.entry_point, graph.max_level),

@@ -9,8 +9,7 @@
 
 enum {
     AHEAD = 6, /* vectors that are prefetched before they are compared */
-    SOON = 8,  /* candidates, from the one that is expanded, whose neighbors are prefetched */
-    NEXT = 3   /* candidates among which the one is that is probably expanded next */
+    SOON = 8   /* candidates, from the one that is expanded, whose neighbors are prefetched */
 };
 #define LARGEST_CODE 255
 
@@ -112,17 +111,6 @@ static int leave_out(Walk *walk, int count)
     return count;
 }
 
-/* Prefetches the neighbors of the candidate that will be expanded, unless a nearer one comes. */
-static void prefetch_next(const Walk *walk, int expanded)
-{
-    const Nearest *top = &walk->top;
-    for (int i = expanded + 1; i < top->count && i <= expanded + NEXT; i++)
-        if (!(top->candidates[i].node & EXPANDED)) {
-            prefetch_neighbors(walk->graph, (int32_t)top->candidates[i].node);
-            return;
-        }
-}
-
 /* Searches level 0. */
 static void search_base(Walk *walk)
 {
@@ -139,7 +127,9 @@ static void search_base(Walk *walk)
         }
         const int32_t node = (int32_t)top->candidates[next].node;
         top->candidates[next].node |= EXPANDED;
-        prefetch_next(walk, next);
+        const int32_t soon = next_to_expand(top, next);
+        if (soon >= 0)
+            prefetch_neighbors(graph, soon);
         const int count = leave_out(walk, meet(walk, node));
         for (int i = 0; i < count; i++) {
             if (i + AHEAD < count)

@@ -10,7 +10,7 @@
 
 /*
  * Chunks in ascending order of their keys; those of a document follow one another. The four
- * structures of this file and of bm25.h and hnsw.h are declared once more in retrieval.py.
+ * structures of this file and of bm25.h and hnsw.h are declared once more in library.py.
  */
 typedef struct {
     int64_t count, counting;  /* chunks, and those of them that count */

@@ -122,12 +122,13 @@ class Worker:
         if path.endswith(".json"):
             from trimseek.eval.quality.graphs import open_graph
 
-            self.indexes = {path: open_graph(path)} | self.indexes
-            return {}
-        import faiss
+            index = open_graph(path)
+        else:
+            import faiss
 
-        faiss.set_deserialization_vector_byte_limit(Path(path).stat().st_size)
-        self.indexes = {path: faiss.read_index(path)} | self.indexes
+            faiss.set_deserialization_vector_byte_limit(Path(path).stat().st_size)
+            index = faiss.read_index(path)
+        self.indexes = {path: index} | self.indexes
         return {}
 
     def query(self, request: Request) -> Answer:

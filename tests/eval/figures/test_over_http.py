@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ingest, write_jsonl
 from trimseek.eval.figures import over_http
 from trimseek.eval.figures.over_http import (
     HttpResults,
@@ -21,12 +20,10 @@ TEXTS = ["a cat", "words of the shell"]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(small_index: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in (("SECONDS", 0.5), ("RATE", 20.0), ("CLIENTS", 4), ("QUERIES", 10)):
         monkeypatch.setattr(over_http, name, value)
-    rows = [{"_id": str(i), "text": f"text {i}"} for i in range(50)]
-    ingest(write_jsonl(tmp_path / "c.jsonl", rows), tmp_path / "index", "minilm-int8")
-    return tmp_path / "index"
+    return small_index
 
 
 def test_a_moment_of_load(folder: Path) -> None:

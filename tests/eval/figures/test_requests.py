@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ingest, write_jsonl
+from tests.conftest import write_jsonl
 from trimseek.errors import ConfigError
 from trimseek.eval.figures import requests
 from trimseek.eval.figures.requests import (
@@ -27,12 +27,10 @@ TEXTS = [f"text {i} of the shell" for i in range(30)]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(small_index: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in (("SECONDS", 1), ("WARM_UP", 5), ("CLIENTS", 4), ("QUESTIONS", 30)):
         monkeypatch.setattr(requests, name, value)
-    rows = [{"_id": str(i), "text": f"text {i}"} for i in range(50)]
-    ingest(write_jsonl(tmp_path / "c.jsonl", rows), tmp_path / "index", "minilm-int8")
-    return tmp_path / "index"
+    return small_index
 
 
 @needs_wrk

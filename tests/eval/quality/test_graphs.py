@@ -73,4 +73,5 @@ def test_wrong_parameters_are_found_before_anything_is_encoded(kind: str) -> Non
 def test_a_library_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "hnswlib", None)
     with pytest.raises(ConfigError, match="pip install hnswlib"):
-        read_kind("hnswlib:ef=20")
+        check_kinds(["hnswlib:ef=20"], 16)
+    assert read_kind("hnswlib:ef=20").search == {"ef": 20}  # as a report of it must be
