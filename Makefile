@@ -4,6 +4,7 @@
 # make test-slow   those that take minutes: a soak, Schemathesis
 # make peers   what `trimseek bench --peer` compares with, in .venv-peers, and hnswlib and usearch
 #              (make test-peers tests against them)
+# make test-cluster   shards built and served by Ray, which it installs into .venv
 # make test-clients   other people's clients of /v1/embeddings, in .venv-clients
 # make bench   the measurements of docs/results.md, on the collections in DATA
 
@@ -17,11 +18,11 @@ PEERS_NEED := eval/bench/workers/requirements.txt
 GRAPHS := 'hnswlib>=0.8,<1' 'usearch>=2.26,<3'
 CLIENTS_NEED := tests/api/clients/requirements.txt
 
-.PHONY: demo serve test test-slow test-peers test-clients check format peers clients bench clean
+.PHONY: demo serve test test-slow test-peers test-cluster test-clients check format peers clients bench clean
 .DELETE_ON_ERROR:
 
 # Folders of the repository that are packages of trimseek.
-PACKAGES := encoders indexer search api eval compression
+PACKAGES := encoders indexer search api eval compression cluster
 
 # What each needs is installed once; again when pyproject.toml or the kernels change, or when a
 # folder gets or loses a file, as the installation is a folder of links to the files.
@@ -74,6 +75,13 @@ test-slow: .venv/dev
 
 test-peers: .venv/dev .venv-peers/done
 	$(BIN)/pytest -m peers
+
+.venv/cluster: .venv/dev
+	$(BIN)/python -m pip install --quiet --editable '.[dev,cluster]'
+	touch $@
+
+test-cluster: .venv/cluster
+	$(BIN)/pytest -m cluster
 
 test-clients: .venv/dev .venv-clients/done
 	$(BIN)/pytest -m clients

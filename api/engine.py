@@ -17,8 +17,9 @@ from weakref import WeakKeyDictionary
 
 from trimseek.api import metrics
 from trimseek.api.errors import DeadlineError, OverloadedError
-from trimseek.search import Results, Searcher
+from trimseek.search import Results
 from trimseek.search.options import Options, check_options, check_query
+from trimseek.search.reader_searcher import ReaderSearcher
 from trimseek.time_limit import check_time, time_limit
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ class Job:
     ``end``: when its time is over, in seconds of ``time.monotonic``.
     """
 
-    searcher: Searcher
+    searcher: ReaderSearcher
     query: str
     k: int
     options: Options
@@ -77,8 +78,8 @@ class Engine:
         self._threads_of_one = threads
         # for texts of /v1/embeddings, which come by the thousand: half of the CPUs is for searches
         self.embedding_turn = asyncio.Semaphore(max(1, threads // 2))
-        self._busy: Counter[Searcher] = Counter()  # threads, by the index that they work for
-        self._turns: WeakKeyDictionary[Searcher, asyncio.Semaphore] = WeakKeyDictionary()
+        self._busy: Counter[ReaderSearcher] = Counter()  # threads, by the index that they work for
+        self._turns: WeakKeyDictionary[ReaderSearcher, asyncio.Semaphore] = WeakKeyDictionary()
         count = threads + SPARE_THREADS
         self._others = ThreadPoolExecutor(count, "other")
         self._threads = [
@@ -104,7 +105,7 @@ class Engine:
 
     async def search(
         self,
-        searcher: Searcher,
+        searcher: ReaderSearcher,
         query: str,
         k: int,
         options: Options,
@@ -112,7 +113,7 @@ class Engine:
         *,
         admitted: bool = False,
     ) -> Results:
-        """As ``Searcher.search``; DeadlineError after so many seconds, OverloadedError.
+        """As ``ReaderSearcher.search``; DeadlineError after so many seconds, OverloadedError.
 
         ``admitted``: it was, as one of several.
         """
@@ -143,7 +144,7 @@ class Engine:
         work: Callable[..., T],
         *arguments: Any,
         seconds: float,
-        searcher: Searcher | None = None,
+        searcher: ReaderSearcher | None = None,
         turn: asyncio.Semaphore | None = None,
         admitted: bool = False,
     ) -> T:
@@ -178,7 +179,7 @@ class Engine:
         finally:
             self.taken -= 1
 
-    def _turn(self, searcher: Searcher) -> asyncio.Semaphore:
+    def _turn(self, searcher: ReaderSearcher) -> asyncio.Semaphore:
         return self._turns.setdefault(searcher, asyncio.Semaphore(self._threads_of_one))
 
     def _work(self) -> None:
@@ -217,7 +218,7 @@ class Engine:
         self._waiting.extendleft(reversed(others))
         return jobs
 
-    def _has_thread(self, searcher: Searcher) -> bool:
+    def _has_thread(self, searcher: ReaderSearcher) -> bool:
         return self._busy[searcher] < self._threads_of_one
 
     def _answer_batch(self, jobs: Sequence[Job]) -> None:

@@ -31,6 +31,7 @@ from trimseek.indexer.folder import WAIT, create_index, write_lock
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.prompts import check_given, new_card
 from trimseek.search import Searcher
+from trimseek.search.reader_searcher import ReaderSearcher
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -38,7 +39,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 class AllIndexes(NamedTuple):
     """``working``: open indexes. ``damaged``: why each of the others cannot be opened, by name."""
 
-    working: list[Searcher]
+    working: list[ReaderSearcher]
     damaged: dict[str, TrimseekError]
 
 
@@ -50,7 +51,7 @@ class Indexes:
     """
 
     def __init__(
-        self, searchers: Mapping[str, Searcher], data: Path | None, query_encoder: str | None
+        self, searchers: Mapping[str, ReaderSearcher], data: Path | None, query_encoder: str | None
     ) -> None:
         self._given = dict(searchers)
         self._made: dict[str, Searcher] = {}
@@ -70,7 +71,7 @@ class Indexes:
         names = {folder.name for folder in made if NAME.fullmatch(folder.name) and is_index(folder)}
         return [*self._given, *sorted(names - self._given.keys())]
 
-    def get(self, name: str) -> Searcher:
+    def get(self, name: str) -> ReaderSearcher:
         """UnknownIndexError."""
         if name in self._given:
             return self._given[name]
@@ -82,20 +83,23 @@ class Indexes:
                 self._made[name] = Searcher(folder, self._query_encoder, shared=True)
             return self._made[name]
 
-    def known(self, name: str) -> Searcher | None:
+    def known(self, name: str) -> ReaderSearcher | None:
         """An index that is open and still there; None for any other name."""
         known = self._given.get(name) or self._made.get(name)
         return known if known is not None and is_index(known.folder) else None
 
-    async def opened(self, name: str) -> Searcher:
+    async def opened(self, name: str) -> ReaderSearcher:
         """As ``get``, for the event loop: an index that is not open yet is opened in a thread."""
         known = self.known(name)
         return await run_in_threadpool(self.get, name) if known is None else known
 
     def folder(self, name: str) -> Path:
-        """Where an index lies; UnknownIndexError."""
+        """Where an index lies that may be changed; UnknownIndexError, ConflictError."""
         if name in self._given:
-            return self._given[name].folder
+            given = self._given[name]
+            if given.refusal is not None:
+                raise ConflictError(given.refusal)
+            return given.folder
         folder = self._folder(name)
         if folder is None or not is_index(folder):
             raise self._unknown(name)
@@ -184,6 +188,9 @@ class Indexes:
 
     def _data_folder(self) -> Path:
         if self._data is None:
+            for given in self._given.values():
+                if given.refusal is not None:
+                    raise ConflictError(given.refusal)
             raise ConflictError("this service makes no indexes; start it with --data FOLDER")
         return self._data
 
@@ -200,7 +207,7 @@ def check_known(encoder: str) -> None:
         raise QueryError(f"no encoder {encoder!a}; there are: {', '.join(known_encoders())}")
 
 
-def query_encoders(searcher: Searcher) -> dict[str, str]:
+def query_encoders(searcher: ReaderSearcher) -> dict[str, str]:
     """Encoders that an index can be asked with, the fullest first; by the names to be shown."""
     own = searcher.encoder_name
     base, _ = split_precision(searcher.card.encoder)
@@ -224,7 +231,7 @@ def aligned_to(base: str) -> tuple[str, ...]:
     )
 
 
-def own_encoder(searcher: Searcher) -> str:
+def own_encoder(searcher: ReaderSearcher) -> str:
     """The name of an index's query encoder among ``query_encoders``."""
     own = split_precision(searcher.encoder_name)
     names = query_encoders(searcher).items()

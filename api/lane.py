@@ -119,9 +119,10 @@ class PlainLane:
     def submit(self, request: PlainRequest) -> bool:
         """Answer a whole request soon; false where it is not plain after all."""
         request.whole = True
-        request.searcher = self._service.indexes.known(request.index)
-        if request.searcher is None or self._takes_long(request.searcher):
+        searcher = self._service.indexes.known(request.index)
+        if not isinstance(searcher, Searcher) or self._takes_long(searcher):
             return False
+        request.searcher = searcher
         request.query = plain_query(bytes(request.body), self._settings)
         if request.query is None:
             return False

@@ -174,7 +174,7 @@ class Tools:
         """Find the documents most like some others, which are given by their ids."""
         check_most("k", k, MOST_HITS)
         options = Options(where=as_filter(where))
-        hits = find_alike(self._searcher(index), Examples(tuple(ids)), k, options)
+        hits = find_alike(self._searcher(index), Examples(tuple(ids)), k, options).hits
         return {"hits": [hit_content(hit) for hit in hits]}
 
     def _searcher(self, name: str | None) -> Searcher:

@@ -183,6 +183,11 @@ class SearchRequest(RequestBody):
         max_length=LARGEST_SIZE,
         description="The query's, in the place of the encoder's; of the index's space.",
     )
+    require_all: bool = Field(
+        False,
+        description="Of an index in a cluster: rather 503 than an answer that lacks the documents "
+        "of shards that do not answer.",
+    )
 
     def options(self) -> Options:
         """As ``Searcher`` takes them, without a cross-encoder; QueryError for a wrong filter."""
@@ -203,6 +208,7 @@ class SearchRequest(RequestBody):
             suggest=self.suggest,
             rerank_depth=self.rerank_depth,
             vector=None if self.vector is None else tuple(self.vector),
+            require_all=self.require_all,
         )
 
     def where(self) -> Filter | None:
@@ -322,6 +328,11 @@ class RecommendRequest(RequestBody):
     effort: int | None = Field(
         None, ge=1, le=MOST_EFFORT, description="Of an hnsw or ivf index: more finds more."
     )
+    require_all: bool = Field(
+        False,
+        description="Of an index in a cluster: rather 503 than an answer that lacks the documents "
+        "of shards that do not answer.",
+    )
 
     def options(self) -> Options:
         """As ``recommend`` takes them; QueryError for a wrong filter."""
@@ -331,6 +342,7 @@ class RecommendRequest(RequestBody):
             group_by=parse_field(self.group_by) if self.group_by else None,
             diversity=self.diversity,
             effort=self.effort,
+            require_all=self.require_all,
         )
 
 
@@ -548,6 +560,20 @@ class Hit(BaseModel):
 WARNINGS: Any = Field([], description="What is asked of metadata fields, and no document has.")
 
 
+class ShardCount(BaseModel):
+    """Shards of an index, and how many of them have answered."""
+
+    answered: int
+    of: int
+
+
+SHARDS = Field(
+    None,
+    description="Of an index that a cluster serves, which answers though some shards do not; left "
+    "out of others.",
+)
+
+
 class SearchAnswer(BaseModel):
     """Hits, and what the search took."""
 
@@ -561,6 +587,7 @@ class SearchAnswer(BaseModel):
         None, description="What the query may have meant, where `suggest` asks for it."
     )
     timing_ms: Timing
+    shards: ShardCount | None = SHARDS
 
 
 class ErrorDetail(BaseModel):
@@ -605,6 +632,7 @@ class RecommendAnswer(BaseModel):
     hits: list[Hit] = Field(description="Best first.")
     warnings: list[str] = WARNINGS
     timing_ms: Timing
+    shards: ShardCount | None = SHARDS
 
 
 class FacetsAnswer(BaseModel):

@@ -19,15 +19,16 @@ from trimseek.encoders.cross_encoder import CrossEncoder
 from trimseek.encoders.encoder import Encoder
 from trimseek.errors import QueryError
 from trimseek.indexer.prompts import document_encoder, given_prompt
-from trimseek.search import Searcher
 from trimseek.search.content import Content
+from trimseek.search.reader_searcher import ReaderSearcher
 
 
 @dataclass
 class Service:
     """``draining``: set when the process is about to end. ``buckets``: as ``AccessControl``.
 
-    ``board``: as ``Tasks``.
+    ``board``: as ``Tasks``. ``searches``: of one index at once; None for as many as CPUs. There are
+    more where they wait for other machines.
     """
 
     indexes: Indexes
@@ -36,9 +37,11 @@ class Service:
     draining: Event = field(default_factory=Event)
     buckets: int | None = None
     board: Path | None = None
+    searches: int | None = None
 
     def __post_init__(self) -> None:
-        self.engine = Engine(self.settings.queue, self.settings.batch, self.settings.threads)
+        searches = self.searches or self.settings.threads
+        self.engine = Engine(self.settings.queue, self.settings.batch, searches)
         self.writing = Writing(self.settings.write_queue, self.settings.threads)
         self.tasks = Tasks(self.board)
         self.access = AccessControl(self.settings, self.keys, self.buckets)
@@ -71,7 +74,7 @@ class Service:
                 self._cross_encoder = CrossEncoder(find_cross_encoder(name), shared=True)
             return self._cross_encoder
 
-    def encoder_of(self, searcher: Searcher, role: str) -> Encoder:
+    def encoder_of(self, searcher: ReaderSearcher, role: str) -> Encoder:
         """An index's encoder of a role, with the prompt that the index has."""
         if role == "query":
             return searcher.encoder
@@ -89,7 +92,7 @@ def service_of(request: Request) -> Service:
     return service
 
 
-def index_content(searcher: Searcher) -> Content:
+def index_content(searcher: ReaderSearcher) -> Content:
     """``schemas.Index`` of an open index."""
     summary = searcher.summary()
     return {

@@ -87,10 +87,9 @@ def read_backup(path: Path) -> IndexCard:
         raise IndexFolderError(f"{path}: not a backup of an index, or damaged: {error}") from None
     with store:
         damage = store.check(deep=True)
-        fields = store.setting(CARD_SETTING, None) if not damage else None
-        if not isinstance(fields, dict):
-            raise IndexFolderError(f"{path}: damaged: {'; '.join(damage) or 'it has no card'}")
-        card = card_of(fields, path)
+        if damage:
+            raise IndexFolderError(f"{path}: damaged: {'; '.join(damage)}")
+        card = card_in(store, path)
         refused = store.refused_document()
         if not all(np.isfinite(vectors).all() for _, vectors in store.vectors(0, card.dim)):
             raise IndexFolderError(f"{path}: damaged: a vector is not finite")
@@ -99,3 +98,11 @@ def read_backup(path: Path) -> IndexCard:
             f"{path}: a document cannot be stored: {refused}; change it in the index, back up again"
         )
     return card
+
+
+def card_in(store: Store, path: Path) -> IndexCard:
+    """The card inside a backup; IndexFolderError where there is none."""
+    fields = store.setting(CARD_SETTING, None)
+    if not isinstance(fields, dict):
+        raise IndexFolderError(f"{path}: damaged: it has no card")
+    return card_of(fields, path)

@@ -79,6 +79,30 @@ def own_passage(document: Document) -> Embedded:
     return Embedded([Chunk(0, len(document.text), document.text)], vectors)
 
 
+def embedded_before(store: Store, documents: Sequence[Document], dim: int) -> dict[str, Embedded]:
+    """The passages and vectors, by id, of those documents that a store has with the same text."""
+    known = store.known([document.id for document in documents])
+    same = [
+        document
+        for document in documents
+        if document.id in known and known[document.id][0] == content_hash(document)
+    ]
+    keys = store.keys_of([document.id for document in same])
+    places = store.chunks_of(list(keys.values()))
+    stored = store.vectors_of_documents(list(keys.values()), dim)
+    rows = {key: row for row, key in enumerate(stored.keys.tolist())}
+    embedded = {}
+    for document in same:
+        of_document = places.get(keys[document.id], [])
+        vectors = stored.vectors[[rows[place.key] for place in of_document]]
+        chunks = [
+            Chunk(place.start, place.end, document.text[place.start : place.end])
+            for place in of_document
+        ]
+        embedded[document.id] = Embedded(chunks, vectors.astype(np.float32))
+    return embedded
+
+
 def find_changes(store: Store, documents: Sequence[Document]) -> Changes:
     """Compare documents with what is stored under their ids."""
     stored = store.known([document.id for document in documents])

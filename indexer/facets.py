@@ -13,19 +13,18 @@ IS_SCALAR = "each.type NOT IN ('object', 'array', 'null')"
 
 
 def facet_counts(
-    store: Store, field: Field, documents: Sequence[int]
+    store: Store, field: Field, documents: Sequence[int], most: int | None = MOST_VALUES
 ) -> list[tuple[str | int | float | bool, int]]:
     """The values of a field and how many of the documents have each, the most frequent first.
 
-    At most 100 values; of equal counts the smaller value first.
+    At most so many values, all for None; of equal counts the smaller value first.
     """
-    return facet_totals(
-        store, field, Sql(f"documents.key IN ({marks(documents)})", tuple(documents))
-    )
+    condition = Sql(f"documents.key IN ({marks(documents)})", tuple(documents))
+    return facet_totals(store, field, condition, most)
 
 
 def facet_totals(
-    store: Store, field: Field, condition: Sql | None
+    store: Store, field: Field, condition: Sql | None, most: int | None = MOST_VALUES
 ) -> list[tuple[str | int | float | bool, int]]:
     """As ``facet_counts``, of the documents that a condition lets through, or of all."""
     values = values_of(field)
@@ -35,7 +34,11 @@ def facet_totals(
         f" {values.tables} WHERE {values.guard} AND {IS_SCALAR} {where}"
         " GROUP BY CASE each.type WHEN 'real' THEN 'integer' ELSE each.type END, each.value"
         " ORDER BY 3 DESC, 2 LIMIT ?",
-        (*values.parameters, *(condition.parameters if condition else ()), MOST_VALUES),
+        (
+            *values.parameters,
+            *(condition.parameters if condition else ()),
+            -1 if most is None else most,
+        ),
     )
     return [
         (as_python(kind, value), count)

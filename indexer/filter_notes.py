@@ -43,23 +43,32 @@ class FilterNotes:
         ``version``: of the index, of which ``id_`` is the identity; what was missing may be there
         in another. OutOfTimeError as of any query.
         """
-        notes = []
-        for part in conditions:
-            for kind in asked(part):
-                key = (id_, part.field, kind)
-                if key in self._found:
-                    break
-                known = self._missing.get(key)
-                if known is None or known[0] != version:
-                    sentence = missing(store, part.field, kind)
-                    if not sentence:
-                        self._found.add(key)
-                        break
-                    self._missing[key] = known = (version, sentence)
+        last = [self.sentences(store, id_, version, part)[-1] for part in conditions]
+        return tuple(sentence for sentence in dict.fromkeys(last) if sentence)
+
+    def sentences(self, store: Store, id_: str, version: object, part: Condition) -> list[str]:
+        """A sentence for each kind of values that a condition asks for and no document has.
+
+        Empty for the first kind that some document has, after which no other is looked at.
+        """
+        sentences = []
+        for kind in asked(part):
+            key = (id_, part.field, kind)
+            known = self._missing.get(key)
+            if key in self._found:
+                sentence = ""
+            elif known is None or known[0] != version:
+                sentence = missing(store, part.field, kind)
+                if sentence:
+                    self._missing[key] = (version, sentence)
+                else:
+                    self._found.add(key)
             else:
-                if known is not None and known[1] not in notes:
-                    notes.append(known[1])
-        return tuple(notes)
+                sentence = known[1]
+            sentences.append(sentence)
+            if not sentence:
+                break
+        return sentences
 
 
 def conditions_asked(where: Filter | None, fields: Iterable[Field]) -> list[Condition]:

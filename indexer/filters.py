@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trimseek.errors import QueryError
 from trimseek.indexer.metadata import LARGEST_INTEGER, LEAST_INTEGER
@@ -79,6 +79,10 @@ class Operator(Enum):
     ) -> None:
         self.sign, self.takes, self.check, self.test = sign, takes, check, test
         self.negated = negated
+
+    def __reduce_ex__(self, _: Any) -> tuple[Any, ...]:
+        """By its name: between the processes of a cluster, as functions cannot go there."""
+        return getattr, (type(self), self.name)
 
 
 OPERATORS = {operator.sign: operator for operator in Operator}

@@ -66,17 +66,23 @@ class Store(WordStore):
     """What is in documents.db."""
 
     def upsert(
-        self, document: Document, chunks: Sequence[Chunk], vectors: NDArray[np.floating]
+        self,
+        document: Document,
+        chunks: Sequence[Chunk],
+        vectors: NDArray[np.floating],
+        key: int | None = None,
     ) -> None:
         """Put a document in place of what has its id; inside a transaction.
 
-        vectors: ``(chunks, dim)``, stored as float16.
+        vectors: ``(chunks, dim)``, stored as float16. ``key``: of a new document; the next one
+        where it is None.
         """
         row = self._db.execute(
-            "INSERT INTO documents (id, title, text, metadata, hash) VALUES (?, ?, ?, ?, ?)"
+            "INSERT INTO documents (key, id, title, text, metadata, hash) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET title = excluded.title, text = excluded.text,"
             " metadata = excluded.metadata, hash = excluded.hash RETURNING key",
             (
+                key,
                 document.id,
                 document.title,
                 document.text,

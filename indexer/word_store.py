@@ -161,6 +161,16 @@ class WordStore(Database):
                 raise self._damaged(f"the id of the term {term!a:.80}")
         return dict(rows)
 
+    def terms_in_order(self) -> Iterator[tuple[str, int]]:
+        """Every term and its id, in the order of the terms."""
+        last = ""
+        while rows := self.rows(
+            "SELECT term, id FROM terms WHERE term > ? ORDER BY term LIMIT ?",
+            [last, WORDS_AT_A_TIME],
+        ):
+            yield from rows
+            last = rows[-1][0]
+
     def terms_begun_by(self, beginning: str, most: int) -> list[int]:
         """The ids of at most so many terms that begin so, in the order of the terms."""
         rows = self.rows(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trimseek.indexer.documents import Document
-from trimseek.search.hits import FacetValue, Hit, Results
+from trimseek.search.hits import FacetValue, Hit, Results, ShardCount
 
 Content = dict[str, Any]
 
@@ -36,7 +36,13 @@ def search_content(results: Results, fields: MetadataFields | None = None) -> Co
         "warnings": list(results.warnings),
         "suggestion": results.suggestion,
         "timing_ms": results.timing_ms._asdict(),
+        **shards_content(results.shards),
     }
+
+
+def shards_content(shards: ShardCount | None) -> Content:
+    """How many shards have answered; nothing where there are none."""
+    return {} if shards is None else {"shards": shards._asdict()}
 
 
 def hit_content(hit: Hit, fields: MetadataFields | None = None) -> Content:

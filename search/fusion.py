@@ -18,9 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trimseek.indexer.store import Store
 from trimseek.search.candidates import Candidate
 from trimseek.search.hits import Source
 from trimseek.search.options import Fusion
@@ -42,17 +40,23 @@ class Ranking(NamedTuple):
 
 
 class Retriever(Protocol):
-    """What gives the two lists, as deep as is asked for."""
+    """What gives a query's two lists, as deep as is asked for."""
 
     @property
-    def store(self) -> Store:
-        """What is searched."""
+    def tells(self) -> bool:
+        """Whether the query has words that tell documents from each other."""
 
-    def dense(self, vector: NDArray[np.float32], depth: int) -> Ranking:
+    def dense(self, depth: int) -> Ranking:
         """Documents by the score of their best chunk."""
 
-    def lexical(self, scores: WordScores, depth: int) -> Ranking:
+    def lexical(self, depth: int) -> Ranking:
         """Documents by BM25."""
+
+    def cosines(self, documents: Sequence[int]) -> dict[int, Candidate]:
+        """The best chunk of documents that are not in the dense list."""
+
+    def bm25(self, documents: Sequence[int]) -> dict[int, float]:
+        """The scores of documents that are not in the lexical list."""
 
 
 class Lists(NamedTuple):
@@ -65,14 +69,9 @@ class Lists(NamedTuple):
 
 @dataclass(frozen=True)
 class HybridSearch:
-    """One query's; ``weight``: of meaning, from 0 to 1.
-
-    ``scores``: None where the index has no words.
-    """
+    """One query's; ``weight``: of meaning, from 0 to 1."""
 
     retriever: Retriever
-    vector: NDArray[np.float32]
-    scores: WordScores | None
     weight: float
     fusion: Fusion
 
@@ -81,7 +80,7 @@ class HybridSearch:
         final: set[int] = set()
         depth = FIRST_DEPTH
         while True:
-            lists = Lists(self.retriever.dense(self.vector, depth), self._lexical(depth), depth)
+            lists = Lists(self.retriever.dense(depth), self._lexical(depth), depth)
             complete = lists.dense.complete or depth >= MOST_DEPTH
             fused = self._by_scores(lists) if self.fusion is Fusion.SCORES else by_ranks(lists)
             bound = -np.inf if complete else fused.bound
@@ -97,9 +96,9 @@ class HybridSearch:
             depth = min(depth * DEPTH_GROWTH, MOST_DEPTH)
 
     def _lexical(self, depth: int) -> Ranking:
-        if self.scores is None or not tells(self.scores):
+        if not self.retriever.tells:
             return Ranking([], complete=True)
-        return self.retriever.lexical(self.scores, depth)
+        return self.retriever.lexical(depth)
 
     def _by_scores(self, lists: Lists) -> "Fused":
         dense = {each.document: each for each in lists.dense.candidates}
@@ -114,9 +113,9 @@ class HybridSearch:
 
         cosines = dict(dense)
         if lexical:
-            cosines |= self._cosines([key for key in lexical if key not in dense])
+            cosines |= self.retriever.cosines([key for key in lexical if key not in dense])
         only_dense = [key for key in dense if key not in lexical]
-        bm25 = self._bm25(only_dense) if lexical else {}
+        bm25 = self.retriever.bm25(only_dense) if lexical else {}
         candidates = []
         for document, near in cosines.items():
             words = lexical.get(document)
@@ -127,26 +126,6 @@ class HybridSearch:
         last_bm25 = 0.0 if lists.lexical.complete else lists.lexical.candidates[-1].score
         last_cosine = lists.dense.candidates[-1].score if dense else LEAST_COSINE
         return Fused(in_order(candidates), fused(last_cosine, last_bm25))
-
-    def _cosines(self, documents: Sequence[int]) -> dict[int, Candidate]:
-        """The best chunk of documents that are not in the dense list."""
-        chunks = self.retriever.store.vectors_of_documents(documents, len(self.vector))
-        scores = (chunks.vectors.astype(np.float32) * self.vector).sum(axis=1).tolist()
-        best: dict[int, Candidate] = {}
-        for document, key, score in zip(
-            chunks.documents.tolist(), chunks.keys.tolist(), scores, strict=True
-        ):
-            if document not in best or score > best[document].score:
-                sources = {"dense": Source(None, score)}
-                best[document] = Candidate(document, score, key, sources)
-        return best
-
-    def _bm25(self, documents: Sequence[int]) -> dict[int, float]:
-        """The scores of documents that are not in the lexical list."""
-        assert self.scores is not None  # noqa: S101 - there is a lexical list
-        first = self.retriever.store.first_chunks(documents)
-        values = self.scores.of(np.array(list(first.values()), np.int64)).tolist()
-        return dict(zip(first, values, strict=True))
 
 
 def tells(scores: WordScores) -> bool:

@@ -66,12 +66,30 @@ class FacetValue(NamedTuple):
     documents: int
 
 
+class ShardCount(NamedTuple):
+    """How many shards of an index have answered, of how many there are."""
+
+    answered: int
+    of: int
+
+    @property
+    def warning(self) -> str | None:
+        """What to say where some are missing."""
+        if self.answered == self.of:
+            return None
+        return (
+            f"{self.of - self.answered} of {self.of} shards did not answer: documents of theirs "
+            "are missing"
+        )
+
+
 class Results(NamedTuple):
     """Hits, best first. ``truncated``: the query was longer than the encoder's max_tokens.
 
     ``facets``: values of the fields that were asked for, the most frequent first. ``warnings``:
     what the filter asks for and no document has. ``suggestion``: the query as it was meant
     perhaps, where documents do not have one of its words but one of nearly the same letters.
+    ``shards``: of an index that was divided into some, else None.
     """
 
     hits: list[Hit]
@@ -81,3 +99,4 @@ class Results(NamedTuple):
     facets: Mapping[str, list[FacetValue]] = NOTHING
     warnings: tuple[str, ...] = ()
     suggestion: str | None = None
+    shards: ShardCount | None = None

@@ -319,7 +319,7 @@ class Index:
         )
         given = None if weights is None else tuple(weights)
         examples = Examples(tuple(several(like, "like")), tuple(several(unlike, "unlike")), given)
-        return recommend(self.searcher, examples, k, options)
+        return recommend(self.searcher, examples, k, options).hits
 
     def get(self, id_: str) -> Document:
         """A document as it was added; UnknownDocumentError."""

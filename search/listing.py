@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from trimseek.errors import QueryError
 from trimseek.indexer.documents import Document
-from trimseek.indexer.filters import Filter, check_filter, to_sql
-from trimseek.search.opened import Moment
+from trimseek.indexer.filters import Filter, check_filter
+from trimseek.search.reader import IndexReader
 
 MOST_LISTED = 1000  # documents of a page
 LONGEST_CURSOR = 1000  # characters
@@ -55,13 +55,14 @@ def read_cursor(text: str, begins: Cursor) -> Cursor:
     return cursor
 
 
-def page_of(now: Moment, where: Filter | None, limit: int, cursor: str | None) -> DocumentPage:
+def page_of(
+    reader: IndexReader, where: Filter | None, limit: int, cursor: str | None
+) -> DocumentPage:
     """A page of at most ``limit`` documents; QueryError for a cursor of something else."""
-    sql = None if where is None else to_sql(where, now.store.facets())
     digest = "" if where is None else hashlib.sha256(repr(where).encode()).hexdigest()[:16]
-    begins = Cursor(now.card.id, digest, 0)
+    begins = Cursor(reader.card.id, digest, 0)
     place = begins if cursor is None else read_cursor(cursor, begins)
-    rows = now.store.documents_after(place.after, limit + 1, sql)
+    rows = reader.documents_after(place.after, limit + 1, where)
     documents = [document for _, document in rows[:limit]]
     following = str(place._replace(after=rows[limit - 1][0])) if len(rows) > limit else None
     return DocumentPage(documents, following)

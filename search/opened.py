@@ -50,23 +50,21 @@ class Latest(NamedTuple):
 class OpenedIndex:
     """One index in one folder, from its opening until another has taken its place.
 
-    ``query_encoder``, ``shared``: as ``Searcher``.
+    ``query_encoder``, ``shared``: as ``Searcher``. ``encodes``: false where no query is encoded.
     """
 
-    def __init__(self, folder: Path, query_encoder: str | None, *, shared: bool) -> None:
+    def __init__(
+        self, folder: Path, query_encoder: str | None, *, shared: bool, encodes: bool = True
+    ) -> None:
         self.folder = folder
         identity = folder_identity(folder)
         self.card, store = open_index(folder)
         self.identity = self.card.id or identity
+        self.encoder_name = query_encoder or self.card.encoder
         try:
-            if query_encoder is None:
-                path = find_index_encoder(self.card.encoder, folder)
-            else:
-                path = find_encoder(query_encoder)
-            self.encoder_name = query_encoder or self.card.encoder
-            prompt = given_prompt(self.card, "query")
-            self.encoder = QueryEncoder(path, shared=shared, prompt=prompt)
-            check_space(self.card, self.encoder.card.space, folder, self.encoder_name)
+            self._encoder = None
+            if encodes:
+                self._encoder = open_query_encoder(self.card, folder, query_encoder, shared=shared)
         except BaseException:
             store.close()
             raise
@@ -79,6 +77,12 @@ class OpenedIndex:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def encoder(self) -> QueryEncoder:
+        """Of queries."""
+        assert self._encoder is not None  # noqa: S101 - the caller has opened it to encode
+        return self._encoder
 
     def close(self) -> None:
         """Close the connections, those in use when they are given back, and what is mapped."""
@@ -134,9 +138,24 @@ class OpenedIndex:
         return self._keep(store, version, view, words)
 
     def _keep(self, store: Store, version: int, view: View, words: Words | None) -> Latest:
-        effort = tuned_effort(store, view.kind, self.encoder.card)
+        effort = None
+        if self._encoder is not None:
+            effort = tuned_effort(store, view.kind, self._encoder.card)
         self._latest = Latest(version, view, words, effort, Pieces())
         return self._latest
+
+
+def open_query_encoder(
+    card: IndexCard, folder: Path, name: str | None, *, shared: bool
+) -> QueryEncoder:
+    """The query encoder of an index, by its name or the index's own; EncoderError.
+
+    IndexFolderError if it is of another space. ``shared``: see ``Encoder``.
+    """
+    path = find_index_encoder(card.encoder, folder) if name is None else find_encoder(name)
+    encoder = QueryEncoder(path, shared=shared, prompt=given_prompt(card, "query"))
+    check_space(card, encoder.card.space, folder, name or card.encoder)
+    return encoder
 
 
 class Connections:

@@ -59,7 +59,8 @@ class Options:
     begun, and stands for all words that begin so. ``suggest``: say what a query with mistyped words
     may have meant. ``scorer``: a cross-encoder that puts the ``rerank_depth`` best documents into
     another order; no others are then found. ``vector``: the query's, in the place of the encoder's;
-    of the index's space.
+    of the index's space. ``require_all``: of an index in a cluster, rather no answer than one
+    without the documents of shards that do not answer.
     """
 
     mode: Mode = Mode.HYBRID
@@ -79,6 +80,7 @@ class Options:
     scorer: Scorer | None = None
     rerank_depth: int = DEFAULT_RERANK_DEPTH
     vector: tuple[float, ...] | None = None
+    require_all: bool = False
 
     @property
     def needs_encoding(self) -> bool:

@@ -13,17 +13,17 @@ from trimseek.indexer.store import Store
 from trimseek.search.candidates import Candidate
 from trimseek.search.hits import Highlight, Hit, Passage
 from trimseek.search.options import Mode, Options
-from trimseek.search.query_words import QueryWords, Span
+from trimseek.search.query_words import Span, SpanFinder
 
 
-def hits_of(
-    store: Store, candidates: Sequence[Candidate], query: QueryWords, options: Options
-) -> list[Hit]:
-    """The documents of some candidates, in their order; those deleted meanwhile are left out."""
+def document_hits(
+    store: Store, candidates: Sequence[Candidate], words: SpanFinder, options: Options
+) -> dict[int, Hit]:
+    """Hits by document, in the order of the candidates; those deleted meanwhile are left out."""
     documents = [candidate.document for candidate in candidates]
-    spans = query.spans(documents) if options.highlight else {}
+    spans = words.spans(store, documents) if options.highlight else {}
     if options.mode is not Mode.DENSE:
-        chunks = best_chunks(store, candidates, query, spans)
+        chunks = best_chunks(store, candidates, words, spans)
         candidates = [
             replace(candidate, chunk=chunks[candidate.document].key)
             for candidate in candidates
@@ -32,17 +32,19 @@ def hits_of(
     rows = store.chunks(
         [candidate.chunk for candidate in candidates if candidate.chunk is not None]
     )
-    return [
-        as_hit(row, candidate, spans.get(candidate.document, []) if options.highlight else [])
+    return {
+        candidate.document: as_hit(
+            row, candidate, spans.get(candidate.document, []) if options.highlight else []
+        )
         for candidate in candidates
         if candidate.chunk is not None and (row := rows.get(candidate.chunk)) is not None
-    ]
+    }
 
 
 def best_chunks(
     store: Store,
     candidates: Sequence[Candidate],
-    query: QueryWords,
+    words: SpanFinder,
     spans: dict[int, list[Span]],
 ) -> dict[int, ChunkPlace]:
     """Each document's best chunk by document key: the nearest, else that of most words.
@@ -55,7 +57,7 @@ def best_chunks(
         for candidate in candidates
         if candidate.chunk is None and len(places.get(candidate.document, ())) > 1
     ]
-    spans = spans or query.spans(unknown)
+    spans = spans or words.spans(store, unknown)
     return {
         candidate.document: best_place(
             places[candidate.document], candidate.chunk, spans.get(candidate.document)

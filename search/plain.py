@@ -17,7 +17,8 @@ from trimseek.search.native.retrieval import best_documents
 from trimseek.search.opened import Moment
 from trimseek.search.options import DEFAULT_WEIGHT, Mode
 from trimseek.search.query_words import QueryWords
-from trimseek.search.searcher import EncodedQuery, Searcher
+from trimseek.search.reader_searcher import EncodedQuery
+from trimseek.search.searcher import Searcher
 
 MODES = (Mode.DENSE, Mode.HYBRID)
 

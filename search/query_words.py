@@ -1,12 +1,13 @@
 """The words of a query: their ids in an index, and where they are in its texts."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from trimseek.indexer.analyzer import UNSPACED, Analyzer, Word, analyzer_of
 from trimseek.indexer.store import Store
-from trimseek.search.words import Words
+from trimseek.search.vocabulary import Frequencies, Vocabulary
 
 MOST_TERMS = 1024  # of a query
 MOST_BEGUN = 256  # words that one begins
@@ -23,6 +24,43 @@ class Span(NamedTuple):
     end: int
 
 
+class SpanFinder(Protocol):
+    """Finds the words of a query in texts."""
+
+    def spans(self, store: Store, documents: Sequence[int]) -> dict[int, list[Span]]:
+        """Where they are in the texts of documents, by their keys."""
+
+
+@dataclass(frozen=True)
+class TellingWords:
+    """The words of a query that tell documents from one another.
+
+    ``terms``: as documents have them. ``begun``: what the last word begins with, where it is only
+    begun. ``language``: of the index's words, None where they are not reduced to stems.
+    """
+
+    terms: frozenset[str]
+    begun: tuple[str, ...]
+    language: str | None
+
+    def spans(self, store: Store, documents: Sequence[int]) -> dict[int, list[Span]]:
+        """Where they are in the texts of documents, by their keys."""
+        terms, analyzer = self.terms, analyzer_of(self.language)
+        beginnings = (*(term for term in terms if is_beginning(term)), *self.begun)
+        if not terms or not documents:
+            return {}
+        return {
+            key: merged(
+                [
+                    Span(word.start, word.end)
+                    for word in analyzer.words(text)
+                    if word.term in terms or (beginnings and word.term.startswith(beginnings))
+                ]
+            )
+            for key, _, text in store.texts_of(documents)
+        }
+
+
 class QueryWords:
     """The words of a query, by the analyzer of the index that is asked.
 
@@ -31,7 +69,7 @@ class QueryWords:
     """
 
     def __init__(
-        self, query: str, store: Store, words: Words | None, *, prefix: bool = False
+        self, query: str, store: Vocabulary, words: Frequencies | None, *, prefix: bool = False
     ) -> None:
         self.query, self._store, self._words_stored = query, store, words
         self._prefix = prefix
@@ -143,22 +181,14 @@ class QueryWords:
         common = {term for term, count in self.frequencies.items() if count > most}
         return set(self.terms) - common or set(self.terms)
 
-    def spans(self, documents: Sequence[int]) -> dict[int, list[Span]]:
+    @cached_property
+    def telling_words(self) -> TellingWords:
+        """What is looked for in the texts of documents."""
+        return TellingWords(frozenset(self.telling), tuple(self.begun), self.analyzer.language)
+
+    def spans(self, store: Store, documents: Sequence[int]) -> dict[int, list[Span]]:
         """Where the query's telling words are in the texts of documents, by their keys."""
-        terms = self.telling
-        beginnings = (*(term for term in terms if is_beginning(term)), *self.begun)
-        if not terms or not documents:
-            return {}
-        return {
-            key: merged(
-                [
-                    Span(word.start, word.end)
-                    for word in self.analyzer.words(text)
-                    if word.term in terms or (beginnings and word.term.startswith(beginnings))
-                ]
-            )
-            for key, _, text in self._store.texts_of(documents)
-        }
+        return self.telling_words.spans(store, documents) if documents else {}
 
 
 def is_beginning(term: str) -> bool:

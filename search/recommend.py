@@ -9,17 +9,19 @@ with v of unit length and w a weight of each liked one: what somebody read last 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trimseek.errors import QueryError, UnknownDocumentError
+from trimseek.indexer.filter_notes import conditions_asked
 from trimseek.indexer.filters import And, Condition, Filter, Not, Operator
-from trimseek.search.hits import Hit
-from trimseek.search.opened import Moment
+from trimseek.search.hits import Hit, ShardCount
 from trimseek.search.options import DEFAULT, Mode, Options, check_count, check_options
-from trimseek.search.query_words import QueryWords
-from trimseek.search.searcher import Searcher
+from trimseek.search.ranking import find, named_fields
+from trimseek.search.reader import IndexReader
+from trimseek.search.reader_searcher import ReaderSearcher, shard_warnings
 
 UNLIKE_WEIGHT = 0.5
 MOST_EXAMPLES = 1000
@@ -34,14 +36,22 @@ class Examples:
     weights: tuple[float, ...] | None = None
 
 
+class Recommendations(NamedTuple):
+    """Hits, best first; ``warnings`` and ``shards`` as of a search's ``Results``."""
+
+    hits: list[Hit]
+    warnings: tuple[str, ...]
+    shards: ShardCount | None
+
+
 def history_weights(count: int, half_life: float) -> tuple[float, ...]:
     """Weights of a history, the latest last: each half as large ``half_life`` places before."""
     return tuple(0.5 ** ((count - 1 - i) / half_life) for i in range(count))
 
 
 def recommend(
-    searcher: Searcher, examples: Examples, k: int = 10, options: Options = DEFAULT
-) -> list[Hit]:
+    searcher: ReaderSearcher, examples: Examples, k: int = 10, options: Options = DEFAULT
+) -> Recommendations:
     """The k documents nearest to what is liked and far from what is not, none of these.
 
     QueryError for no example, or weights that are not one positive number for each.
@@ -50,43 +60,41 @@ def recommend(
     check_examples(examples)
     check_count(k)
     where = without((*examples.like, *examples.unlike), options.where)
+    conditions = conditions_asked(options.where, named_fields(options))
     options = replace(options, where=where, mode=Mode.DENSE)
     check_options(options)
 
-    def work(now: Moment) -> list[Hit]:
-        no_words = QueryWords("", now.store, now.words)
-        return searcher.find(now, no_words, query_vector(now, examples), k, options).hits
+    def work(reader: IndexReader) -> Recommendations:
+        vector = query_vector(reader, examples)
+        hits = find(reader, reader.words(""), vector, k, options).hits
+        warnings = (*reader.warnings(conditions), *shard_warnings(reader))
+        return Recommendations(hits, warnings, reader.shards)
 
-    return searcher.read(work)
+    return searcher.reading(work)
 
 
-def query_vector(now: Moment, examples: Examples) -> NDArray[np.float32]:
+def query_vector(reader: IndexReader, examples: Examples) -> NDArray[np.float32]:
     """The vector that is searched for, ``(dim,)``, of unit length; QueryError if it is zero."""
     weights = np.array(examples.weights or [1.0] * len(examples.like), np.float32)
-    vector = weights @ document_vectors(now, examples.like) / weights.sum()
+    vector = weights @ document_vectors(reader, examples.like) / weights.sum()
     if examples.unlike:
-        vector = vector - UNLIKE_WEIGHT * document_vectors(now, examples.unlike).mean(axis=0)
+        vector = vector - UNLIKE_WEIGHT * document_vectors(reader, examples.unlike).mean(axis=0)
     length = float(np.linalg.norm(vector))
     if not length > 0:
         raise QueryError("what is liked and what is not are the same")
     return np.asarray(vector / length, np.float32)
 
 
-def document_vectors(now: Moment, ids: Sequence[str]) -> NDArray[np.float32]:
+def document_vectors(reader: IndexReader, ids: Sequence[str]) -> NDArray[np.float32]:
     """The mean of each document's passages' vectors, of unit length, ``(n, dim)``.
 
     UnknownDocumentError if one is not there.
     """
-    store, dim = now.store, now.card.dim
-    keys = store.keys_of(ids)
+    sums = reader.passage_sums(ids)
     for id_ in ids:
-        if id_ not in keys:
-            raise UnknownDocumentError(f"{store.path.parent.name}: no document {id_!r}")
-    places = store.chunks_of([keys[id_] for id_ in ids])
-    means = np.zeros((len(ids), dim), np.float32)
-    for i, id_ in enumerate(ids):
-        chunks = [place.key for place in places.get(keys[id_], [])]
-        means[i] = store.vectors_of(chunks, dim).vectors.astype(np.float32).sum(axis=0)
+        if id_ not in sums:
+            raise UnknownDocumentError(f"the index has no document {id_!r}")
+    means = np.array([sums[id_] for id_ in ids], np.float32).reshape(len(ids), reader.card.dim)
     lengths = np.linalg.norm(means, axis=1, keepdims=True)
     return (means / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 

@@ -7,18 +7,17 @@ import numpy as np
 
 from trimseek.encoders.cross_encoder import probabilities
 from trimseek.indexer.rows import StoredChunk
-from trimseek.indexer.store import Store
 from trimseek.search.candidates import Candidate
 from trimseek.search.hits import Source
 from trimseek.search.options import Scorer
-from trimseek.search.passages import best_chunks
 from trimseek.search.query_words import QueryWords
+from trimseek.search.reader import IndexReader
 
 RERANK = "rerank"  # the name of its scores among a hit's sources
 
 
 def reranked(
-    store: Store, candidates: Sequence[Candidate], query: QueryWords, scorer: Scorer
+    reader: IndexReader, candidates: Sequence[Candidate], words: QueryWords, scorer: Scorer
 ) -> list[Candidate]:
     """The documents in the order of their scores, of equal ones in the order they have.
 
@@ -26,15 +25,14 @@ def reranked(
     a number from 0 to 1; the cross-encoder's own is among its sources. Documents that were deleted
     meanwhile are left out.
     """
-    places = best_chunks(store, candidates, query, {})
-    rows = store.chunks([place.key for place in places.values()])
+    passages = reader.passages(candidates, words)
     known = [
-        replace(candidate, chunk=places[candidate.document].key)
+        replace(candidate, chunk=passages[candidate.document].key)
         for candidate in candidates
-        if candidate.document in places and places[candidate.document].key in rows
+        if candidate.document in passages
     ]
-    texts = [passage_text(rows[candidate.chunk]) for candidate in known if candidate.chunk]
-    scores = scorer.scores(query.query, texts).scores
+    texts = [passage_text(passages[candidate.document]) for candidate in known]
+    scores = scorer.scores(words.query, texts).scores
     shown = probabilities(scores)
     order = np.argsort(-scores, kind="stable").tolist()
     return [

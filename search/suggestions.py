@@ -5,7 +5,7 @@ left out, replaced, or two neighbours exchanged (optimal string alignment). Of t
 that most documents have is suggested as they write it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rapidfuzz.distance import OSA
@@ -14,6 +14,7 @@ from rapidfuzz.process import extract
 from trimseek.indexer.analyzer import UNSPACED, folded
 from trimseek.indexer.store import Store
 from trimseek.search.query_words import QueryWords
+from trimseek.search.vocabulary import Frequencies, Vocabulary
 from trimseek.search.words import Words
 
 SHORTEST = 4  # letters of a word that is looked at
@@ -66,13 +67,18 @@ class Meant(NamedTuple):
     word: str
 
 
-def suggestion(query: QueryWords, store: Store, words: Words | None) -> str | None:
+# How some documents write terms, by term.
+Writings = Callable[[Sequence[str]], dict[str, set[str]]]
+
+
+def suggestion(
+    query: QueryWords, vocabulary: Vocabulary, counts: Frequencies, writings: Writings
+) -> str | None:
     """The query with its mistyped words replaced; None where nothing is to be replaced."""
-    if words is None:
-        return None
     text = query.query
     for mistyped in reversed(mistyped_words(query)[:MOST_WORDS]):
-        meant = nearest_word(mistyped, query, store, words) or parted(mistyped, store, words)
+        meant = nearest_word(mistyped, vocabulary, counts, writings)
+        meant = meant or parted(mistyped, vocabulary, counts)
         if meant is not None:
             text = text[: mistyped.start] + meant + text[mistyped.end :]
     return None if text == query.query else text
@@ -100,15 +106,18 @@ def mistyped_words(query: QueryWords) -> list[Mistyped]:
     return found
 
 
-def nearest_word(mistyped: Mistyped, query: QueryWords, store: Store, words: Words) -> str | None:
+def nearest_word(
+    mistyped: Mistyped, vocabulary: Vocabulary, counts: Frequencies, writings: Writings
+) -> str | None:
     """The nearest word that documents hold, None where none is near."""
     most = 2 if len(mistyped.plain) >= SHORTEST_OF_TWO else 1
-    near = near_terms(mistyped, store, most)
-    frequencies = dict(zip(near, words.frequencies(list(near)), strict=True))
+    near = near_terms(mistyped, vocabulary, most)
+    frequencies = dict(zip(near, counts.frequencies(list(near)), strict=True))
     live = sorted((near[id_], -frequencies[id_], id_) for id_ in near if frequencies[id_])
-    ids = [id_ for *_, id_ in live[:NEAREST]]
+    ids = {vocabulary.term_of(id_): id_ for *_, id_ in live[:NEAREST]}
     meant = []
-    for id_, written in written_words(ids, query, store, words).items():
+    for term, written in writings(list(ids)).items():
+        id_ = ids[term]
         for word in written:
             plain = folded(word)
             word_distance = OSA.distance(mistyped.plain, plain)
@@ -121,17 +130,17 @@ def nearest_word(mistyped: Mistyped, query: QueryWords, store: Store, words: Wor
     return min(meant).word if meant else None
 
 
-def near_terms(mistyped: Mistyped, store: Store, most: int) -> dict[int, Near]:
+def near_terms(mistyped: Mistyped, vocabulary: Vocabulary, most: int) -> dict[int, Near]:
     """The terms that are near to the word, to one of its terms, or to its beginning, by id.
 
     Terms are stems, and a mistyped word is not reduced to its own: its ending may be left.
     """
     longest = len(mistyped.plain)
     shortest = max(SHORTEST_PART, longest - LONGEST_ENDING)
-    everywhere = store.count_terms() <= MOST_SCANNED
+    everywhere = vocabulary.count_terms() <= MOST_SCANNED
     # as it is typed, or with the second letter first, left out or exchanged with the first
     beginnings = None if everywhere else sorted(set(mistyped.plain[:2]))
-    terms = store.terms_of_length(shortest - most, longest + most, beginnings)
+    terms = vocabulary.terms_of_length(shortest - most, longest + most, beginnings)
     of_length: dict[int, list[str]] = {}
     for name in terms:
         of_length.setdefault(len(name), []).append(name)
@@ -149,34 +158,55 @@ def near_terms(mistyped: Mistyped, store: Store, most: int) -> dict[int, Near]:
     return near
 
 
-def written_words(
-    ids: Sequence[int], query: QueryWords, store: Store, words: Words
-) -> dict[int, set[str]]:
-    """How some documents write terms, by id."""
-    chunks = {id_: words.some_chunks(id_, TEXTS).tolist() for id_ in ids}
+class Writing(NamedTuple):
+    """How the first documents that have some terms write them.
+
+    ``first``: the keys of these documents, ascending, by term. ``words``: by document and term.
+    """
+
+    first: dict[str, list[int]]
+    words: dict[int, dict[str, set[str]]]
+
+    def joined(self) -> dict[str, set[str]]:
+        """By term, of all documents."""
+        written: dict[str, set[str]] = {}
+        for by_term in self.words.values():
+            for term, words in by_term.items():
+                written.setdefault(term, set()).update(words)
+        return written
+
+
+def written_words(terms: Sequence[str], store: Store, words: Words) -> Writing:
+    """How the first ``TEXTS`` documents of each of some terms write all of them."""
+    ids = words.ids(terms, store)
+    chunks = {term: words.some_chunks(id_, TEXTS).tolist() for term, id_ in ids.items()}
     keys = store.documents_of([chunk for some in chunks.values() for chunk in some])
-    terms = {store.term_of(id_): id_ for id_ in ids}
-    written: dict[int, set[str]] = {}
-    for _, title, text in store.texts_of(list(set(keys.values()))):
+    first = {
+        term: sorted(keys[chunk] for chunk in some if chunk in keys)
+        for term, some in chunks.items()
+    }
+    written: dict[int, dict[str, set[str]]] = {}
+    for key, title, text in store.texts_of(list(set(keys.values()))):
+        by_term = written.setdefault(key, {})
         for part in (text, title):
-            for word in query.analyzer.words(part):
-                if word.term in terms:
-                    written.setdefault(terms[word.term], set()).add(part[word.start : word.end])
-    return written
+            for word in store.analyzer.words(part):
+                if word.term in ids:
+                    by_term.setdefault(word.term, set()).add(part[word.start : word.end])
+    return Writing(first, written)
 
 
-def parted(mistyped: Mistyped, store: Store, words: Words) -> str | None:
+def parted(mistyped: Mistyped, vocabulary: Vocabulary, counts: Frequencies) -> str | None:
     """The word as two that documents hold, of which the rarer is the most frequent."""
     plain = mistyped.plain
     cuts = range(SHORTEST_PART, len(plain) - SHORTEST_PART + 1)
     halves = {(plain[:at], plain[at:]) for at in cuts}
-    stem = store.analyzer.words
+    stem = vocabulary.analyzer.words
     terms = {half: stem(half)[0].term for pair in halves for half in pair if stem(half)}
-    known = store.term_ids(sorted(set(terms.values())))
-    counts = dict(zip(known, words.frequencies(list(known.values())), strict=True))
+    known = vocabulary.term_ids(sorted(set(terms.values())))
+    documents = dict(zip(known, counts.frequencies(list(known.values())), strict=True))
 
     def rarer(pair: tuple[str, str]) -> int:
-        return min(counts.get(terms.get(half, ""), 0) for half in pair)
+        return min(documents.get(terms.get(half, ""), 0) for half in pair)
 
     best = max(sorted(halves), key=rarer, default=None)
     return " ".join(best) if best is not None and rarer(best) > 0 else None

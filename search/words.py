@@ -6,7 +6,6 @@ term comes in it and ``idf = ln(1 + (n - df + 0.5) / (df + 0.5))`` of ``df`` of 
 A word of a title counts ``title_weight`` times.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +29,7 @@ from trimseek.search.native.postings import (
     bitmap_of,
     scores_in,
 )
+from trimseek.search.vocabulary import Vocabulary, WeighedTerms, weighed
 
 K1, B = 1.2, 0.75
 TERMS_KEPT = 16_384  # whose places are known
@@ -120,8 +120,9 @@ class Words:
 
     ``snapshot``: what the first ``mapped`` blocks were read for; the others came since. ``live``:
     which documents of each block are not deleted, None where all are. ``made``: of the term ids.
-    ``lengths``, ``prepared``: what was found out, by the weight of titles. ``known``: by the id of
-    a term. ``known_ids``: of terms, None of those that the index has not.
+    ``lengths``, ``prepared``: what was found out, by the weight of titles and the mean length that
+    was given. ``known``: by the id of a term. ``known_ids``: of terms, None of those that the index
+    has not.
     """
 
     snapshot: SnapshotRecord | None
@@ -130,8 +131,8 @@ class Words:
     blocks: tuple[WordBlock, ...]
     live: tuple[NDArray[np.bool_] | None, ...]
     last_chunk: int
-    lengths: dict[float, Lengths] = field(default_factory=dict)
-    prepared: dict[float, PreparedBlocks] = field(default_factory=dict)
+    lengths: dict[tuple[float, float | None], Lengths] = field(default_factory=dict)
+    prepared: dict[tuple[float, float | None], PreparedBlocks] = field(default_factory=dict)
     known: dict[int, "KnownTerm"] = field(default_factory=dict)
     known_ids: dict[str, int | None] = field(default_factory=dict)
 
@@ -155,31 +156,43 @@ class Words:
         with it, which weigh as one that all their documents had. ``counted``: which documents
         count, as the method of that name says; None for all.
         """
-        ids = [id_ for group in terms for id_ in group]
-        found = self.frequencies(ids)
-        total, weights, start = self.documents, [], 0
-        rarest = total
-        for group in terms:
-            documents = min(total, sum(found[start : start + len(group)]))
-            weights += [inverse_frequency(documents, total)] * len(group)
-            start += len(group)
-            rarest = min(rarest, documents) if documents else rarest
-        order = sorted(range(len(ids)), key=lambda i: (-weights[i], ids[i]))
-        known = [self._term(ids[i]) for i in order]
+        return self.scores_of(weighed(terms, self), title_weight, counted)
+
+    def scores_of(
+        self,
+        query: WeighedTerms,
+        title_weight: float = 1.0,
+        counted: Sequence[NDArray[np.bool_] | None] | None = None,
+        mean_length: float | None = None,
+    ) -> WordScores:
+        """As ``scores``, of terms that were weighed, perhaps by more documents than these.
+
+        ``mean_length``: of documents, the words of titles among it ``title_weight`` times; None for
+        the mean of these.
+        """
+        known = [self._term(id_) for id_ in query.ids]
         at = [[term.places[b] for term in known] for b in range(len(self.blocks))]
-        heaviest_first = Terms(
-            np.array(at, np.int32).reshape(len(self.blocks), len(ids)),
-            np.array([weights[i] for i in order], np.float32),
+        terms = Terms(
+            np.array(at, np.int32).reshape(len(self.blocks), len(known)),
+            np.array(query.weights, np.float32),
             title_weight,
             [[term.bitmaps[b] for term in known] for b in range(len(self.blocks))],
         )
-        lengths = self._lengths(title_weight)
-        if counted is not None:
-            return WordScores(
-                self.blocks, heaviest_first, lengths, rarest, total, counted, prepared=None
-            )
-        prepared = self._prepared(title_weight)
-        return WordScores(self.blocks, heaviest_first, lengths, rarest, total, self.live, prepared)
+        prepared = None
+        if counted is None:
+            counted, prepared = self.live, self._prepared(title_weight, mean_length)
+        lengths = self._lengths(title_weight, mean_length)
+        return WordScores(
+            self.blocks, terms, lengths, query.rarest, query.documents, counted, prepared
+        )
+
+    def total_lengths(self) -> tuple[int, int]:
+        """How many words all documents have: in their texts, and in their titles."""
+        totals = [0, 0]
+        for block, live in zip(self.blocks, self.live, strict=True):
+            for i, lengths in enumerate((block.text_lengths, block.title_lengths)):
+                totals[i] += int((lengths if live is None else lengths[live]).sum(dtype=np.int64))
+        return totals[0], totals[1]
 
     def counted(self, chunks: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
         """Which documents of each block have one of some chunks, ascending, as their first."""
@@ -189,7 +202,7 @@ class Words:
             flags.append(inside if live is None else inside & live)
         return flags
 
-    def ids(self, terms: Sequence[str], store: Store) -> dict[str, int]:
+    def ids(self, terms: Sequence[str], store: Vocabulary) -> dict[str, int]:
         """The ids of those terms that the index has; ``store``: of the same moment."""
         found = {term: self.known_ids.get(term, NOT_LOOKED_UP) for term in terms}
         new = [term for term, id_ in found.items() if id_ == NOT_LOOKED_UP]
@@ -244,30 +257,31 @@ class Words:
             chunks.append(block.chunks[places[:most]])
         return np.concatenate(chunks)[:most]
 
-    def _prepared(self, title_weight: float) -> PreparedBlocks | None:
+    def _prepared(self, title_weight: float, mean_length: float | None) -> PreparedBlocks | None:
         """The blocks for compiled code, where all documents count; None where there is none."""
         if functions() is None:
             return None
-        prepared = self.prepared.get(title_weight)
+        prepared = self.prepared.get((title_weight, mean_length))
         if prepared is None:
-            prepared = PreparedBlocks(self.blocks, self._lengths(title_weight), self.live)
+            lengths = self._lengths(title_weight, mean_length)
+            prepared = PreparedBlocks(self.blocks, lengths, self.live)
             self.prepared.clear()  # of other weights
-            self.prepared[title_weight] = prepared
+            self.prepared[title_weight, mean_length] = prepared
         return prepared
 
-    def _lengths(self, title_weight: float) -> Lengths:
+    def _lengths(self, title_weight: float, mean_length: float | None) -> Lengths:
         """What documents' lengths add: k1 * (1 - b + b * length / mean length)."""
-        known = self.lengths.get(title_weight)
+        key = title_weight, mean_length
+        known = self.lengths.get(key)
         if known is None:
             lengths = [
                 block.text_lengths + np.float32(title_weight) * block.title_lengths
                 for block in self.blocks
             ]
-            total = sum(
-                float((length if live is None else length[live]).sum(dtype=np.float64))
-                for length, live in zip(lengths, self.live, strict=True)
-            )
-            mean = np.float32(total / max(1, self.documents) or 1)
+            if mean_length is None:
+                in_texts, in_titles = self.total_lengths()
+                mean_length = (in_texts + title_weight * in_titles) / max(1, self.documents)
+            mean = np.float32(mean_length or 1)
             known = Lengths(
                 [
                     (np.float32(K1) * (np.float32(1 - B) + np.float32(B) * length / mean)).astype(
@@ -278,7 +292,7 @@ class Words:
                 [np.zeros(len(block.terms), np.float32) for block in self.blocks],
             )
             self.lengths.clear()  # of other weights
-            self.lengths[title_weight] = known
+            self.lengths[key] = known
         return known
 
 
@@ -291,11 +305,6 @@ class KnownTerm(NamedTuple):
     places: tuple[int, ...]
     bitmaps: tuple[Bitmap | None, ...]
     documents: int
-
-
-def inverse_frequency(documents: int, total: int) -> float:
-    """The weight of a term that so many documents of all have."""
-    return math.log(1 + (total - documents + 0.5) / (documents + 0.5))
 
 
 def open_words(store: Store, folder: Path) -> Words | None:

@@ -77,6 +77,12 @@ class ReplacedError(IndexFolderError):
     """Another index has taken the place of the one that the work had begun with."""
 
 
+class MissingShardsError(TrimseekError):
+    """Shards of an index in a cluster that do not answer, of what needs all of them."""
+
+    exit_code = 1
+
+
 class UnknownIndexError(TrimseekError):
     """The service has no index of that name."""
 

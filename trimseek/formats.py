@@ -20,11 +20,22 @@ def read_versioned(
 
     ``versions``: the one that can be read, or all of them.
     """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise failure(f"{path}: damaged: {error}; make it anew") from error
+    return versioned(content, path, versions, failure)
+
+
+def versioned(
+    text: bytes, path: Path | str, versions: int | Collection[int], failure: type[TrimseekError]
+) -> dict[str, Any]:
+    """As ``read_versioned``, of a file's content; ``path``: as errors call it."""
     readable = [versions] if isinstance(versions, int) else sorted(versions)
     try:
-        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        content: dict[str, Any] = json.loads(text.decode())
         version = content["format_version"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise failure(f"{path}: damaged: {error}; make it anew") from error
     if version not in readable:
         raise failure(
@@ -35,7 +46,7 @@ def read_versioned(
 
 
 def checked(
-    kind: type[T], content: Mapping[str, Any], path: Path, failure: type[TrimseekError]
+    kind: type[T], content: Mapping[str, Any], path: Path | str, failure: type[TrimseekError]
 ) -> T:
     """A dataclass from the object of a JSON file, every field of it checked.
 

@@ -22,8 +22,8 @@ from trimseek.encoders.encoder import Encoder, shortened
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import QueryError
 from trimseek.indexer.card import CARD
-from trimseek.search import Searcher
 from trimseek.search.content import Content
+from trimseek.search.reader_searcher import ReaderSearcher
 
 # Of one part of a request's texts: a part takes tenths of a second, then others have their turn.
 PART_TEXTS = 32
@@ -116,16 +116,16 @@ def check_texts(texts: Sequence[str], settings: ServiceSettings) -> None:
             raise QueryError(f"input[{i}]: not Unicode text")
 
 
-def served_models(service: Service, role: str) -> dict[str, Searcher]:
+def served_models(service: Service, role: str) -> dict[str, ReaderSearcher]:
     """Encoders of a role by the name shown, each with the first index that has it."""
-    models: dict[str, Searcher] = {}
+    models: dict[str, ReaderSearcher] = {}
     for searcher in service.indexes.all().working:
         name = searcher.encoder_name if role == "query" else searcher.card.encoder
         models.setdefault(shown(name), searcher)
     return models
 
 
-def find_model(service: Service, wanted: str | None, role: str) -> tuple[str, Searcher]:
+def find_model(service: Service, wanted: str | None, role: str) -> tuple[str, ReaderSearcher]:
     """The name shown of the encoder that is wanted, and an index that has it.
 
     By the name shown, by the encoder's name with or without its precision, or by an index's name;

@@ -39,11 +39,12 @@ from trimseek.search.content import (
     facet_content,
     hit_content,
     search_content,
+    shards_content,
 )
-from trimseek.search.hits import Hit, Results, Timing
+from trimseek.search.hits import Results, Timing
+from trimseek.search.reader_searcher import ReaderSearcher
 from trimseek.search.recommend import Examples
 from trimseek.search.recommend import recommend as find_alike
-from trimseek.search.searcher import Searcher, named_fields
 
 WATCH_AFTER = 0.02  # seconds, after which it is worth watching whether the client is still there
 # options of a URL that may be given several times
@@ -173,7 +174,9 @@ async def compare(index: str, body: CompareRequest, request: Request) -> Respons
     )
 
 
-def search_with(service: Service, searcher: Searcher, name: str, query: str, k: int) -> Results:
+def search_with(
+    service: Service, searcher: ReaderSearcher, name: str, query: str, k: int
+) -> Results:
     """Search with another encoder of the index's space."""
     return searcher.search_with(service.query_encoder(name), query, k)
 
@@ -189,18 +192,17 @@ async def recommend(index: str, body: RecommendRequest, request: Request) -> Res
     began = time.perf_counter()
     deadline = service.settings.deadline
 
-    def find() -> tuple[list[Hit], tuple[str, ...]]:
-        hits = find_alike(searcher, examples, body.k, options)
-        return hits, searcher.warnings(options.where, named_fields(options))
-
-    hits, warnings = await service.engine.run(find, seconds=deadline, searcher=searcher)
+    found = await service.engine.run(
+        *(find_alike, searcher, examples, body.k, options), seconds=deadline, searcher=searcher
+    )
     elapsed = (time.perf_counter() - began) * 1e3
     return as_json(
         {
             "index": index,
-            "hits": [hit_content(hit) for hit in hits],
-            "warnings": list(warnings),
+            "hits": [hit_content(hit) for hit in found.hits],
+            "warnings": list(found.warnings),
             "timing_ms": Timing(0.0, elapsed, elapsed)._asdict(),
+            **shards_content(found.shards),
         }
     )
 

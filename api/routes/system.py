@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import numpy as np
 from fastapi import Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
@@ -16,9 +15,7 @@ from trimseek.api.errors import NotReadyError
 from trimseek.api.keys import Role
 from trimseek.api.schemas import Status
 from trimseek.api.service import Service, service_of
-from trimseek.errors import EncoderError
 
-PROBE = "is anybody there?"
 PAGE = Path(__file__).resolve().parent.parent / "page"
 MEDIA_TYPES = {
     ".html": HTML,
@@ -49,8 +46,7 @@ def probe(service: Service) -> None:
     if damaged and not working:
         raise next(iter(damaged.values()))
     for searcher in working:
-        if not np.isfinite(searcher.encoder.encode([PROBE]).vectors).all():
-            raise EncoderError(f"the encoder of {searcher.name} gives no finite vector")
+        searcher.probe()
 
 
 async def scrape(request: Request) -> Response:

@@ -11,12 +11,14 @@ from pathlib import Path
 from trimseek.atomic import write_text
 from trimseek.errors import ConfigError
 from trimseek.eval.bench import encode_profile
+from trimseek.eval.bench.recall import lines
 from trimseek.eval.bench.report import (
     Cells,
     capitalized,
     caveats,
     machine_line,
     markdown_table,
+    recall_cells,
     setting_line,
     summary_cells,
 )
@@ -56,6 +58,7 @@ RESULTS_PAGE = ROOT / "docs" / "results.md"
 BENCH = RESULTS / "results.json"
 ALIGNED_QUALITY = RESULTS / "aligned-quality.json"
 ALIGNED_SPEED = RESULTS / "aligned-speed.json"
+GRAPHS = RESULTS / "graphs.json"
 PICTURES = "../eval/figures/results"  # relative to docs/
 
 
@@ -101,6 +104,7 @@ def sections() -> dict[str, str]:
         "modes": collections_section("modes", modes, modes_cells(modes)),
         "reranking": reranking_section(read_reranking()),
         "scale": scale_section(read_scaling()),
+        "graphs": graphs_section(read_results(GRAPHS)),
         "encoding": encoding_section(read_encoding()),
         "requests": requests_section(read_requests()),
         "http": http_section(read_http()),
@@ -170,6 +174,18 @@ def scale_section(scaling: Scaling) -> str:
         f"{cost.index_seconds:.1f} s, of which encoding is {cost.encode_seconds:.1f} s: storing "
         f"adds {cost.index_seconds / cost.encode_seconds - 1:.1%}.",
         f"Measured on {machine_line(scaling.machine)}; {scaling.date}.",
+    )
+
+
+def graphs_section(report: BenchReport) -> str:
+    """Recall of graphs against the time of a search."""
+    (collection,) = report.collections
+    rows = [row for row in report.rows_of(collection.name) if row.index != "exact"]
+    return joined(
+        console(report.command),
+        *titled(recall_cells(lines(report, collection.name), rows)),
+        f"![Recall against the time of a search]({PICTURES}/recall.svg)",
+        f"Measured on {setting_line(report)}.",
     )
 
 

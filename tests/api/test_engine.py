@@ -12,7 +12,7 @@ from trimseek.api.errors import DeadlineError, OverloadedError
 from trimseek.errors import EncoderError, QueryError
 from trimseek.search import Results, Searcher
 from trimseek.search.options import DEFAULT, Mode, Options
-from trimseek.search.searcher import EncodedQuery
+from trimseek.search.reader_searcher import EncodedQuery
 
 
 class Held(Searcher):

@@ -21,7 +21,7 @@ def test_every_call_says_all_that_can_happen(pets: Path) -> None:
     with serving(pets) as service:
         openapi = service.call("GET", "/openapi.json").json()
         found = service.call("POST", "/v1/indexes/pets/search", {"query": "cat"}).json()
-    assert SearchAnswer.model_validate(found, strict=True).model_dump() == found
+    assert SearchAnswer.model_validate(found, strict=True).model_dump(exclude_unset=True) == found
     for path, methods in openapi["paths"].items():
         for method, call in methods.items():
             said = call["responses"].keys()

@@ -18,9 +18,9 @@ from trimseek.indexer.where import parse_where
 from trimseek.search import Searcher
 from trimseek.search.candidates import diversified
 from trimseek.search.hits import Hit, Source
-from trimseek.search.opened import Moment
 from trimseek.search.options import Fusion, Mode, Options
-from trimseek.search.query_words import QueryWords
+from trimseek.search.ranking import find
+from trimseek.search.reader import IndexReader
 from trimseek.search.recommend import Examples, document_vectors, history_weights, recommend
 
 TOPICS = ["shell", "split", "words", "list", "files", "number"]
@@ -268,7 +268,7 @@ def test_maximal_marginal_relevance_by_hand() -> None:
 
 def test_diverse_hits_are_less_alike(searcher: Searcher) -> None:
     def likeness(found: list[str]) -> float:
-        vectors = searcher.read(lambda now: document_vectors(now, found))
+        vectors = searcher.reading(lambda reader: document_vectors(reader, found))
         return float((vectors @ vectors.T)[np.triu_indices(len(found), 1)].mean())
 
     plain, diverse = ids(searcher, "qed"), ids(searcher, "qed", diversity=0.6)
@@ -286,9 +286,10 @@ def test_recommended_are_near_what_is_liked(searcher: Searcher, tiny_encoder: Pa
     vector = (0.5 * stored[3] + stored[8]) / 1.5 - 0.5 * stored[20]
     scores = stored @ (vector / np.linalg.norm(vector))
     expected = [f"d{i}" for i in np.argsort(-scores) if i not in (3, 8, 20)][:5]
-    hits = recommend(searcher, Examples(("d3", "d8"), ("d20",), weights), 5)
+    hits = recommend(searcher, Examples(("d3", "d8"), ("d20",), weights), 5).hits
     assert [hit.id for hit in hits] == expected
-    filtered = recommend(searcher, Examples(("d3",)), 5, Options(where=parse_where("year = 2003")))
+    in_2003 = Options(where=parse_where("year = 2003"))
+    filtered = recommend(searcher, Examples(("d3",)), 5, in_2003).hits
     assert {hit.metadata["year"] for hit in filtered} == {2003}
     assert "d3" not in {hit.id for hit in filtered}
 
@@ -305,7 +306,7 @@ def test_recommended_are_near_what_is_liked(searcher: Searcher, tiny_encoder: Pa
 )
 def test_bad_examples(examples: Examples, message: str | None, searcher: Searcher) -> None:
     if message is None:
-        assert recommend(searcher, examples)  # half of what is liked is left
+        assert recommend(searcher, examples).hits  # half of what is liked is left
         return
     with pytest.raises(QueryError, match=message):
         recommend(searcher, examples)
@@ -377,11 +378,10 @@ def test_the_command_shows_what_is_asked_for(folder: Path, run: Run) -> None:
 def test_a_hit_is_scored_by_its_query_encoder(searcher: Searcher, tiny_encoder: Path) -> None:
     vector = QueryEncoder(tiny_encoder).encode(["qed"]).vectors[0]
 
-    def nothing_asked(now: Moment) -> list[Hit]:
-        no_words = QueryWords("", now.store, now.words)
-        return searcher.find(now, no_words, vector, 5, Options()).hits
+    def nothing_asked(reader: IndexReader) -> list[Hit]:
+        return find(reader, reader.words(""), vector, 5, Options()).hits
 
-    hits = searcher.read(nothing_asked)
+    hits = searcher.reading(nothing_asked)
     assert [hit.id for hit in hits] == ids(searcher, "qed", 5)
 
 

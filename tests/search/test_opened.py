@@ -60,7 +60,7 @@ def test_every_reading_is_of_the_new_index(
     values = {value for value, _ in readers[1].facets(("n",))}
     assert ("old" in values, "new" in values, 3 in values) == (back, not back, back)
     if back:
-        assert len(recommend(readers[2], Examples(("d3",)), 60)) == 48
+        assert len(recommend(readers[2], Examples(("d3",)), 60).hits) == 48
     else:
         with pytest.raises(UnknownDocumentError):
             recommend(readers[2], Examples(("d3",)))

@@ -21,6 +21,11 @@ FLOORS = {
     "indexer": ("encoders",),
     "search": ("encoders", "indexer"),
     "api": ("encoders", "indexer", "search"),
+    "cluster": ("encoders", "indexer", "search", "api"),
+    "cluster.figures": (
+        *("encoders", "encoders.shrink", "indexer", "search", "api", "cluster"),
+        *("eval", "eval.quality", "eval.bench", "eval.figures"),
+    ),
     "eval.quality": ("encoders", "indexer", "search"),
     "eval.bench": ("encoders", "indexer", "search", "eval.quality"),
     "eval": (),
@@ -33,7 +38,7 @@ FLOORS = {
         *("eval.quality", "eval.bench", "compression"),
     ),
 }
-FOLDERS = ("encoders", "indexer", "search", "api", "eval", "compression")
+FOLDERS = ("encoders", "indexer", "search", "api", "eval", "compression", "cluster")
 # Names of a package's public Python API: imported when they are used.
 LAZY = ("__init__.py",)
 # Run by another interpreter, without trimseek.

@@ -1,0 +1,1 @@
+"""Indexes that are more than one machine's: built by Ray Data, served by Ray Serve."""
