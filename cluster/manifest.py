@@ -15,7 +15,7 @@ from trimseek.indexer.card import IndexCard, Prompts
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 Count = Annotated[int, Field(ge=0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,255}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,100}/[a-z0-9-]{1,100}(\.[a-z0-9-]{1,40}){1,3}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
