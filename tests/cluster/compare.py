@@ -40,7 +40,7 @@ def same(one: Results, other: Results) -> bool:
 def shared(one: Results, other: Results) -> float:
     """Of the hits of one, the share that the other has."""
     ids = {hit.id for hit in one.hits}
-    return len(ids & {hit.id for hit in other.hits}) / max(1, len(ids))
+    return len(ids & {hit.id for hit in other.hits}) / len(ids) if ids else 1.0
 
 
 def main(texts: str, questions: str, encoder: str = "minilm-swift") -> None:
