@@ -2,6 +2,8 @@
 
 import logging
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,10 +21,10 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[Any]:
+def ray_cluster(address: str | None) -> Iterator[Any]:
     """Ray, connected: to the cluster at an address, else to one that is started here and ends.
 
-    ``cpus``: of the one that is started. ConfigError where nothing is at the address.
+    ConfigError where nothing is at the address.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -31,16 +33,13 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[Any]:
     except ImportError:
         raise MissingExtraError("a cluster", "cluster") from None
     address = address or os.environ.get("RAY_ADDRESS")
+    options = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        else:
-            ray.init(
-                num_cpus=cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-            )
+        with unsaid():
+            if address:
+                ray.init(address=address, **options)
+            else:
+                ray.init(include_dashboard=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"no Ray cluster at {address or 'this machine'}: {reason}") from None
@@ -48,6 +47,20 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def unsaid() -> Iterator[None]:
+    """What compiled code says on stderr of its settings is not shown; errors are raised."""
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 @contextmanager
@@ -96,7 +109,8 @@ def quiet_data() -> Iterator[None]:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.target_max_block_size = LARGEST_BLOCK
-    with quiet("ray.data"):
+    with quiet("ray.data"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"ray\.data", category=UserWarning)
         yield
 
 

@@ -1,9 +1,9 @@
 """Kill shards, fronts and builds of a cluster at random moments; see what is lost, and how long.
 
-python -m tests.cluster.kills 20
+python -m tests.cluster.kills 20 [builds shard front]
 
-Of each kind so many. No answer may claim to be whole and be another than one index's; no build that
-is run again may lack a document.
+Of each kind so many, all by default. No answer may claim to be whole and be another than one
+index's; no build that is run again may lack a document.
 """
 
 import os
@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -89,22 +90,26 @@ def kill_replicas(
     )
 
 
-def main(times: int) -> None:
+def main(times: int, kinds: Sequence[str]) -> None:
     chance = random.Random(7)
     with tempfile.TemporaryDirectory(prefix="trimseek-kills-") as name:
         folder = Path(name)
         encoder = write_tiny(folder / "tiny")
         corpus = write_jsonl(folder / "c.jsonl", documents(DOCUMENTS))
-        kill_builds(corpus, folder, encoder, times, chance)
+        uri = folder / "cluster"
+        run_build([corpus], uri, "--shards", SHARDS, "--encoder", encoder)
+        if "builds" in kinds:
+            kill_builds(corpus, folder, encoder, times, chance)
         ingest(corpus, folder / "single", encoder)
         with Searcher(folder / "single") as single:
             expected = {
                 query: [hit.id for hit in single.search(query, HITS).hits] for query in QUERIES
             }
-        with serving(folder / "killed-0") as url:
-            kill_replicas("shard", url, expected, times, chance)
-            kill_replicas("front", url, expected, times, chance)
+        with serving(uri) as url:
+            for what in ("shard", "front"):
+                if what in kinds:
+                    kill_replicas(what, url, expected, times, chance)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2:] or ["builds", "shard", "front"])

@@ -24,7 +24,13 @@ def lists(shards: int, each: int, skew: float) -> list[ShardList]:
 
 def part_of(whole: ShardList, span: Span) -> ShardList:
     some = slice(span.start, span.depth)
-    return ShardList(*(column[some] for column in whole[:4]), span.depth >= len(whole.scores))
+    return ShardList(
+        whole.documents[some],
+        whole.chunks[some],
+        whole.scores[some],
+        whole.others[some],
+        complete=span.depth >= len(whole.scores),
+    )
 
 
 def read(merged: MergedList, whole: list[ShardList], depth: int) -> int:
