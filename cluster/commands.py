@@ -18,10 +18,13 @@ from trimseek.indexer.kinds import SnapshotKind
 from trimseek.options import (
     AsJson,
     DocumentPrompt,
+    FacetFields,
     IdField,
     Language,
+    Overlap,
     QueryPrompt,
     SkipBad,
+    SkipEmpty,
     TextColumns,
     TextField,
     TitleField,
@@ -71,19 +74,9 @@ def build(
     text_field: TextField = None,
     text_columns: TextColumns = False,
     skip_bad: SkipBad = False,
-    skip_empty: Annotated[
-        bool, typer.Option("--skip-empty", help="Leave out documents without any text.")
-    ] = False,
-    overlap: Annotated[
-        int,
-        typer.Option(min=0, max=128, help="Tokens that neighbouring chunks of a document share."),
-    ] = DEFAULT_OVERLAP,
-    facet: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A metadata field (author.name) whose filters are to be fast. Repeatable."
-        ),
-    ] = None,
+    skip_empty: SkipEmpty = False,
+    overlap: Overlap = DEFAULT_OVERLAP,
+    facet: FacetFields = None,
     kind: Annotated[
         SnapshotKind, typer.Option(help="How vectors are searched. Default: by a shard's size.")
     ] = SnapshotKind.AUTO,

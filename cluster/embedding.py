@@ -12,12 +12,13 @@ from trimseek.cluster.manifest import Manifest
 from trimseek.cluster.pieces import PieceDocument, piece_name, write_piece
 from trimseek.cluster.placement import MOST_ROWS, document_key, shard_of
 from trimseek.cluster.plan import PIECE_CHARACTERS, PIECE_DOCUMENTS, BuildPlan
-from trimseek.cluster.sources import PartReader, as_row, cut
+from trimseek.cluster.sources import PartReader, as_row
 from trimseek.cluster.storage import Storage
 from trimseek.encoders import find_encoder, open_encoder
 from trimseek.errors import CorpusError
 from trimseek.indexer.documents import Document
 from trimseek.indexer.embedding import DocumentEmbedder
+from trimseek.indexer.ingest import batches
 from trimseek.indexer.store import content_hash
 
 Row = dict[str, Any]
@@ -34,8 +35,8 @@ class CorpusReader:
         plan, file = self.plan, int(row["file"])
         reader = reader_of(plan, file)
         first = 1
-        batches = cut(reader.documents(), PIECE_DOCUMENTS, PIECE_CHARACTERS)
-        for number, batch in enumerate(batches):
+        read = batches(reader.documents(), PIECE_DOCUMENTS, PIECE_CHARACTERS)
+        for number, batch in enumerate(read):
             if first + len(batch) > MOST_ROWS:
                 raise CorpusError(
                     f"{plan.parts[file].name}: more than {MOST_ROWS:,} documents; split it"

@@ -39,7 +39,8 @@ def ray_cluster(address: str | None) -> Iterator[Any]:
             if address:
                 ray.init(address=address, **options)
             else:
-                ray.init(include_dashboard=False, **options)
+                # "local": not one that `ray start` has left running on this machine
+                ray.init(address="local", include_dashboard=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"no Ray cluster at {address or 'this machine'}: {reason}") from None

@@ -178,20 +178,6 @@ def fetched(uri: str, folder: Path) -> Path:
     return copy
 
 
-def cut(documents: Iterator[Document], most: int, characters: int) -> Iterator[list[Document]]:
-    """Documents in batches of at most so many, and of about so many characters."""
-    batch: list[Document] = []
-    length = 0
-    for document in documents:
-        batch.append(document)
-        length += len(document.text)
-        if len(batch) == most or length >= characters:
-            yield batch
-            batch, length = [], 0
-    if batch:
-        yield batch
-
-
 def as_row(document: Document) -> dict[str, Any]:
     """A document as it goes from who reads to who embeds."""
     return {

@@ -22,10 +22,13 @@ from trimseek.indexer.summary import summarize
 from trimseek.options import (
     AsJson,
     DocumentPrompt,
+    FacetFields,
     IdField,
     Language,
+    Overlap,
     QueryPrompt,
     SkipBad,
+    SkipEmpty,
     TextColumns,
     TextField,
     TitleField,
@@ -69,19 +72,9 @@ def index(
     sync: Annotated[
         bool, typer.Option("--sync", help="Remove documents that the corpus no longer has.")
     ] = False,
-    skip_empty: Annotated[
-        bool, typer.Option("--skip-empty", help="Leave out documents without any text.")
-    ] = False,
-    overlap: Annotated[
-        int,
-        typer.Option(min=0, max=128, help="Tokens that neighbouring chunks of a document share."),
-    ] = DEFAULT_OVERLAP,
-    facet: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A metadata field (author.name) whose filters are to be fast. Repeatable."
-        ),
-    ] = None,
+    skip_empty: SkipEmpty = False,
+    overlap: Overlap = DEFAULT_OVERLAP,
+    facet: FacetFields = None,
     kind: Annotated[
         SnapshotKind | None,
         typer.Option(help="How vectors are searched. Default: the index's own, or by size."),

@@ -205,15 +205,19 @@ class Ingest:
         self.report.tokens += embedded.tokens
 
 
-def batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    """Cut the stream of documents by count and by length."""
+def batches(
+    documents: Iterator[Document],
+    most: int = BATCH_DOCUMENTS,
+    characters: int = BATCH_CHARACTERS,
+) -> Iterator[list[Document]]:
+    """Cut the stream of documents into batches of at most ``most``, of about so many characters."""
     batch: list[Document] = []
-    characters = 0
+    length = 0
     for document in documents:
         batch.append(document)
-        characters += len(document.text)
-        if len(batch) == BATCH_DOCUMENTS or characters >= BATCH_CHARACTERS:
+        length += len(document.text)
+        if len(batch) == most or length >= characters:
             yield batch
-            batch, characters = [], 0
+            batch, length = [], 0
     if batch:
         yield batch

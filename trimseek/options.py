@@ -35,6 +35,17 @@ SkipBad = Annotated[
     bool,
     typer.Option("--skip-bad", help="Leave out lines, rows and files that cannot be read."),
 ]
+SkipEmpty = Annotated[
+    bool, typer.Option("--skip-empty", help="Leave out documents without any text.")
+]
+Overlap = Annotated[
+    int,
+    typer.Option(min=0, max=128, help="Tokens that neighbouring chunks of a document share."),
+]
+FacetFields = Annotated[
+    list[str] | None,
+    typer.Option(help="A metadata field (author.name) whose filters are to be fast. Repeatable."),
+]
 IdField = Annotated[str | None, typer.Option(help="Field of the id. Default: _id, id.")]
 TitleField = Annotated[str | None, typer.Option(help="Field of the title. Default: title.")]
 TextField = Annotated[
