@@ -55,9 +55,7 @@ def serve(
         "keys_file": keys_file,
         "log": log,
     }
-    settings = settings_of(
-        config, {name: value for name, value in given.items() if value is not None}
-    )
+    settings = settings_of(config, given)
     run_server(folders or [], settings)
 
 
@@ -107,10 +105,12 @@ def key(
 
 
 def settings_of(file: Path | None, given: dict[str, Any]) -> ServiceSettings:
-    """The settings in force; ConfigError."""
+    """The settings in force; ConfigError. ``given``: on the command line, None for what is not."""
     if file is not None:
         os.environ[CONFIG] = str(file)
-    return make_settings(ServiceSettings, **given)
+    return make_settings(
+        ServiceSettings, **{name: value for name, value in given.items() if value is not None}
+    )
 
 
 def toml(value: Any) -> str:

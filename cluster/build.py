@@ -19,10 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from trimseek.cluster.checking import CheckedPart, Ids, check_part, first_twice, places_of_id
+from trimseek.cluster.checking import CheckedPart, check_part, first_twice, places_of_id
 from trimseek.cluster.embedding import CorpusReader, PieceWriter
 from trimseek.cluster.manifest import (
-    FileEntry,
     Manifest,
     WordStatistics,
     file_folder,
@@ -31,16 +30,14 @@ from trimseek.cluster.manifest import (
 )
 from trimseek.cluster.plan import BuildPlan, shard_file, work_folders
 from trimseek.cluster.ray_cluster import quiet_data, ray_errors
-from trimseek.cluster.shard_builder import BuiltShard, ShardBuilder, entry
+from trimseek.cluster.shard_builder import BuiltShard, ShardBuilder
 from trimseek.cluster.statistics import read_term_counts, write_statistics
-from trimseek.cluster.storage import Storage
+from trimseek.cluster.storage import Storage, StoredFile
 from trimseek.console import note, progress
 from trimseek.errors import CorpusError, StorageError
 from trimseek.formats import adapter
 from trimseek.indexer.stems import AUTO, NO_STEMS, language_of
 from trimseek.indexer.word_store import SAMPLED
-
-KEPT_GENERATIONS = 2  # the new one, and the one that may still be served
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ class Build:
             raise CorpusError(f"{self.plan.parts[0].name}: no documents")
         ids = [hashes for _, hashes in references]
         shares = self.plan.shards
-        check_share = ray.remote(twice_of)
+        check_share = ray.remote(first_twice)
         twice = collected(
             "comparing ids", [check_share.remote(share, shares, *ids) for share in range(shares)]
         )
@@ -229,20 +226,20 @@ class Build:
         self.storage.remove(plan.work)
         return manifest
 
-    def _statistics(self, built: Sequence[BuiltShard]) -> FileEntry:
+    def _statistics(self, built: Sequence[BuiltShard]) -> StoredFile:
         with TemporaryDirectory(prefix="trimseek-words-") as folder:
             paths = []
             for number, shard in enumerate(built):
                 paths.append(Path(folder) / f"terms-{number}")
-                self.storage.download(shard.terms.stored, paths[-1])
+                self.storage.download(shard.terms, paths[-1])
             merged = Path(folder) / "words.db"
             write_statistics(list(map(read_term_counts, paths)), merged)
-            return entry(self.storage.upload(merged, f"{self.plan.folder}/words.db"))
+            return self.storage.upload(merged, f"{self.plan.folder}/words.db")
 
     def _remove_old(self, manifest: Manifest) -> None:
-        """Delete the files of generations that nobody serves any more."""
+        """Delete the files of generations but this and the one before: that may be served still."""
         kept = {file_folder(manifest.words.file)}
-        if self._before is not None and KEPT_GENERATIONS > 1:
+        if self._before is not None:
             kept.add(file_folder(self._before.words.file))
         folders = {name.partition("/")[0] for name in self.storage.names("")}
         for folder in folders:
@@ -267,11 +264,6 @@ def built_shard(
     built = ShardBuilder(plan, shard, pieces, before).build()
     Storage(plan.uri).write(finished_name(plan, shard), json.dumps(asdict(built)).encode())
     return built
-
-
-def twice_of(share: int, shares: int, *ids: Ids) -> bytes | None:
-    """As ``first_twice``: Ray gives the arrays of references that are arguments."""
-    return first_twice(share, shares, ids)
 
 
 def collected(label: str, references: Sequence[Any]) -> list[Any]:

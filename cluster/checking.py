@@ -1,7 +1,6 @@
 """The first reading of a corpus: what is wrong in its last line is said before it is embedded."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,8 +42,11 @@ def id_hash(id_: str) -> bytes:
     return hashlib.blake2b(id_.encode(), digest_size=16).digest()
 
 
-def first_twice(share: int, shares: int, ids: Sequence[Ids]) -> bytes | None:
-    """The hash of an id that two documents have, of a share of all hashes; None for no such id."""
+def first_twice(share: int, shares: int, *ids: Ids) -> bytes | None:
+    """The hash of an id that two documents have, of a share of all hashes; None for no such id.
+
+    ``ids``: arguments of their own, so that Ray gives the arrays of references.
+    """
     own = np.concatenate([some[some[:, 0] % np.uint64(shares) == share] for some in ids])
     order = np.lexsort((own[:, 1], own[:, 0]))
     own = own[order]

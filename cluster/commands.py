@@ -169,9 +169,7 @@ def serve(
         "reranker": reranker,
         "keys_file": keys_file,
     }
-    settings = settings_of(
-        config, {key: value for key, value in given.items() if value is not None}
-    )
+    settings = settings_of(config, given)
     options = ServeOptions(
         name or Path(uri.rstrip("/")).name,
         settings.model_dump(),

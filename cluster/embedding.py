@@ -12,7 +12,7 @@ from trimseek.cluster.manifest import Manifest
 from trimseek.cluster.pieces import PieceDocument, piece_name, write_piece
 from trimseek.cluster.placement import MOST_ROWS, document_key, shard_of
 from trimseek.cluster.plan import PIECE_CHARACTERS, PIECE_DOCUMENTS, BuildPlan
-from trimseek.cluster.sources import PartReader, as_row
+from trimseek.cluster.sources import PartReader
 from trimseek.cluster.storage import Storage
 from trimseek.encoders import find_encoder, open_encoder
 from trimseek.errors import CorpusError
@@ -65,7 +65,7 @@ class PieceWriter:
         self._embedder = DocumentEmbedder(plan.open_encoder(threads), plan.card.overlap)
         self._known = KnownTexts(
             [
-                fetched_file(self._storage, before, shard.known.stored, f"known-{number:04d}")
+                fetched_file(self._storage, before, shard.known, f"known-{number:04d}")
                 for number, shard in enumerate(before.shards if before else ())
                 if before is not None
             ]
@@ -93,6 +93,18 @@ class PieceWriter:
         if document.vector is not None:
             return False  # it is stored with the document
         return self._known.has(document.id, content_hash(document))
+
+
+def as_row(document: Document) -> Row:
+    """A document as it goes from who reads to who embeds."""
+    return {
+        "id": document.id,
+        "title": document.title,
+        "text": document.text,
+        "metadata": dict(document.metadata),
+        "where": document.where,
+        "vector": document.vector,
+    }
 
 
 def document_of(row: Row) -> Document:

@@ -37,21 +37,28 @@ def fetched_shard(storage: Storage, manifest: Manifest, shard: int) -> Path:
 
     StorageError for a file that is missing, damaged, or does not fit on the disk.
     """
-    folder = cache_folder(storage) / manifest.id / f"shard-{shard:04d}"
-    make_folder(folder.parent)
-    busy = f"{folder}: another process is fetching it; try again"
-    with file_lock(folder.parent / f"{folder.name}.lock", busy, WAIT):
+    with fetching(storage, manifest, f"shard-{shard:04d}") as folder:
         if not is_index(folder):
             fetch(storage, manifest.shards[shard], folder)
     return folder
 
 
+@contextmanager
+def fetching(storage: Storage, manifest: Manifest, name: str) -> Iterator[Path]:
+    """Where the copy of a part of a generation is to be; one process at a time fetches it."""
+    path = cache_folder(storage) / manifest.id / name
+    make_folder(path.parent)
+    busy = f"{path}: another process is fetching it; try again"
+    with file_lock(path.with_name(f"{name}.lock"), busy, WAIT):
+        yield path
+
+
 def fetch(storage: Storage, entry: ShardEntry, folder: Path) -> None:
     """Make an index folder of a shard's files, wholly or not at all."""
     with atomic_folder(folder, rename_new) as temporary:
-        storage.download(entry.backup.stored, temporary / DATABASE)
+        storage.download(entry.backup, temporary / DATABASE)
         for name, file in entry.beside.items():
-            storage.download(file.stored, temporary / name)
+            storage.download(file, temporary / name)
         try:
             with closing(sqlite3.connect(temporary / DATABASE)) as db:
                 db.execute("PRAGMA journal_mode = WAL")
@@ -64,10 +71,7 @@ def fetch(storage: Storage, entry: ShardEntry, folder: Path) -> None:
 
 def fetched_file(storage: Storage, manifest: Manifest, file: StoredFile, name: str) -> Path:
     """A copy of one file of a generation, fetched unless it is there."""
-    path = cache_folder(storage) / manifest.id / name
-    make_folder(path.parent)
-    busy = f"{path}: another process is fetching it; try again"
-    with file_lock(path.with_name(f"{path.name}.lock"), busy, WAIT):
+    with fetching(storage, manifest, name) as path:
         if not path.is_file():
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 copy = Path(folder) / name

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -274,12 +274,11 @@ def shard_work(uri: Path, questions: Sequence[str]) -> Work:
     storage = Storage(str(uri))
     manifest = served_manifest(storage)
     work = Work([], [], [])
-    with ExitStack() as opened:
-        shards = CountedShards(
-            [Shard(fetched_shard(storage, manifest, i)) for i in range(len(manifest.shards))]
-        )
-        generation = Generation(storage, manifest, shards, None)
-        searcher = opened.enter_context(ClusterSearcher("corpus", str(uri), generation))
+    shards = CountedShards(
+        [Shard(fetched_shard(storage, manifest, i)) for i in range(len(manifest.shards))]
+    )
+    generation = Generation(storage, manifest, shards, None)
+    with ClusterSearcher("corpus", str(uri), generation) as searcher:
         for question in questions:
             shards.sent = shards.received = 0
             shards.seconds = 0.0

@@ -15,24 +15,6 @@ from trimseek.indexer.card import IndexCard, Prompts
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 Count = Annotated[int, Field(ge=0)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,100}/[a-z0-9-]{1,100}(\.[a-z0-9-]{1,40}){1,3}$")]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """A file by its name below the URI."""
-
-    name: Name
-    sha256: Digest
-    bytes: Count
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-    @property
-    def stored(self) -> StoredFile:
-        """As storage takes it."""
-        return StoredFile(self.name, self.sha256, self.bytes)
 
 
 @dataclass(frozen=True)
@@ -47,9 +29,9 @@ class ShardEntry:
     documents: Count
     chunks: Count
     kind: Annotated[str, Field(min_length=1, max_length=40)]
-    backup: FileEntry
-    beside: dict[Annotated[str, Field(pattern=r"^[a-z]+-\d+\.[a-z]+$")], FileEntry]
-    known: FileEntry
+    backup: StoredFile
+    beside: dict[Annotated[str, Field(pattern=r"^[a-z]+-\d+\.[a-z]+$")], StoredFile]
+    known: StoredFile
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -62,7 +44,7 @@ class WordStatistics:
     how many words all texts and all titles have.
     """
 
-    file: FileEntry
+    file: StoredFile
     in_texts: Count
     in_titles: Count
     language: Annotated[str, Field(min_length=1, max_length=40)]
@@ -104,7 +86,7 @@ class Manifest:
         return sum(shard.chunks for shard in self.shards)
 
     @property
-    def files(self) -> list[FileEntry]:
+    def files(self) -> list[StoredFile]:
         """All but the manifest."""
         files = [self.words.file]
         for shard in self.shards:
@@ -122,7 +104,7 @@ class Manifest:
         return IndexCard(self.space, self.dim, self.encoder, self.overlap, self.id, self.prompts)
 
 
-def file_folder(file: FileEntry) -> str:
+def file_folder(file: StoredFile) -> str:
     """The folder of a generation's file."""
     return file.name.partition("/")[0]
 

@@ -11,7 +11,6 @@ SHARD_BITS = 12
 MOST_SHARDS = 1 << SHARD_BITS
 ROW_BITS = 29
 MOST_ROWS = (1 << ROW_BITS) - 1  # documents of one file
-MOST_FILES = 1 << (63 - SHARD_BITS - ROW_BITS)
 
 
 def shard_of(id_: str, shards: int) -> int:

@@ -7,7 +7,7 @@ shards there are.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import merge, nlargest
 from itertools import islice
@@ -27,16 +27,17 @@ from trimseek.indexer.facets import MOST_VALUES
 from trimseek.indexer.filters import Condition, Field, Filter, Scalar, kind_name
 from trimseek.indexer.rows import StoredChunk
 from trimseek.search.candidates import Candidate
-from trimseek.search.fusion import HybridSearch, Ranking
+from trimseek.search.fusion import HybridSearch, Ranking, tells
 from trimseek.search.hits import Hit, ShardCount, Source
 from trimseek.search.options import Mode, Options
-from trimseek.search.query_words import TELLING_SHARE, QueryWords
-from trimseek.search.reader import Counted
+from trimseek.search.query_words import QueryWords
+from trimseek.search.reader import ValueCounts
 from trimseek.search.retrieval import deeper, with_source
 from trimseek.search.suggestions import TEXTS, Writing, suggestion
 from trimseek.search.vocabulary import weighed
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 MOST_LIKELY = 40  # hits of a search whose shards give them together with their lists
 LIKELY = 10  # hits of the beginning of each list of each shard
@@ -91,26 +92,19 @@ class ClusterReader:
         answers = self.ask(dict.fromkeys(range(self._shards.count), question), needs_all=needs_all)
         return [answers[shard] for shard in sorted(answers)]
 
-    def _ask_owners(self, method: str, documents: Sequence[int], *arguments: Any) -> list[Any]:
-        """Ask of some documents, by their keys: each shard of its own, as the last argument."""
-        of_shard: dict[int, list[int]] = {}
-        for document in documents:
-            of_shard.setdefault(shard_of_key(document), []).append(document)
-        questions = {shard: Question(method, (*arguments, own)) for shard, own in of_shard.items()}
+    def _ask_owners(self, method: str, documents: Sequence[int], field: Field) -> list[Any]:
+        """Ask of a field of some documents, by their keys: each shard of its own."""
+        of_shard = grouped(documents, shard_of_key)
+        questions = {shard: Question(method, (field, own)) for shard, own in of_shard.items()}
         return list(self.ask(questions, needs_all=False).values())
 
     def _ask_of_candidates(
         self, method: str, candidates: Sequence[Candidate], *arguments: Any
     ) -> dict[int, Any]:
         """Ask of candidates: each shard of its own, as the first argument; joined by document."""
-        of_shard: dict[int, list[Candidate]] = {}
-        for candidate in candidates:
-            of_shard.setdefault(shard_of_key(candidate.document), []).append(candidate)
+        of_shard = grouped(candidates, lambda candidate: shard_of_key(candidate.document))
         questions = {shard: Question(method, (own, *arguments)) for shard, own in of_shard.items()}
-        joined: dict[int, Any] = {}
-        for of_one in self.ask(questions, needs_all=False).values():
-            joined |= of_one
-        return joined
+        return joined(self.ask(questions, needs_all=False).values())
 
     def words(self, query: str, *, prefix: bool = False) -> QueryWords:
         """A query's words."""
@@ -127,8 +121,7 @@ class ClusterReader:
         self._needs_all = options.require_all
         likely = None
         if options.offset + first <= MOST_LIKELY and not options.scorer:
-            told = replace(options, scorer=None, vector=None, where=None)
-            likely = LikelyHits(min(first, LIKELY), words.telling_words, told)
+            likely = LikelyHits(min(first, LIKELY), words.telling_words, of_hits(options))
         query = self._query(words, vector, options)
         lists = MergedLists(self, query, self._shards.count, likely)
         self._hits = lists.hits
@@ -158,16 +151,13 @@ class ClusterReader:
 
     def field_values(self, field: Field, documents: Sequence[int]) -> dict[int, Scalar]:
         """The first value of a metadata field of each document that has one."""
-        values: dict[int, Scalar] = {}
-        for of_shard in self._ask_owners("field_values", documents, field):
-            values |= of_shard
-        return values
+        return joined(self._ask_owners("field_values", documents, field))
 
-    def facet_counts(self, field: Field, documents: Sequence[int]) -> Counted:
+    def facet_counts(self, field: Field, documents: Sequence[int]) -> ValueCounts:
         """The values of a field among some documents."""
         return most_frequent(self._ask_owners("facet_counts", documents, field))[:MOST_VALUES]
 
-    def facet_totals(self, field: Field, where: Filter | None) -> Counted:
+    def facet_totals(self, field: Field, where: Filter | None) -> ValueCounts:
         """The values of a field among all documents of a filter.
 
         Each shard gives its most frequent values, more until no value that it left out could be
@@ -204,18 +194,15 @@ class ClusterReader:
         self, candidates: Sequence[Candidate], words: QueryWords, options: Options
     ) -> list[Hit]:
         """The documents of some candidates, in their order."""
-        told = replace(options, scorer=None, vector=None, where=None)
-        left = [each for each in candidates if not self._has_hit(each)]
-        found = self._hits | self._ask_of_candidates("hits", left, words.telling_words, told)
+        left = [each for each in candidates if each.document not in self._hits]
+        found = self._hits | self._ask_of_candidates(
+            "hits", left, words.telling_words, of_hits(options)
+        )
         return [
             found[each.document]._replace(score=each.score, sources=each.sources)
             for each in candidates
             if each.document in found
         ]
-
-    def _has_hit(self, candidate: Candidate) -> bool:
-        """Whether a shard has given a document's hit already, of a passage that is its best."""
-        return candidate.document in self._hits
 
     def suggestion(self, words: QueryWords) -> str | None:
         """What a query with mistyped words may have meant."""
@@ -255,14 +242,9 @@ class ClusterReader:
         return self._of_ids("documents", ids)
 
     def _of_ids(self, method: str, ids: Sequence[str]) -> dict[str, Any]:
-        of_shard: dict[int, list[str]] = {}
-        for id_ in ids:
-            of_shard.setdefault(shard_of(id_, self._shards.count), []).append(id_)
+        of_shard = grouped(ids, lambda id_: shard_of(id_, self._shards.count))
         questions = {shard: Question(method, (own,)) for shard, own in of_shard.items()}
-        joined: dict[str, Any] = {}
-        for of_one in self.ask(questions, needs_all=True).values():
-            joined |= of_one
-        return joined
+        return joined(self.ask(questions, needs_all=True).values())
 
     def documents_after(
         self, key: int, count: int, where: Filter | None
@@ -366,8 +348,7 @@ class MergedLists:
     @property
     def tells(self) -> bool:
         """Whether the query has words that tell documents from each other."""
-        query = self._query
-        return query.terms is not None and query.rarest <= TELLING_SHARE * query.documents
+        return self._query.terms is not None and tells(self._query)
 
     def _read(self, depth: int, *, lexical_too: bool) -> None:
         """Read both lists to a depth, at once where both are needed."""
@@ -433,7 +414,25 @@ class MergedLists:
         }
 
 
-def most_frequent(counted: Sequence[Counted]) -> Counted:
+def grouped(items: Iterable[T], shard: Callable[[T], int]) -> dict[int, list[T]]:
+    """Items by the shard that has them."""
+    of_shard: dict[int, list[T]] = {}
+    for item in items:
+        of_shard.setdefault(shard(item), []).append(item)
+    return of_shard
+
+
+def joined(parts: Iterable[dict[K, Any]]) -> dict[K, Any]:
+    """What shards say of their own, as one."""
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def of_hits(options: Options) -> Options:
+    """What a shard needs to make hits of documents that are chosen."""
+    return replace(options, scorer=None, vector=None, where=None)
+
+
+def most_frequent(counted: Sequence[ValueCounts]) -> ValueCounts:
     """The counts of shards added up, the most frequent first; of equal ones the smaller value."""
     totals: dict[tuple[str, Any], int] = {}
     for some in counted:

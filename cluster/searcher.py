@@ -34,7 +34,7 @@ class Generation:
         self.manifest, self.shards = manifest, shards
         self.card = manifest.card
         words = manifest.words
-        path = fetched_file(storage, manifest, words.file.stored, "words.db")
+        path = fetched_file(storage, manifest, words.file, "words.db")
         self.folder = cache_folder(storage) / manifest.id
         write_card(self.card, self.folder)
         lengths = words.in_texts, words.in_titles

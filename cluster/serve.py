@@ -36,6 +36,12 @@ from trimseek.formats import adapter
 FRONT = "trimseek"  # the application
 WAITING = 16  # searches of the front at once, for each CPU: they wait for shards
 HEALTH_SECONDS = 2.0  # between two looks at a replica: a dead one is replaced so much sooner
+DEFAULTS: Mapping[str, Any] = {  # of both deployments
+    "ray_actor_options": {"num_cpus": 0.1},
+    "logging_config": {"enable_access_log": False},
+    "graceful_shutdown_wait_loop_s": 0.1,
+    "health_check_period_s": HEALTH_SECONDS,
+}
 PAUSE = 1.0  # seconds for which a shard that did not answer is not asked
 OWN_ERROR = re.compile(r"trimseek\.errors\.\w+: (.+)")
 DRAIN = 1.0  # seconds beyond a request's deadline, before old shards end
@@ -164,7 +170,12 @@ class Front:
 
     def __serve_build_asgi_app__(self) -> Any:
         """What Ray Serve sends requests to."""
-        return FrontApplication(self)
+
+        # a function: of what else can be called, uvicorn takes a bound method for ASGI 2
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            await self.answer(scope, receive, send)
+
+        return application
 
     async def answer(self, scope: Any, receive: Any, send: Any) -> None:
         """As any ASGI application."""
@@ -180,17 +191,6 @@ class Front:
             await as_answer(NotReadyError("no manifest is served yet"))(scope, receive, send)
         else:
             await self._application(scope, receive, send)
-
-
-class FrontApplication:
-    """A front as Ray Serve calls it."""
-
-    def __init__(self, front: Front) -> None:
-        self._front = front
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """As any ASGI application."""
-        await self._front.answer(scope, receive, send)
 
 
 class ServedCluster:
@@ -276,7 +276,7 @@ class ServedCluster:
             f"documents in {len(manifest.shards)} shards"
         )
         if before is not None:
-            time.sleep(float(self.options.settings.get("deadline", 10.0)) + DRAIN)
+            time.sleep(float(self.options.settings["deadline"]) + DRAIN)
             self._delete(before)
 
     def _delete(self, manifest: Manifest) -> None:
@@ -288,29 +288,15 @@ class ServedCluster:
     def _shard(self, manifest: Manifest, shard: int) -> Any:
         from ray import serve
 
-        defaults = {
-            "max_ongoing_requests": 64,
-            "ray_actor_options": {"num_cpus": 0.1},
-            "logging_config": {"enable_access_log": False},
-            "graceful_shutdown_wait_loop_s": 0.1,
-            "graceful_shutdown_timeout_s": 5.0,
-            "health_check_period_s": HEALTH_SECONDS,
-        }
-        options = defaults | dict(self.options.shard_options)
+        own = {"max_ongoing_requests": 64, "graceful_shutdown_timeout_s": 5.0}
+        options = {**DEFAULTS, **own, **self.options.shard_options}
         deployment = serve.deployment(ShardReplica).options(name="shard", **options)
         return deployment.bind(self.uri, manifest_json(manifest), shard)
 
     def _front(self, manifest: Manifest) -> Any:
         from ray import serve
 
-        defaults = {
-            "max_ongoing_requests": 256,
-            "ray_actor_options": {"num_cpus": 0.1},
-            "logging_config": {"enable_access_log": False},
-            "graceful_shutdown_wait_loop_s": 0.1,
-            "health_check_period_s": HEALTH_SECONDS,
-        }
-        options = defaults | dict(self.options.front_options)
+        options = {**DEFAULTS, "max_ongoing_requests": 256, **self.options.front_options}
         deployment = serve.deployment(serve.ingress()(Front)).options(
             name="front", user_config={"manifest": manifest_json(manifest)}, **options
         )

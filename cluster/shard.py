@@ -21,7 +21,7 @@ from trimseek.search.opened import Moment, OpenedIndex
 from trimseek.search.options import Options
 from trimseek.search.passages import document_hits
 from trimseek.search.query_words import TellingWords
-from trimseek.search.reader import Counted
+from trimseek.search.reader import ValueCounts
 from trimseek.search.retrieval import Retrieval
 from trimseek.search.suggestions import Writing, written_words
 from trimseek.search.vocabulary import WeighedTerms
@@ -150,11 +150,13 @@ class Shard:
         """The first value of a metadata field of each document that has one."""
         return self._read(lambda reader: reader.field_values(field, documents))
 
-    def facet_counts(self, field: Field, documents: Sequence[int]) -> Counted:
+    def facet_counts(self, field: Field, documents: Sequence[int]) -> ValueCounts:
         """The values of a field among some documents."""
         return self._read(lambda reader: reader.facet_counts(field, documents, None))
 
-    def facet_totals(self, field: Field, where: Filter | None, most: int = MOST_VALUES) -> Counted:
+    def facet_totals(
+        self, field: Field, where: Filter | None, most: int = MOST_VALUES
+    ) -> ValueCounts:
         """The most frequent values of a field among all documents of a filter."""
         return self._read(lambda reader: reader.facet_totals(field, where, most))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from trimseek.cluster.fetch import local_backup
 from trimseek.cluster.known_texts import text_hash, write_known
-from trimseek.cluster.manifest import FileEntry, Manifest, ShardEntry
+from trimseek.cluster.manifest import Manifest, ShardEntry
 from trimseek.cluster.pieces import PieceDocument, read_piece
 from trimseek.cluster.placement import shards_before
 from trimseek.cluster.plan import BuildPlan, shard_file
@@ -33,7 +33,7 @@ class BuiltShard:
     """A shard that is finished. ``terms``: which it has, and how many documents have each."""
 
     entry: ShardEntry
-    terms: FileEntry
+    terms: StoredFile
     in_texts: int
     in_titles: int
     embedded: int
@@ -58,7 +58,7 @@ class ShardBuilder:
                 opened.enter_context(tempfile.TemporaryDirectory(prefix="trimseek-shard-"))
             )
             earlier = [
-                opened.enter_context(local_backup(self._storage, entry.backup.stored))
+                opened.enter_context(local_backup(self._storage, entry.backup))
                 for entry in self._earlier()
             ]
             return self._build(folder, earlier)
@@ -83,8 +83,7 @@ class ShardBuilder:
             for some in self._batches():
                 embedded = self._vectors(some, earlier)
                 with opened.store.transaction():
-                    for each in some:
-                        self._insert(opened.store, each, embedded[each.document.id])
+                    self._insert(opened.store, some, embedded)
             refresh_snapshot(opened, index)
             opened.store.checkpoint()
         return self._stored(index, folder)
@@ -101,13 +100,18 @@ class ShardBuilder:
         if some:
             yield some
 
-    def _insert(self, store: Store, each: PieceDocument, embedded: Embedded) -> None:
-        if store.keys_of([each.document.id]):
-            raise CorpusError(
-                f"{place_of(each.document)}: the id {each.document.id!r} is another document's, too"
-            )
-        store.upsert(each.document, *embedded, key=each.key)
-        self._hashes.append(text_hash(each.document.id, content_hash(each.document)))
+    def _insert(
+        self, store: Store, some: Sequence[PieceDocument], embedded: Mapping[str, Embedded]
+    ) -> None:
+        taken = set(store.keys_of([each.document.id for each in some]))
+        for key, document, *_ in some:
+            if document.id in taken:
+                raise CorpusError(
+                    f"{place_of(document)}: the id {document.id!r} is another document's, too"
+                )
+            taken.add(document.id)
+            store.upsert(document, *embedded[document.id], key=key)
+            self._hashes.append(text_hash(document.id, content_hash(document)))
 
     def _vectors(
         self, some: Sequence[PieceDocument], earlier: Sequence[Store]
@@ -144,7 +148,7 @@ class ShardBuilder:
         write_known(self._hashes, known)
         write_backup(index, backup)
         beside = {
-            path.name: entry(storage.upload(path, shard_file(plan.folder, shard, path.name)))
+            path.name: storage.upload(path, shard_file(plan.folder, shard, path.name))
             for path in sorted(index.iterdir())
             if path.suffix in (".faiss", ".bin")
         }
@@ -153,17 +157,12 @@ class ShardBuilder:
                 counts.documents,
                 counts.chunks,
                 record.kind,
-                entry(storage.upload(backup, shard_file(plan.folder, shard, "backup"))),
+                storage.upload(backup, shard_file(plan.folder, shard, "backup")),
                 beside,
-                entry(storage.upload(known, shard_file(plan.folder, shard, "known"))),
+                storage.upload(known, shard_file(plan.folder, shard, "known")),
             ),
-            entry(storage.upload(terms, shard_file(plan.work, shard, "terms"))),
+            storage.upload(terms, shard_file(plan.work, shard, "terms")),
             in_texts,
             in_titles,
             self._embedded,
         )
-
-
-def entry(stored: StoredFile) -> FileEntry:
-    """A stored file as the manifest names it."""
-    return FileEntry(*stored)

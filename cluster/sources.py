@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from trimseek.cluster.storage import PART, open_uri
 from trimseek.encoders.card import EncoderCard
 from trimseek.errors import CorpusError
 from trimseek.indexer.corpus import HUB, READERS, SAMPLE, open_corpus
-from trimseek.indexer.documents import Document, ReadOptions, no_text
-from trimseek.indexer.own_vectors import with_checked_vector
+from trimseek.indexer.documents import Document, ReadOptions
+from trimseek.indexer.ingest import AdmittedDocuments
 from trimseek.indexer.readers.files import PACKINGS, kind_of_file
 
 GLOB = "*?["
@@ -148,20 +148,15 @@ class PartReader:
             if self.part.remote:
                 name = str(fetched(name, Path(folder)))
             corpus = open_corpus(name, self._options)
-            self.skipped = self.scaled = 0
-            for read in corpus.documents():
-                if self.part.remote:
-                    read = replace(read, where=read.where.replace(name, self.part.name))
-                document, scaled = with_checked_vector(read, self._card)
-                self.scaled += scaled
-                if not document.is_empty:
-                    yield document
-                elif self._skip_empty:
-                    self.skipped += 1
-                else:
-                    raise CorpusError(
-                        f"{no_text(document)}; --skip-empty leaves such documents out"
-                    )
+            read = corpus.documents()
+            if self.part.remote:
+                read = (
+                    replace(document, where=document.where.replace(name, self.part.name))
+                    for document in read
+                )
+            admitted = AdmittedDocuments(read, self._card, skip_empty=self._skip_empty)
+            yield from admitted
+            self.skipped, self.scaled = admitted.skipped, admitted.scaled
             self.bad = corpus.notices.bad
 
 
@@ -176,15 +171,3 @@ def fetched(uri: str, folder: Path) -> Path:
     except OSError as error:
         raise CorpusError(f"{uri}: cannot be read: {' '.join(str(error).split())}") from error
     return copy
-
-
-def as_row(document: Document) -> dict[str, Any]:
-    """A document as it goes from who reads to who embeds."""
-    return {
-        "id": document.id,
-        "title": document.title,
-        "text": document.text,
-        "metadata": dict(document.metadata),
-        "where": document.where,
-        "vector": document.vector,
-    }

@@ -11,7 +11,7 @@ from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from threading import local
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from trimseek.errors import IndexFolderError
 from trimseek.indexer.analyzer import Analyzer, analyzer_of
 from trimseek.indexer.stems import NO_STEMS
 from trimseek.indexer.store import Store
-from trimseek.indexer.word_store import after, marks
+from trimseek.indexer.term_table import TermTable
+from trimseek.indexer.word_store import marks
 from trimseek.search.vocabulary import Vocabulary
 from trimseek.search.words import Words
 
@@ -116,7 +117,7 @@ class KnownTerm(NamedTuple):
     documents: int
 
 
-class CorpusWords:
+class CorpusWords(TermTable):
     """The terms of all shards' documents, as one index would know them (``search.vocabulary``).
 
     ``documents``: how many there are. ``in_texts``, ``in_titles``: words of all texts and titles.
@@ -140,7 +141,8 @@ class CorpusWords:
         in_texts, in_titles = self._lengths
         return (in_texts + title_weight * in_titles) / max(1, self.documents)
 
-    def _rows(self, sql: str, parameters: Sequence[object]) -> list[tuple]:  # type: ignore[type-arg]
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query, by a connection of this thread's own."""
         db = getattr(self._local, "db", None)
         try:
             if db is None:
@@ -160,9 +162,7 @@ class CorpusWords:
         new = [term for term, id_ in found.items() if id_ == NOT_LOOKED_UP]
         if new:
             sql = f"SELECT term, id, documents FROM terms WHERE term IN ({marks(new)})"  # noqa: S608
-            stored = {
-                term: KnownTerm(id_, term, count) for term, id_, count in self._rows(sql, new)
-            }
+            stored = {term: KnownTerm(id_, term, count) for term, id_, count in self.rows(sql, new)}
             self._keep(stored.values())
             for term in new:
                 found[term] = self._ids[term] = stored[term].id if term in stored else None
@@ -188,7 +188,7 @@ class CorpusWords:
         for start in range(0, len(new), AT_A_TIME):
             some = new[start : start + AT_A_TIME]
             sql = f"SELECT id, term, documents FROM terms WHERE id IN ({marks(some)})"  # noqa: S608
-            terms = [KnownTerm(*row) for row in self._rows(sql, some)]
+            terms = [KnownTerm(*row) for row in self.rows(sql, some)]
             self._keep(terms)
             found |= {term.id: term for term in terms}
         return found
@@ -200,27 +200,6 @@ class CorpusWords:
             raise IndexFolderError(f"{self.path}: damaged (it has no term {id_})")
         return found[id_].term
 
-    def terms_begun_by(self, beginning: str, most: int) -> list[int]:
-        """The ids of at most so many terms that begin so, in the order of the terms."""
-        rows = self._rows(
-            "SELECT id FROM terms WHERE term >= ? AND term < ? ORDER BY term LIMIT ?",
-            [beginning, after(beginning), most],
-        )
-        return [row[0] for row in rows]
-
     def count_terms(self) -> int:
         """How many terms there are."""
-        return int(self._rows("SELECT coalesce(max(id), -1) + 1 FROM terms", [])[0][0])
-
-    def terms_of_length(
-        self, least: int, most: int, beginnings: Sequence[str] | None = None
-    ) -> dict[str, int]:
-        """The ids of terms of so many characters; of those that begin so, None for all."""
-        length, lengths = "length(term) BETWEEN ? AND ?", [least, most]
-        if beginnings is None:
-            return dict(self._rows(f"SELECT term, id FROM terms WHERE {length}", lengths))  # noqa: S608
-        terms: dict[str, int] = {}
-        for beginning in beginnings:
-            sql = f"SELECT term, id FROM terms WHERE term >= ? AND term < ? AND {length}"  # noqa: S608
-            terms |= self._rows(sql, [beginning, after(beginning), *lengths])
-        return terms
+        return int(self.rows("SELECT coalesce(max(id), -1) + 1 FROM terms", [])[0][0])

@@ -3,8 +3,11 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
 
 from trimseek.atomic import atomic_file, make_folder, storage_error
 from trimseek.errors import ConfigError, MissingExtraError, StorageError
@@ -12,12 +15,17 @@ from trimseek.errors import ConfigError, MissingExtraError, StorageError
 PART = 2**22  # bytes that are copied at a time
 
 
-class StoredFile(NamedTuple):
-    """A file by its name below the URI."""
+@dataclass(frozen=True)
+class StoredFile:
+    """A file by its name below the URI, as the manifest has it."""
 
-    name: str
-    sha256: str
-    bytes: int
+    name: Annotated[
+        str, Field(pattern=r"^[a-z0-9-]{1,100}/[a-z0-9-]{1,100}(\.[a-z0-9-]{1,40}){1,3}$")
+    ]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=0)]
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
 
 class Storage:

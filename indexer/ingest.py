@@ -7,12 +7,13 @@ the run is interrupted, what was stored is searchable, and the next run goes on 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from trimseek.console import progress
+from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.encoder import DocumentEncoder
 from trimseek.errors import CorpusError
 from trimseek.indexer.card import CARD, IndexCard, read_card
@@ -108,7 +109,7 @@ class Ingest:
             configure(store, self.facets, self.kind, self.language)
             embedder = DocumentEmbedder(self.encoder, card.overlap)
             with progress("indexing", total) as ticker:
-                for batch in batches(self._documents()):
+                for batch in batches(self._documents(), BATCH_DOCUMENTS, BATCH_CHARACTERS):
                     for document in batch:
                         seen.add(document)
                     self._store_batch(store, embedder, batch)
@@ -156,16 +157,12 @@ class Ingest:
         )
 
     def _documents(self) -> Iterator[Document]:
-        """The corpus's documents that have a text."""
-        for read in self.corpus.documents():
-            document, scaled = with_checked_vector(read, self.encoder.card)
-            self.report.scaled += scaled
-            if not document.is_empty:
-                yield document
-            elif self.skip_empty:
-                self.report.skipped += 1
-            else:
-                raise CorpusError(f"{no_text(document)}; --skip-empty leaves such documents out")
+        """The corpus's documents that have a text; what was left out is in the report then."""
+        admitted = AdmittedDocuments(
+            self.corpus.documents(), self.encoder.card, skip_empty=self.skip_empty
+        )
+        yield from admitted
+        self.report.skipped, self.report.scaled = admitted.skipped, admitted.scaled
 
     def _check_corpus(self) -> int:
         """Read every document once; how many there are. CorpusError."""
@@ -175,7 +172,6 @@ class Ingest:
                 seen.add(document)
                 count += 1
                 ticker.advance(1)
-        self.report.skipped = self.report.scaled = 0  # the second reading counts them again
         if count == 0:
             raise self._no_documents()
         return count
@@ -205,11 +201,32 @@ class Ingest:
         self.report.tokens += embedded.tokens
 
 
-def batches(
-    documents: Iterator[Document],
-    most: int = BATCH_DOCUMENTS,
-    characters: int = BATCH_CHARACTERS,
-) -> Iterator[list[Document]]:
+class AdmittedDocuments:
+    """Those of some documents that can be stored, with their own vectors as they are stored.
+
+    ``skipped``: how many had no text; ``scaled``: how many vectors were scaled to unit length.
+    """
+
+    def __init__(
+        self, documents: Iterable[Document], encoder: EncoderCard, *, skip_empty: bool
+    ) -> None:
+        self._documents, self._encoder, self._skip_empty = documents, encoder, skip_empty
+        self.skipped = self.scaled = 0
+
+    def __iter__(self) -> Iterator[Document]:
+        """CorpusError for one without a text, unless these are skipped, or with a wrong vector."""
+        for read in self._documents:
+            document, scaled = with_checked_vector(read, self._encoder)
+            self.scaled += scaled
+            if not document.is_empty:
+                yield document
+            elif self._skip_empty:
+                self.skipped += 1
+            else:
+                raise CorpusError(f"{no_text(document)}; --skip-empty leaves such documents out")
+
+
+def batches(documents: Iterator[Document], most: int, characters: int) -> Iterator[list[Document]]:
     """Cut the stream of documents into batches of at most ``most``, of about so many characters."""
     batch: list[Document] = []
     length = 0

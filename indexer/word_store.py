@@ -6,6 +6,7 @@ from typing import Any
 from trimseek.indexer.analyzer import Analyzer, analyzer_of
 from trimseek.indexer.database import Database
 from trimseek.indexer.stems import AUTO, LANGUAGES, NO_STEMS, language_of
+from trimseek.indexer.term_table import TermTable
 from trimseek.indexer.words import pack_counts
 
 # The settings: the language that was given, the one that is used, by how many documents it was
@@ -18,7 +19,7 @@ WORDS_AT_A_TIME = 8192
 MOST_TERMS_KEPT = 2**20
 
 
-class WordStore(Database):
+class WordStore(Database, TermTable):
     """The words in documents.db; a writer keeps the ids of the terms that it has met."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -171,14 +172,6 @@ class WordStore(Database):
             yield from rows
             last = rows[-1][0]
 
-    def terms_begun_by(self, beginning: str, most: int) -> list[int]:
-        """The ids of at most so many terms that begin so, in the order of the terms."""
-        rows = self.rows(
-            "SELECT id FROM terms WHERE term >= ? AND term < ? ORDER BY term LIMIT ?",
-            [beginning, after(beginning), most],
-        )
-        return [row[0] for row in rows]
-
     def term_of(self, id_: int) -> str:
         """The term of an id; IndexFolderError where there is none."""
         rows = self.rows("SELECT term FROM terms WHERE id = ?", [id_])
@@ -189,20 +182,6 @@ class WordStore(Database):
     def count_terms(self) -> int:
         """How many terms there are, those of deleted documents among them."""
         return int(self.setting(TERMS, 0))
-
-    def terms_of_length(
-        self, least: int, most: int, beginnings: Sequence[str] | None = None
-    ) -> dict[str, int]:
-        """The ids of terms of so many characters; of those that begin so, None for all."""
-        length, lengths = "length(term) BETWEEN ? AND ?", [least, most]
-        if beginnings is None:
-            return dict(self.rows(f"SELECT term, id FROM terms WHERE {length}", lengths))
-        terms: dict[str, int] = {}
-        for beginning in beginnings:
-            begun = [beginning, after(beginning)]
-            query = f"SELECT term, id FROM terms WHERE term >= ? AND term < ? AND {length}"
-            terms |= self.rows(query, [*begun, *lengths])
-        return terms
 
     def words_made(self) -> int:
         """How often all words were made: term ids of another time mean other terms."""
@@ -249,11 +228,6 @@ class WordStore(Database):
                     id_ = self.rows("SELECT id FROM documents WHERE key = ?", [key])[0][0]
                     damage.append(f"the words of document {id_!a} are not those of its text")
         return damage
-
-
-def after(beginning: str) -> str:
-    """The first text after all that begin so."""
-    return beginning[:-1] + chr(ord(beginning[-1]) + 1)
 
 
 def marks(values: Sequence[object]) -> str:

@@ -23,7 +23,6 @@ from trimseek.search.candidates import Candidate
 from trimseek.search.hits import Source
 from trimseek.search.options import Fusion
 from trimseek.search.query_words import TELLING_SHARE
-from trimseek.search.words import WordScores
 
 FIRST_DEPTH = 64  # of each list, in the first stage
 DEPTH_GROWTH = 4
@@ -128,9 +127,21 @@ class HybridSearch:
         return Fused(in_order(candidates), fused(last_cosine, last_bm25))
 
 
-def tells(scores: WordScores) -> bool:
+class WeighedWords(Protocol):
+    """A query's words: how many of all ``documents`` have the one that fewest have."""
+
+    @property
+    def rarest(self) -> int:
+        """So many."""
+
+    @property
+    def documents(self) -> int:
+        """All."""
+
+
+def tells(words: WeighedWords) -> bool:
     """Whether the query's words tell documents from each other."""
-    return scores.rarest <= TELLING_SHARE * scores.documents
+    return words.rarest <= TELLING_SHARE * words.documents
 
 
 class Fused(NamedTuple):

@@ -29,7 +29,7 @@ from trimseek.indexer.filter_notes import FilterNotes, conditions_asked
 from trimseek.indexer.filters import Filter, from_json, parse_field, to_sql
 from trimseek.indexer.folder import check_space
 from trimseek.indexer.folder import open_index as open_store
-from trimseek.indexer.ingest import batches
+from trimseek.indexer.ingest import BATCH_CHARACTERS, BATCH_DOCUMENTS, batches
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.prompts import document_encoder, new_card
 from trimseek.indexer.store import Store
@@ -198,7 +198,7 @@ class Index:
         :raises CorpusError: for a document that cannot be stored; earlier batches stay.
         """
         counts = PutCounts(0, 0, 0)
-        for batch in batches(documents_of(documents)):
+        for batch in batches(documents_of(documents), BATCH_DOCUMENTS, BATCH_CHARACTERS):
             stored = self._writer.put(batch)
             counts = PutCounts(*(a + b for a, b in zip(counts, stored, strict=True)))
         self._writer.refresh()

@@ -18,7 +18,7 @@ from trimseek.search.opened import Moment
 from trimseek.search.options import Mode, Options
 from trimseek.search.passages import best_chunks, document_hits
 from trimseek.search.query_words import QueryWords, SpanFinder
-from trimseek.search.reader import Counted
+from trimseek.search.reader import ValueCounts
 from trimseek.search.retrieval import Allowed, Retrieval
 from trimseek.search.suggestions import suggestion, written_words
 from trimseek.search.words import WordScores
@@ -109,13 +109,13 @@ class SingleIndexReader:
 
     def facet_counts(
         self, field: Field, documents: Sequence[int], most: int | None = MOST_VALUES
-    ) -> Counted:
+    ) -> ValueCounts:
         """The values of a field among some documents; at most so many, all for None."""
         return facet_counts(self.now.store, field, documents, most)
 
     def facet_totals(
         self, field: Field, where: Filter | None, most: int | None = MOST_VALUES
-    ) -> Counted:
+    ) -> ValueCounts:
         """The values of a field among all documents of a filter."""
         return facet_totals(self.now.store, field, self._sql(where), most)
 

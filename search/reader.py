@@ -15,7 +15,7 @@ from trimseek.search.hits import Hit, ShardCount
 from trimseek.search.options import Options
 from trimseek.search.query_words import QueryWords
 
-Counted = list[tuple[str | int | float | bool, int]]  # values, and how many documents have each
+ValueCounts = list[tuple[str | int | float | bool, int]]  # values, and how many documents have each
 
 
 class IndexReader(Protocol):
@@ -51,10 +51,10 @@ class IndexReader(Protocol):
     def field_values(self, field: Field, documents: Sequence[int]) -> dict[int, Scalar]:
         """The first value of a metadata field of each document that has one."""
 
-    def facet_counts(self, field: Field, documents: Sequence[int]) -> Counted:
+    def facet_counts(self, field: Field, documents: Sequence[int]) -> ValueCounts:
         """The values of a field among some documents, as ``facets.facet_counts``."""
 
-    def facet_totals(self, field: Field, where: Filter | None) -> Counted:
+    def facet_totals(self, field: Field, where: Filter | None) -> ValueCounts:
         """The values of a field among all documents of a filter, as ``facets.facet_totals``."""
 
     def passages(

@@ -25,7 +25,7 @@ class LocalBuild(Build):
     def checked_parts(self) -> list[CheckedPart]:
         checked = [check_part(self.plan, file) for file in range(len(self.plan.parts))]
         for share in range(self.plan.shards):
-            hash_ = first_twice(share, self.plan.shards, [ids for _, ids in checked])
+            hash_ = first_twice(share, self.plan.shards, *(ids for _, ids in checked))
             assert hash_ is None
         return [part for part, _ in checked]
 

@@ -283,9 +283,9 @@ def test_ids_that_come_twice() -> None:
         return np.frombuffer(b"".join(map(id_hash, ids)), np.uint64).reshape(-1, 2)
 
     some, others = hashes("a", "b", "c"), hashes("d", "b")
-    assert [first_twice(share, 2, [some, others]) for share in range(2)].count(None) == 1
-    assert first_twice(0, 1, [some, others]) == id_hash("b")
-    assert first_twice(0, 1, [some, hashes("d", "e")]) is None
+    assert [first_twice(share, 2, some, others) for share in range(2)].count(None) == 1
+    assert first_twice(0, 1, some, others) == id_hash("b")
+    assert first_twice(0, 1, some, hashes("d", "e")) is None
 
 
 def test_options_of_ray_are_json(run: Run, uri: Path) -> None:
