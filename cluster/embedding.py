@@ -97,17 +97,10 @@ class PieceWriter:
 
 def as_row(document: Document) -> Row:
     """A document as it goes from who reads to who embeds."""
-    return {
-        "id": document.id,
-        "title": document.title,
-        "text": document.text,
-        "metadata": dict(document.metadata),
-        "where": document.where,
-        "vector": document.vector,
-    }
+    return {**vars(document), "metadata": dict(document.metadata)}
 
 
 def document_of(row: Row) -> Document:
     """A document as ``as_row`` sent it."""
     vector = None if row["vector"] is None else tuple(row["vector"])
-    return Document(*(row["id"], row["title"], row["text"], row["metadata"], row["where"], vector))
+    return Document(**(row | {"vector": vector}))

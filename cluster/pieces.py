@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trimseek.cluster.placement import shard_of_key
+from trimseek.cluster.placement import grouped, shard_of_key
 from trimseek.cluster.storage import Storage, StoredFile
 from trimseek.indexer.chunks import Chunk
 from trimseek.indexer.documents import Document, document_metadata
@@ -43,9 +43,7 @@ def write_piece(storage: Storage, name: str, documents: Sequence[PieceDocument])
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    by_shard: dict[int, list[PieceDocument]] = {}
-    for each in documents:
-        by_shard.setdefault(shard_of_key(each.key), []).append(each)
+    by_shard = grouped(documents, lambda each: shard_of_key(each.key))
     shards = sorted(by_shard)
     schema = pa.schema(
         [

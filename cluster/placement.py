@@ -5,7 +5,11 @@ of equal rank comes in the order in which one index would give it.
 """
 
 import hashlib
+from collections.abc import Callable, Iterable
 from math import gcd
+from typing import TypeVar
+
+T = TypeVar("T")
 
 SHARD_BITS = 12
 MOST_SHARDS = 1 << SHARD_BITS
@@ -36,3 +40,11 @@ def document_key(file: int, row: int, shard: int) -> int:
 def shard_of_key(key: int) -> int:
     """The shard of a document by its key."""
     return key & (MOST_SHARDS - 1)
+
+
+def grouped(items: Iterable[T], shard: Callable[[T], int]) -> dict[int, list[T]]:
+    """Items by the shard that has them."""
+    of_shard: dict[int, list[T]] = {}
+    for item in items:
+        of_shard.setdefault(shard(item), []).append(item)
+    return of_shard

@@ -7,7 +7,7 @@ shards there are.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import merge, nlargest
 from itertools import islice
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trimseek.cluster.placement import shard_of, shard_of_key
+from trimseek.cluster.placement import grouped, shard_of, shard_of_key
 from trimseek.cluster.shard import LikelyHits, ShardList, ShardQuery, Span
 from trimseek.cluster.shards import Question, Shards, seconds_left
 from trimseek.cluster.statistics import CorpusWords
@@ -412,14 +412,6 @@ class MergedLists:
             for _, document, _, bm25 in self._dense.rows
             if document in wanted and not math.isnan(bm25)
         }
-
-
-def grouped(items: Iterable[T], shard: Callable[[T], int]) -> dict[int, list[T]]:
-    """Items by the shard that has them."""
-    of_shard: dict[int, list[T]] = {}
-    for item in items:
-        of_shard.setdefault(shard(item), []).append(item)
-    return of_shard
 
 
 def joined(parts: Iterable[dict[K, Any]]) -> dict[K, Any]:
