@@ -1,13 +1,13 @@
 """Query encoders that come with trimseek, aligned to a base model and stored as what differs.
 
 A file has the layers' matrices in int8, as they run, and the token table as a change ``U V`` to
-that of the base, U in int8: a few MB. With the base's checkpoint it is a whole encoder again.
+that of the base, U in 4 bits: a few MB. With the base's checkpoint it is a whole encoder again.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,37 +16,34 @@ from safetensors.numpy import save_file
 
 from trimseek.atomic import atomic_file
 from trimseek.encoders.checkpoint import Checkpoint
-from trimseek.encoders.quantize import Quantized, quantize_matrix, quantize_rows
+from trimseek.encoders.quantize import (
+    WHOLE_ROW,
+    Quantized,
+    pack_nibbles,
+    quantize_matrix,
+    quantize_nibbles,
+    quantize_rows,
+    unpack_nibbles,
+)
 from trimseek.encoders.weights import EncoderWeights, FloatArray, from_arrays
 from trimseek.errors import EncoderError
 
 FOLDER = Path(__file__).resolve().parent / "aligned_models"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 TABLE, UP, DOWN = "token_embeddings", "token_change.up", "token_change.down"
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """How an aligned encoder was made: base and its sha256, and ``made`` for people to read."""
+    """How an aligned encoder was made: base and its sha256, and ``made`` for people to read.
+
+    ``files``: the sha256 of each file that its training texts came from.
+    """
 
     base: str
     base_sha256: str
     made: dict[str, str]
-
-
-class TokenChange(NamedTuple):
-    """What is added to the base's token table: ``up (vocabulary, rank) @ down (rank, dim)``."""
-
-    up: FloatArray
-    down: FloatArray
-
-
-class Aligned(NamedTuple):
-    """The aligned encoder with its base's token table, and the change of that table."""
-
-    checkpoint: Checkpoint
-    change: TokenChange
-    provenance: Provenance
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def aligned_names() -> list[str]:
@@ -59,7 +56,7 @@ def save_aligned(
 ) -> None:
     """Write an encoder whose token table is its base's plus ``up @ down``.
 
-    ``up (vocabulary, rank)``, ``down (rank, embedding_dim)``.
+    ``up (vocabulary, rank)``, ``down (rank, embedding_dim)``; the rank is even.
     """
     stored: dict[str, NDArray[Any]] = {}
     arrays = weights.arrays() | {UP: up}
@@ -68,8 +65,13 @@ def save_aligned(
         if array.ndim == 1:
             stored[name] = array
             continue
-        by_row = name in (UP, "position_embeddings")
-        values, scale, zero = quantize_rows(array) if by_row else quantize_matrix(array)
+        if name == UP:
+            values, scale, zero = quantize_nibbles(array, WHOLE_ROW)
+            values = pack_nibbles(values)
+        elif name == "position_embeddings":
+            values, scale, zero = quantize_rows(array)
+        else:
+            values, scale, zero = quantize_matrix(array)
         stored |= {name: values, f"{name}.scale": scale, f"{name}.zero": zero}
     stored[DOWN] = down
     metadata = {
@@ -81,6 +83,7 @@ def save_aligned(
         "base": provenance.base,
         "base_sha256": provenance.base_sha256,
         "made": provenance.made,
+        "files": provenance.files,
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in stored.items()}
     with atomic_file(path) as temporary:
@@ -94,18 +97,11 @@ def read_provenance(path: Path) -> Provenance:
 
 def provenance(metadata: dict[str, Any]) -> Provenance:
     """Provenance from the metadata of a file."""
-    return Provenance(metadata["base"], metadata["base_sha256"], metadata["made"])
+    return Provenance(*(metadata[name] for name in ("base", "base_sha256", "made", "files")))
 
 
 def load_aligned(path: Path, base: Checkpoint) -> Checkpoint:
     """The whole aligned encoder; EncoderError if it is aligned to another base."""
-    checkpoint, (up, down), _ = read_aligned(path, base)
-    table = checkpoint.weights.token_embeddings + up @ down
-    return replace(checkpoint, weights=replace(checkpoint.weights, token_embeddings=table))
-
-
-def read_aligned(path: Path, base: Checkpoint) -> Aligned:
-    """An aligned encoder in its parts; EncoderError if it is aligned to another base."""
     metadata, stored = read_file(path)
     if metadata["base_sha256"] != base.sha256:
         raise EncoderError(f"{path}: aligned to another checkpoint than {base.name}")
@@ -114,15 +110,15 @@ def read_aligned(path: Path, base: Checkpoint) -> Aligned:
         for name in stored
         if not name.endswith((".scale", ".zero")) and name != DOWN
     }
-    change = TokenChange(arrays.pop(UP), stored[DOWN])
+    change = arrays.pop(UP) @ stored[DOWN]
     weights = from_arrays(
-        arrays | {TABLE: base.weights.token_embeddings},
+        arrays | {TABLE: base.weights.token_embeddings + change},
         layers=metadata["layers"],
         head_dim=metadata["head_dim"],
         activation=metadata["activation"],
         layer_norm_eps=metadata["layer_norm_eps"],
     )
-    return Aligned(replace(base, weights=weights), change, provenance(metadata))
+    return replace(base, weights=weights)
 
 
 def read_back(name: str, stored: dict[str, NDArray[Any]]) -> FloatArray:
@@ -130,6 +126,8 @@ def read_back(name: str, stored: dict[str, NDArray[Any]]) -> FloatArray:
     array = stored[name]
     if f"{name}.scale" not in stored:
         return array
+    if name == UP:
+        array = unpack_nibbles(array)
     return Quantized(array, stored[f"{name}.scale"], stored[f"{name}.zero"]).read_back()
 
 

@@ -155,6 +155,11 @@ def pack_nibbles(values: NDArray[np.integer]) -> NDArray[np.uint8]:
     return (values[..., 0::2] | (values[..., 1::2] << 4)).astype(np.uint8)
 
 
+def unpack_nibbles(pairs: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What ``pack_nibbles`` packed, a byte each."""
+    return np.stack([pairs & 15, pairs >> 4], axis=-1).reshape(*pairs.shape[:-1], -1)
+
+
 def scale_of(largest: FloatArray, limit: int) -> FloatArray:
     """The scale that maps ``largest`` to ``limit``; 1 where all numbers are zero."""
     scale: FloatArray = np.where(largest > 0, largest / limit, 1.0).astype(np.float32)

@@ -1,6 +1,6 @@
 """How near a student's vectors are to its teacher's, on held-out texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -28,6 +28,15 @@ def agreement(vectors: FloatArray, texts: TrainingTexts) -> tuple[float, float]:
     cosine = (vectors * teacher).sum(1) / np.linalg.norm(vectors, axis=1)
     cosine /= np.linalg.norm(teacher, axis=1)
     return float(cosine.mean()), float(np.mean(overlaps))
+
+
+def agreement_by_domain(
+    vectors_of: Callable[[Sequence[Ids]], FloatArray], held_out: Mapping[str, TrainingTexts]
+) -> tuple[float, float, dict[str, float]]:
+    """``agreement`` as the mean over domains, and each domain's cosine."""
+    found = {domain: agreement(vectors_of(texts.ids), texts) for domain, texts in held_out.items()}
+    cosine, overlap = (float(np.mean(values)) for values in zip(*found.values(), strict=True))
+    return cosine, overlap, {domain: values[0] for domain, values in found.items()}
 
 
 def encode(module: EncoderModule, texts: Sequence[Ids], device: str = "cpu") -> FloatArray:

@@ -4,13 +4,16 @@ The loss of a text with the teacher's vector t and the student's s is
 
     (1 - cos(s, t)) + weight * KL(softmax(c . t / tau) || softmax(c . s / tau))
 
-over candidates c, the teacher's vectors of passages near the texts of the batch: distillation of
-embeddings as in Reimers & Gurevych 2020, with the ranking term of KALE (Wang et al. 2023).
+over candidates c, the teacher's vectors of texts near those of the batch: distillation of
+embeddings (Reimers & Gurevych 2020), with a listwise ranking term (Cao et al. 2007). In the first
+part of a training the student may also learn the teacher's states of each token, the last layer's
+output, whose error is a share of their variance:
+
+    mean over tokens |x_s - x_t|^2 / mean over tokens |x_t - mean of x_t|^2
 """
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,20 +23,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trimseek.encoders.aligned import TokenChange
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.cpu import cpu_flags
-from trimseek.encoders.shrink.agreement import agreement, encode
+from trimseek.encoders.shrink.agreement import agreement_by_domain, encode
+from trimseek.encoders.shrink.averaging import WeightAverage
 from trimseek.encoders.shrink.calibration import padded
-from trimseek.encoders.shrink.lessons import Lessons, TrainingTexts, length_batches
+from trimseek.encoders.shrink.lessons import Lessons, length_batches
 from trimseek.encoders.shrink.module import EncoderModule
+from trimseek.encoders.shrink.rounding import run_rounded
 from trimseek.encoders.shrink.training_state import TrainingState, load_state, save_state
 from trimseek.encoders.shrink.validation import Report, Validation
 
 PATIENCE = 6  # validations without improvement until training ends
 LOSS_DECAY = 0.02  # weight of a step's loss in the moving mean that is reported
+SMALLEST = 1e-12
 BATCH_TOKENS = 16_384  # at most, in a training batch; long texts then come in smaller batches
-SHARES = (0.3, 0.5, 0.7, 0.85, 1.0)  # of the trained weights in a mean with those before training
 
 
 def silent(_validation: Validation, _loss: float) -> None:
@@ -47,8 +51,11 @@ class AlignmentSettings:
     ``minutes``: wall-clock budget, or instead ``steps``, which can be repeated exactly. Over it
     the learning rate falls along a half cosine from ``learning_rate`` to nothing, after
     ``warm_up`` of it. ``ranking``: weight of the ranking term, with ``temperature`` tau and
-    ``neighbours`` candidates for each text. ``table_rank``: of the change to the token table
-    (``EncoderModule``). ``validate_every``: minutes.
+    ``neighbours`` candidates for each text. ``states``: the share of the budget, from its
+    beginning, in which the teacher's token states are learnt too. ``decay``: of the moving average
+    of the weights, which is what is measured and kept. ``rounding``: the share of the budget, at
+    its end, in which weights are rounded as they will be stored. ``table_rank``: of the change to
+    the token table (``EncoderModule``). ``validate_every``: minutes.
     """
 
     minutes: float
@@ -61,6 +68,9 @@ class AlignmentSettings:
     ranking: float = 0.02
     temperature: float = 0.05
     neighbours: int = 4
+    states: float = 0.0
+    decay: float = 0.0
+    rounding: float = 0.0
     table_rank: int = 64
     validate_every: float = 3.0
     seed: int = 0
@@ -69,8 +79,9 @@ class AlignmentSettings:
 class Aligner:
     """Trains ``module`` on ``lessons``; see ``run``.
 
-    ``checkpoint``: a file that an interrupted training is resumed from. ``half``: matrix products
-    in bfloat16, which is faster on a GPU, or on a CPU that has such instructions.
+    ``teacher``: whose token states are learnt, if the settings say so. ``checkpoint``: a file that
+    an interrupted training is resumed from. ``half``: matrix products in bfloat16, which is faster
+    on a GPU, or on a CPU that has such instructions.
     """
 
     def __init__(
@@ -79,6 +90,7 @@ class Aligner:
         lessons: Lessons,
         settings: AlignmentSettings,
         *,
+        teacher: EncoderModule | None = None,
         checkpoint: Path | None = None,
         device: str = "cpu",
         half: bool = False,
@@ -89,6 +101,8 @@ class Aligner:
         self.texts, self.held_out, self.settings = *lessons, settings
         self.checkpoint, self.device, self.half, self.report = checkpoint, device, half, report
         self.bank = torch.from_numpy(self.texts.bank).to(device)
+        self.teacher = None if teacher is None else teacher.to(device).eval()
+        self.average = WeightAverage(module, settings.decay)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(module, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
@@ -120,6 +134,7 @@ class Aligner:
         except KeyboardInterrupt:
             self.save()
             raise
+        self.average.take()
         self.validate(loss)
         return self.history
 
@@ -127,11 +142,12 @@ class Aligner:
         """Write the file that ``resume`` reads, if there is to be one."""
         if self.checkpoint is not None:
             progress = TrainingState(self.step, self.elapsed, self.history, asdict(self.settings))
-            save_state(progress, self.module, self.optimizer, self.checkpoint)
+            save_state(progress, self.module, self.optimizer, self.checkpoint, self.average)
 
     def resume(self, checkpoint: Path) -> None:
         """Go on from a file that ``save`` wrote, if it was written with the same settings."""
-        state = load_state(checkpoint, self.module, self.optimizer, asdict(self.settings))
+        settings = asdict(self.settings)
+        state = load_state(checkpoint, self.module, self.optimizer, settings, self.average)
         if state is not None:
             self.step, self.elapsed, self.history = state.step, state.elapsed, state.history
 
@@ -150,21 +166,37 @@ class Aligner:
         ids, mask = padded([self.texts.ids[i] for i in batch], self.device)
         teacher = torch.from_numpy(self.texts.vectors[batch]).to(self.device).float()
         near = torch.from_numpy(self.texts.near[batch, : settings.neighbours].ravel())
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
-            student = self.module(ids, mask)
+        student, states_loss = self.student_vectors(ids, mask)
         candidates = self.bank[near.to(self.device).long()].float()
-        loss = alignment_loss(student, teacher, candidates, settings)
+        loss = alignment_loss(student, teacher, candidates, settings) + states_loss
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), settings.clip)
         self.optimizer.step()
         self.step += 1
+        self.average.update(self.step)
         return float(loss.detach())
 
+    def student_vectors(self, ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The module's vectors ``(batch, dim)``, and the error of its token states or 0."""
+        none = torch.zeros((), device=self.device)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
+            if self.teacher is not None and self.progress() < self.settings.states:
+                states = self.module.states(ids, mask)
+                with torch.no_grad():
+                    theirs = self.teacher.states(ids, mask)
+                return self.module.pool(states, mask), states_loss(states, theirs, mask)
+            if self.progress() >= 1 - self.settings.rounding:
+                return run_rounded(self.module, ids, mask), none
+            return self.module(ids, mask), none
+
     def validate(self, loss: float) -> None:
-        """Measure the module on the held-out texts, and report that with the training loss."""
-        vectors = encode(self.module, self.held_out.ids, self.device)
-        validation = Validation(self.step, self.elapsed, *agreement(vectors, self.held_out))
+        """Measure the average of the weights on the held-out texts, and report that."""
+        with self.average.in_place():
+            found = agreement_by_domain(
+                lambda ids: encode(self.module, ids, self.device), self.held_out
+            )
+        validation = Validation(self.step, self.elapsed, *found)
         self.history.append(validation)
         self.report(validation, loss)
 
@@ -173,33 +205,6 @@ class Aligner:
         cosines = [validation.cosine for validation in self.history]
         late = self.progress() > 0.5 and len(cosines) > PATIENCE
         return late and max(cosines[-PATIENCE:]) <= max(cosines[:-PATIENCE])
-
-
-def take_best_mean(
-    module: EncoderModule, before: Mapping[str, Tensor], held_out: TrainingTexts
-) -> tuple[float, float, float]:
-    """Set a trained module to its best mean with the weights ``before`` training.
-
-    The best mean has the highest cosine on held-out texts. Trained weights lie in one valley of the
-    loss with those that they began from, and a mean of both often generalizes better than either
-    (Wortsman et al. 2022, WiSE-FT). Returns the share of the trained weights, the cosine and the
-    overlap.
-    """
-    device = next(module.parameters()).device
-    after = {name: value.clone() for name, value in module.state_dict().items()}
-
-    def take(share: float) -> None:
-        module.load_state_dict(
-            {name: torch.lerp(before[name].to(device), after[name], share) for name in after}
-        )
-
-    means = []
-    for share in SHARES:
-        take(share)
-        means.append((share, *agreement(encode(module, held_out.ids, str(device)), held_out)))
-    best = max(means, key=lambda mean: mean[1])
-    take(best[0])
-    return best
 
 
 def alignment_loss(
@@ -221,6 +226,15 @@ def alignment_loss(
         log_target=True,
     )
     return loss + settings.ranking * divergence
+
+
+def states_loss(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
+    """The second formula at the top of this file; states ``(batch, tokens, dim)``."""
+    if mask is not None:
+        student, teacher = student[mask], teacher[mask]
+    student, teacher = student.flatten(0, -2), teacher.flatten(0, -2)
+    error = (student - teacher).square().sum(1).mean()
+    return error / (teacher - teacher.mean(0)).square().sum(1).mean().clamp_min(SMALLEST)
 
 
 def schedule(progress: float, warm_up: float) -> float:
@@ -246,36 +260,35 @@ def train(
     lessons: Lessons,
     settings: AlignmentSettings,
     *,
-    change: TokenChange | None = None,
-    averaged: bool = False,
+    teacher: Checkpoint | None = None,
     state: Path | None = None,
     report: Report = silent,
 ) -> tuple[EncoderModule, list[Validation]]:
     """Train the student, on a GPU if there is one; returns it and the validations.
 
-    ``change``: a change of the token table to begin from. ``averaged``: end with
-    ``take_best_mean``. ``state``: a file that an interrupted training is resumed from; it is
-    removed at the end.
+    ``teacher``: whose token states are learnt, if the settings say so. ``state``: a file that an
+    interrupted training is resumed from; it is removed at the end.
     """
     torch.manual_seed(settings.seed)
     module = EncoderModule(
         student.weights, student.pooling, normalize=student.normalize, rank=settings.table_rank
     )
-    if change is not None:
-        module.change_tokens(change)
+    full = None
+    if teacher is not None:
+        full = EncoderModule(teacher.weights, teacher.pooling, normalize=teacher.normalize)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    before = None
-    if averaged:
-        before = {name: value.clone() for name, value in module.state_dict().items()}
     half = device == "cuda" or bool({"avx512_bf16", "amx_bf16"} & set(cpu_flags()))
     aligner = Aligner(
-        module, lessons, settings, checkpoint=state, device=device, half=half, report=report
+        module,
+        lessons,
+        settings,
+        teacher=full,
+        checkpoint=state,
+        device=device,
+        half=half,
+        report=report,
     )
     history = aligner.run()
-    if before is not None:
-        share, cosine, overlap = take_best_mean(module, before, lessons.held_out)
-        mean = history[-1]._replace(cosine=cosine, overlap=overlap, share=share)
-        history.append(mean)
     if state is not None:
         state.unlink(missing_ok=True)
     return module, history

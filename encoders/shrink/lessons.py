@@ -1,6 +1,6 @@
 """What a student learns from: texts, the teacher's vectors of them, and candidates near those."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,18 +37,25 @@ class TrainingTexts(NamedTuple):
 
 
 class Lessons(NamedTuple):
-    """The texts to train on, and those that are held out for validation."""
+    """The texts to train on, and those that are held out for validation, by their domains."""
 
     training: TrainingTexts
-    held_out: TrainingTexts
+    held_out: dict[str, TrainingTexts]
 
 
 def teach(
-    teacher: Path, texts: Sequence[str], role: str, *, neighbours: int, seed: int = 0
+    teacher: Path,
+    texts: Sequence[str],
+    role: str,
+    *,
+    neighbours: int,
+    held_out: Mapping[str, Sequence[str]] | None = None,
+    seed: int = 0,
 ) -> Lessons:
     """Lessons from a teacher's vectors, which are cached; duplicate texts are left out.
 
-    ``teacher``: an encoder folder. ``role``: "query" or "document". EncoderError if there are
+    ``teacher``: an encoder folder. ``role``: "query" or "document". ``held_out``: texts for
+    validation by domain; by default some of the texts, as one domain. EncoderError if there are
     fewer than ``FEWEST`` texts.
     """
     texts = list(dict.fromkeys(texts))
@@ -57,19 +64,27 @@ def teach(
             f"{len(texts)} texts are too few to align on; give at least {FEWEST:,} "
             "(100,000 are good)"
         )
+    generator = np.random.default_rng(seed)
+    if held_out is None:
+        order = generator.permutation(len(texts))
+        apart = min(MOST_HELD_OUT, int(HELD_OUT * len(texts)))
+        held_out = {"held out": [texts[i] for i in order[:apart]]}
+        texts = [texts[i] for i in order[apart:]]
     encoder = (QueryEncoder if role == "query" else DocumentEncoder)(teacher)
     vectors = embed_with(encoder, texts, "teacher's vectors").astype(np.float16)
-    ids = [text.ids for text in encoder.tokenizer.encode(texts)]
-    generator = np.random.default_rng(seed)
     bank = vectors[generator.permutation(len(texts))[:LARGEST_BANK]]
-    near = nearest(vectors, bank, neighbours)
-    order = generator.permutation(len(texts))
-    held_out = min(MOST_HELD_OUT, int(HELD_OUT * len(texts)))
 
-    def texts_at(positions: NDArray[np.int64]) -> TrainingTexts:
-        return TrainingTexts([ids[i] for i in positions], vectors[positions], bank, near[positions])
+    def taught(texts: Sequence[str], vectors: NDArray[np.floating]) -> TrainingTexts:
+        ids = [text.ids for text in encoder.tokenizer.encode(texts)]
+        return TrainingTexts(ids, vectors, bank, nearest(vectors, bank, neighbours))
 
-    return Lessons(training=texts_at(order[held_out:]), held_out=texts_at(order[:held_out]))
+    return Lessons(
+        taught(texts, vectors),
+        {
+            domain: taught(own, embed_with(encoder, own, f"held out, {domain}").astype(np.float16))
+            for domain, own in held_out.items()
+        },
+    )
 
 
 def nearest(vectors: NDArray[np.floating], bank: NDArray[np.floating], k: int) -> NDArray[np.int32]:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trimseek.encoders.aligned import TokenChange
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.weights import (
     LAYER_PARTS,
@@ -114,14 +113,6 @@ class EncoderModule(nn.Module):
         self.up = nn.Parameter(torch.zeros(vocabulary, rank)) if rank else None
         self.down = nn.Parameter(torch.randn(rank, dim) * dim**-0.5) if rank else None
 
-    def change_tokens(self, change: TokenChange) -> None:
-        """Begin from this change of the token table; ValueError if its shape is another."""
-        if self.up is None or self.down is None or self.up.shape != change.up.shape:
-            raise ValueError(f"a change of rank {change.up.shape[1]} does not fit")
-        with torch.no_grad():
-            self.up.copy_(torch.from_numpy(change.up))
-            self.down.copy_(torch.from_numpy(np.ascontiguousarray(change.down)))
-
     @property
     def stack(self) -> list[LayerModule]:
         """The layers, from the first to the last."""
@@ -150,6 +141,13 @@ class EncoderModule(nn.Module):
         for layer in layers:
             x = layer(x, mask)
         return self.pool(x.float(), mask)
+
+    def states(self, ids: Tensor, mask: Tensor | None) -> Tensor:
+        """The last layer's output ``(batch, tokens, dim)`` float32, which ``pool`` pools."""
+        x = self.embed(ids)
+        for layer in self.stack:
+            x = layer(x, mask)
+        return x.float()
 
     def pool(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The last layer's output to vectors ``(batch, dim)``."""

@@ -1,4 +1,4 @@
-"""The file that an interrupted training is resumed from: weights, AdamW's moments and progress."""
+"""The file of an interrupted training: weights and their average, AdamW's moments, progress."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn, optim
 
 from trimseek.atomic import atomic_file
+from trimseek.encoders.shrink.averaging import WeightAverage
 from trimseek.encoders.shrink.validation import Validation
 from trimseek.errors import EncoderError
 
@@ -23,10 +24,16 @@ class TrainingState(NamedTuple):
 
 
 def save_state(
-    state: TrainingState, module: nn.Module, optimizer: optim.Optimizer, path: Path
+    state: TrainingState,
+    module: nn.Module,
+    optimizer: optim.Optimizer,
+    path: Path,
+    average: WeightAverage | None = None,
 ) -> None:
     """Write all that resuming needs to one safetensors file, wholly or not at all."""
     tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average.{name}": value for name, value in average.average.items()}
     for i, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": value for name, value in moments.items()}
     history = [validation._asdict() for validation in state.history]
@@ -37,9 +44,13 @@ def save_state(
 
 
 def load_state(
-    path: Path, module: nn.Module, optimizer: optim.Optimizer, settings: dict[str, Any]
+    path: Path,
+    module: nn.Module,
+    optimizer: optim.Optimizer,
+    settings: dict[str, Any],
+    average: WeightAverage | None = None,
 ) -> TrainingState | None:
-    """Restore module and optimizer from a file of ``save_state``, and return the progress.
+    """Restore module, average and optimizer from a file of ``save_state``, and return the progress.
 
     Returns None and changes nothing if there is no file or the training had other settings.
     EncoderError if the file is damaged.
@@ -53,6 +64,8 @@ def load_state(
         if comparable(progress["settings"]) != comparable(settings):
             return None
         module.load_state_dict(without_prefix("module.", tensors))
+        if average is not None:
+            average.average.update(without_prefix("average.", tensors))
         state = optimizer.state_dict()
         for name, value in without_prefix("optimizer.", tensors).items():
             i, _, moment = name.partition(".")

@@ -7,16 +7,21 @@ from typing import NamedTuple
 class Validation(NamedTuple):
     """Measured on held-out texts after ``step`` steps and ``seconds`` of training.
 
-    ``cosine``: mean cosine to the teacher's vectors. ``overlap``: the mean share of the 10 nearest
-    of the bank that student and teacher have in common. ``share``: of the trained weights, in a
-    mean with those before training.
+    ``cosine``: mean cosine to the teacher's vectors, the mean over the domains. ``overlap``: the
+    mean share of the 10 nearest of the bank that student and teacher have in common. ``domains``:
+    the mean cosine of each domain.
     """
 
     step: int
     seconds: float
     cosine: float
     overlap: float
-    share: float = 1.0
+    domains: dict[str, float]
+
+    @property
+    def worst(self) -> str:
+        """The domain with the lowest cosine."""
+        return min(self.domains, key=lambda domain: self.domains[domain])
 
 
 Report = Callable[[Validation, float], None]  # gets a validation and the training loss

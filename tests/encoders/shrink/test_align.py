@@ -10,19 +10,20 @@ import torch
 from tests.encoders.shrink.test_obs import calibration
 from tests.tiny import tiny_weights
 from trimseek.encoders.pooling import Pooling
-from trimseek.encoders.shrink.agreement import agreement, encode
+from trimseek.encoders.quantize import quantize_matrix
 from trimseek.encoders.shrink.align import (
-    SHARES,
     Aligner,
     AlignmentSettings,
     alignment_loss,
     schedule,
-    take_best_mean,
+    states_loss,
 )
-from trimseek.encoders.shrink.calibration import Ids, embeddings
+from trimseek.encoders.shrink.averaging import fill
+from trimseek.encoders.shrink.calibration import Ids, embeddings, padded
 from trimseek.encoders.shrink.cut import keep_layers
 from trimseek.encoders.shrink.lessons import Lessons, TrainingTexts, length_batches, nearest
-from trimseek.encoders.shrink.module import EncoderModule
+from trimseek.encoders.shrink.module import EncoderModule, to_array
+from trimseek.encoders.shrink.rounding import rounded_parameters
 from trimseek.encoders.shrink.validation import Validation
 from trimseek.errors import EncoderError
 
@@ -42,7 +43,7 @@ def lessons() -> Lessons:
         return TrainingTexts(texts, vectors, candidates, nearest(vectors, candidates, 4))
 
     training = made(calibration(400))
-    return Lessons(training, made(calibration(60, seed=4), training.bank))
+    return Lessons(training, {"held out": made(calibration(60, seed=4), training.bank)})
 
 
 def student() -> EncoderModule:
@@ -90,20 +91,80 @@ def test_training_brings_the_student_nearer() -> None:
     assert last.step == 120
 
 
-def test_the_mean_with_the_weights_before_is_the_best_there_is() -> None:
-    training = aligner()
-    module, held_out = training.module, training.held_out
-    before = {name: value.clone() for name, value in module.state_dict().items()}
-    after = training.run()[-1]
-    share, cosine, overlap = take_best_mean(module, before, held_out)
-    assert share in SHARES
-    assert cosine >= after.cosine
-    assert (cosine, overlap) == agreement(encode(module, held_out.ids), held_out)
+def test_what_is_measured_and_kept_is_the_average_of_the_weights() -> None:
+    found = aligner(replace(SETTINGS, steps=60, decay=0.9))
+    steps: list[torch.Tensor] = []
+    kept = found.module.stack[0].output.weight
+    before = kept.detach().clone()
+    update = found.average.update
 
-    # the other way around, of weights that are worse than those before, least is taken
-    trained = {name: value.clone() for name, value in module.state_dict().items()}
-    module.load_state_dict(before)
-    assert take_best_mean(module, trained, held_out)[0] == min(SHARES)
+    def updated(step: int) -> None:
+        steps.append(kept.detach().clone())
+        update(step)
+
+    found.average.update = updated  # type: ignore[method-assign]
+    found.run()
+    expected = before
+    for i, weight in enumerate(steps, 1):
+        decay = min(0.9, (1 + i) / (10 + i))
+        expected = decay * expected + (1 - decay) * weight
+    torch.testing.assert_close(kept.detach(), expected)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(kept.detach(), steps[-1])
+
+
+def test_token_states_are_learnt_first() -> None:
+    teacher = EncoderModule(tiny_weights(), Pooling.MEAN, normalize=True)
+    found = aligner(replace(SETTINGS, steps=60, states=1.0), teacher=teacher)
+    ids = torch.tensor(found.texts.ids[0])[None]
+
+    def error() -> float:
+        with torch.no_grad():
+            return float(
+                states_loss(found.module.states(ids, None), teacher.states(ids, None), None)
+            )
+
+    before = error()
+    found.run()
+    assert error() < 0.5 * before
+    assert states_loss(teacher.states(ids, None), teacher.states(ids, None), None) == 0
+
+
+def test_the_error_of_states_by_hand() -> None:
+    student = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [9.0, 9.0]]])
+    teacher = torch.tensor([[[2.0, 0.0], [0.0, 4.0], [7.0, 7.0]]])
+    mask = torch.tensor([[True, True, False]])
+    # errors 1 and 9; around the mean (1, 2) the teacher's states are at squared distances of 5
+    assert float(states_loss(student, teacher, mask)) == pytest.approx(5 / 5)
+
+
+def test_rounded_weights_are_those_that_are_stored() -> None:
+    module = student()
+    with torch.no_grad():
+        module.up.normal_()  # type: ignore[union-attr]
+    kept = rounded_parameters(module)
+    weight = module.stack[0].query.weight
+    stored = quantize_matrix(to_array(weight.T)).read_back()
+    np.testing.assert_allclose(to_array(kept["layers.0.query.weight"].T), stored, atol=1e-7)
+    assert len(np.unique(to_array(kept["up"][0]))) <= 15  # 4 bits, symmetric
+    assert set(kept) >= {"up", "positions", "layers.0.output.weight"}
+    assert not any(name.endswith("bias") or "norm" in name or name == "down" for name in kept)
+    torch.autograd.backward(kept["layers.0.query.weight"].sum())
+    torch.testing.assert_close(weight.grad, torch.ones_like(weight))  # passed straight on
+
+
+def test_at_the_end_the_student_runs_with_rounded_weights() -> None:
+    found = aligner(replace(SETTINGS, steps=10, rounding=0.5))
+    ids, mask = padded(found.texts.ids[:8])
+    found.elapsed_before, found.started = 0.0, 0.0
+    found.step = 4
+    assert torch.equal(found.student_vectors(ids, mask)[0], found.module(ids, mask))
+    found.step = 5
+    rounded = found.student_vectors(ids, mask)[0]
+    assert not torch.equal(rounded, found.module(ids, mask))
+    trained = dict(found.module.named_parameters())
+    fill(trained, trained | rounded_parameters(found.module))
+    torch.testing.assert_close(rounded, found.module(ids, mask))
 
 
 def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from trimseek.encoders.shrink.validation import Validation
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 report = tensorboard_report(Path(sys.argv[1]))
-report(Validation(10, 1.0, 0.5, 0.25), 0.75)
-report(Validation(20, 2.0, 0.625, 0.5), 0.5)
+report(Validation(10, 1.0, 0.5, 0.25, {}), 0.75)
+report(Validation(20, 2.0, 0.625, 0.5, {}), 0.5)
 events = EventAccumulator(sys.argv[1]).Reload()
 for name in sorted(events.Tags()["scalars"]):
     print(name, [(each.step, each.value) for each in events.Scalars(name)])
@@ -41,7 +41,7 @@ def test_scalars_stand_against_steps(tmp_path: Path) -> None:
 def test_both_are_told() -> None:
     told: list[str] = []
     report = both(lambda *_: told.append("first"), lambda *_: told.append("second"))
-    report(Validation(1, 1.0, 0.5, 0.5), 0.1)
+    report(Validation(1, 1.0, 0.5, 0.5, {}), 0.1)
     assert told == ["first", "second"]
 
 

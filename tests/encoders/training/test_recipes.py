@@ -1,0 +1,54 @@
+"""What each encoder learns, and that the command trains one from texts to a file."""
+
+import gzip
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import shared
+from trimseek.encoders.aligned import load_aligned, read_provenance
+from trimseek.encoders.catalog import find_checkpoint
+from trimseek.encoders.checkpoint import read_checkpoint
+from trimseek.encoders.training import __main__ as command
+from trimseek.encoders.training.corpus import Corpus, Document
+from trimseek.encoders.training.recipes import TRAININGS, held_out_texts, training_texts
+
+LONG = " ".join(f"The word number {i} of it is long." for i in range(5))
+DOCUMENTS = [Document("news", f"Title {i}", f"{i} {LONG}") for i in range(30)]
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_texts_of_a_role(name: str) -> None:
+    training = TRAININGS[name]
+    texts = training_texts(training, DOCUMENTS)
+    assert texts == training_texts(training, DOCUMENTS)
+    assert len(set(texts)) == len(texts)
+    assert DOCUMENTS[0].whole in texts
+    held_out = held_out_texts(training, Corpus([], DOCUMENTS, {}))
+    assert list(held_out) == ["news"]
+    whole = {document.whole for document in DOCUMENTS}
+    assert (set(held_out["news"]) == whole) == (training.role == "document")
+
+
+@pytest.mark.usefixtures("minilm")
+def test_an_encoder_from_texts_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = tmp_path / "text"
+    texts.mkdir()
+    source = shared("text") / "passages.jsonl.gz"
+    with gzip.open(source, "rt") as lines, gzip.open(texts / source.name, "wt") as file:
+        file.writelines(line for line, _ in zip(lines, range(400), strict=False))
+    short = replace(TRAININGS["minilm-dash"], joined=200)
+    monkeypatch.setitem(TRAININGS, "minilm-dash", short)
+    monkeypatch.setattr(sys, "argv", ["train", "minilm-dash", str(texts), "--steps", "3"])
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--into", str(tmp_path / "out")])
+    command.main()
+    path = tmp_path / "out" / "minilm-dash.safetensors"
+    made = read_provenance(path)
+    assert made.made["command"].endswith("minilm-dash TEXTS --steps 3")
+    assert list(made.files) == [source.name]
+    assert "held-out" in json.dumps(made.made)
+    checkpoint = load_aligned(path, read_checkpoint(find_checkpoint("minilm"), "minilm"))
+    assert len(checkpoint.weights.layers) == 1
