@@ -80,6 +80,14 @@ def index(
         typer.Option(help="How vectors are searched. Default: the index's own, or by size."),
     ] = None,
     language: Language = None,
+    map_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENCODER",
+            help="Embed 2,000 passages with this encoder as well, and map the vectors of a cheaper "
+            "one towards its own.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Embed a corpus into an index folder; run it again to update."""
@@ -113,12 +121,15 @@ def index(
         facets=facet or [],
         kind=kind,
         language=language,
+        map_to=DocumentEncoder(find_encoder(map_to), prompt=document_prompt) if map_to else None,
     ).run()
     if as_json:
         print_json(asdict(report))
         return
     for line in [*source.notices.sentences(), *report.remarks[len(source.notices.remarks) :]]:
         note(line)
+    if report.vector_map:
+        note(f"map to {map_to}: {report.vector_map}")
     rate = (report.added + report.updated) / report.seconds
     skipped = f"{report.skipped} skipped, " if report.skipped else ""
     note(

@@ -14,6 +14,7 @@ from trimseek.encoders.weights import FloatArray
 from trimseek.indexer.chunks import Chunk, Chunker
 from trimseek.indexer.documents import Document, document_metadata
 from trimseek.indexer.store import Store, content_hash
+from trimseek.indexer.vector_map import VectorMap
 
 ADDED, UPDATED, UNCHANGED = "added", "updated", "unchanged"
 
@@ -47,12 +48,16 @@ class EmbeddedDocuments(NamedTuple):
 class DocumentEmbedder:
     """Cuts documents into passages and encodes them.
 
-    ``overlap``: tokens that neighbouring passages share.
+    ``overlap``: tokens that neighbouring passages share. ``vector_map``: the index's, if it has
+    one; vectors that come with documents are not mapped.
     """
 
-    def __init__(self, encoder: DocumentEncoder, overlap: int) -> None:
+    def __init__(
+        self, encoder: DocumentEncoder, overlap: int, vector_map: VectorMap | None = None
+    ) -> None:
         self.encoder = encoder
         self._chunker = Chunker(encoder.tokenizer, overlap)
+        self._map = vector_map
 
     def embed(self, documents: Sequence[Document]) -> EmbeddedDocuments:
         """Encode all passages of all documents together, in batches of the encoder's choice."""
@@ -65,10 +70,11 @@ class DocumentEmbedder:
         chunks = [self._chunker.chunks(document) for document in others]
         texts = [chunk.embedded for of_document in chunks for chunk in of_document]
         encoded = self.encoder.encode(texts)
+        vectors = encoded.vectors if self._map is None else self._map.apply(encoded.vectors)
         start = 0
         for document, of_document in zip(others, chunks, strict=True):
             end = start + len(of_document)
-            by_id[document.id] = Embedded(of_document, encoded.vectors[start:end])
+            by_id[document.id] = Embedded(of_document, vectors[start:end])
             start = end
         return EmbeddedDocuments(by_id, encoded.tokens)
 

@@ -5,6 +5,7 @@ is found before anything is written. Then every batch of documents is one transa
 the run is interrupted, what was stored is searchable, and the next run goes on from there.
 """
 
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,12 +13,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trimseek.console import progress
+from trimseek.console import note, progress
 from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.encoder import DocumentEncoder
-from trimseek.errors import CorpusError
+from trimseek.errors import ConfigError, CorpusError, IndexFolderError
 from trimseek.indexer.card import CARD, IndexCard, read_card
-from trimseek.indexer.chunks import DEFAULT_OVERLAP
+from trimseek.indexer.chunks import DEFAULT_OVERLAP, Chunker
 from trimseek.indexer.documents import Corpus, Document, no_text
 from trimseek.indexer.embedding import (
     ADDED,
@@ -33,6 +34,14 @@ from trimseek.indexer.own_vectors import SCALED, with_checked_vector
 from trimseek.indexer.prompts import check_prompt, new_card
 from trimseek.indexer.seen import SeenIds
 from trimseek.indexer.store import Store
+from trimseek.indexer.vector_map import (
+    SAMPLE,
+    VectorMap,
+    check_mappable,
+    fit_map,
+    store_map,
+    stored_map,
+)
 
 # A batch ends at whichever comes first: enough work for good batches, bounded memory.
 BATCH_DOCUMENTS = 1024
@@ -51,7 +60,7 @@ class IngestReport:
     of the corpus that could not be read, left out for the same reason, of which ``bad_parts``
     names the first ten. ``scaled``: documents whose own vectors were scaled to unit length.
     ``fields``: how each field of the corpus was read. ``remarks``: what a user may not expect of
-    it.
+    it. ``vector_map``: what a map that was fitted brings, in words.
     """
 
     added: int = 0
@@ -67,6 +76,7 @@ class IngestReport:
     fields: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     bad_parts: list[str] = field(default_factory=list)
+    vector_map: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,8 @@ class Ingest:
     ``encoder_name``: what the index records, so that a search finds the encoder again.
     ``query_prompt``, ``document_prompt``: of a new index, None for the encoder's own; the encoder
     was opened with the latter. ``facets``: metadata fields to index; ``kind``: of the snapshot, as
-    it is by default.
+    it is by default. ``map_to``: an encoder that embeds a sample of a new index's documents too,
+    so that their vectors are mapped towards its own (``vector_map``).
     ``sync``: documents of the index that the corpus lacks are removed, unless parts of it could
     not be read. ``skip_empty``: documents
     without any text are left out; otherwise they are a CorpusError. ``advance``: called after
@@ -95,19 +106,22 @@ class Ingest:
     facets: Sequence[str] = ()
     language: str | None = None
     kind: SnapshotKind | None = None
+    map_to: DocumentEncoder | None = None
     report: IngestReport = field(default_factory=IngestReport)
     advance: Callable[[int], None] = ignore_progress
 
     def run(self) -> IngestReport:
         """Do it; CorpusError, IndexFolderError or StorageError leave the index consistent."""
         self._check_encoder()
-        total = None if self.corpus.streamed else self._check_corpus()
+        sample = Sample(SAMPLE if self.map_to is not None else 0)
+        total = None if self.corpus.streamed else self._check_corpus(sample)
         started = time.perf_counter()
         with open_or_create(self.folder, self._new_card()) as opened, closing(SeenIds()) as seen:
             card, store = opened
             self._check_space(card)
             configure(store, self.facets, self.kind, self.language)
-            embedder = DocumentEmbedder(self.encoder, card.overlap)
+            vector_map = self._vector_map(card, store, sample)
+            embedder = DocumentEmbedder(self.encoder, card.overlap, vector_map)
             with progress("indexing", total) as ticker:
                 for batch in batches(self._documents(), BATCH_DOCUMENTS, BATCH_CHARACTERS):
                     for document in batch:
@@ -138,9 +152,40 @@ class Ingest:
             )
 
     def _check_encoder(self) -> None:
-        """IndexFolderError, before the corpus is read, for an index of another space."""
+        """IndexFolderError or ConfigError, before the corpus is read, for what cannot be done."""
         if (self.folder / CARD).is_file():
             self._check_space(read_card(self.folder))
+        if self.map_to is None:
+            return
+        if self.corpus.streamed:
+            raise ConfigError("--map-to reads the corpus twice, so that it must be in files")
+        check_mappable(self.encoder.card, self.map_to.card)
+
+    def _vector_map(self, card: IndexCard, store: Store, sample: "Sample") -> VectorMap | None:
+        """The index's map, fitted now if it is new and has one; IndexFolderError, ConfigError."""
+        known = stored_map(store, card.dim)
+        if known is not None and self.encoder_name != card.encoder:
+            raise IndexFolderError(
+                f"{self.folder}: its vectors are mapped from those of {card.encoder!r}, and "
+                f"documents by {self.encoder_name!r} would not fit; leave out --encoder"
+            )
+        if known is not None or self.map_to is None:
+            return known
+        if store.counts().documents:
+            raise IndexFolderError(
+                f"{self.folder}: its documents are embedded without a map; leave out --map-to, or "
+                "make another index"
+            )
+        chunker = Chunker(self.encoder.tokenizer, card.overlap)
+        chunks = [chunker.chunks(document) for document in sample.documents]
+        # beginnings, middles and ends
+        passages = [of_one[i % len(of_one)].embedded for i, of_one in enumerate(chunks)]
+        note(f"fitting a map on {len(passages):,} passages ...")
+        fit = fit_map(self.encoder.encode(passages).vectors, self.map_to.encode(passages).vectors)
+        with store.transaction():
+            store_map(store, fit.map)
+        self.report.vector_map = str(fit)
+        return fit.map
 
     def _check_space(self, card: IndexCard) -> None:
         check_space(card, self.encoder.card.space, self.folder, self.encoder_name)
@@ -164,12 +209,13 @@ class Ingest:
         yield from admitted
         self.report.skipped, self.report.scaled = admitted.skipped, admitted.scaled
 
-    def _check_corpus(self) -> int:
-        """Read every document once; how many there are. CorpusError."""
+    def _check_corpus(self, sample: "Sample") -> int:
+        """Read every document once, and sample them; how many there are. CorpusError."""
         count = 0
         with closing(SeenIds()) as seen, progress("checking") as ticker:
             for document in self._documents():
                 seen.add(document)
+                sample.add(document)
                 count += 1
                 ticker.advance(1)
         if count == 0:
@@ -199,6 +245,28 @@ class Ingest:
         self.report.unchanged += counts[UNCHANGED]
         self.report.chunks += sum(len(document.chunks) for document in embedded.by_id.values())
         self.report.tokens += embedded.tokens
+
+
+class Sample:
+    """At most ``most`` documents without vectors of their own, drawn evenly from a stream.
+
+    The same ones for the same stream (reservoir sampling, Vitter 1985).
+    """
+
+    def __init__(self, most: int) -> None:
+        self.documents: list[Document] = []
+        self._most, self._seen = most, 0
+        self._random = random.Random(0)  # noqa: S311 - a sample, not a secret
+
+    def add(self, document: Document) -> None:
+        """Take it, or leave it."""
+        if not self._most or document.vector is not None:
+            return
+        self._seen += 1
+        if len(self.documents) < self._most:
+            self.documents.append(document)
+        elif (place := self._random.randrange(self._seen)) < self._most:
+            self.documents[place] = document
 
 
 class AdmittedDocuments:

@@ -38,6 +38,7 @@ from trimseek.indexer.folder import (
 from trimseek.indexer.own_vectors import SCALED, with_checked_vector
 from trimseek.indexer.prompts import check_prompt
 from trimseek.indexer.snapshot import is_stale
+from trimseek.indexer.vector_map import stored_map
 
 
 class PutCounts(NamedTuple):
@@ -94,7 +95,8 @@ class IndexWriter:
             except IndexFolderError:
                 store.close()
                 raise
-            embedder = DocumentEmbedder(self.encoder, card.overlap)
+            vector_map = stored_map(store, card.dim)
+            embedder = DocumentEmbedder(self.encoder, card.overlap, vector_map)
         self.card, self._store, self._embedder = card, store, embedder
 
     @contextmanager

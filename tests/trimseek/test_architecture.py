@@ -18,6 +18,7 @@ FLOORS = {
     "": (),
     "encoders": (),
     "encoders.shrink": ("encoders",),
+    "encoders.training": ("encoders", "encoders.shrink"),
     "indexer": ("encoders",),
     "search": ("encoders", "indexer"),
     "api": ("encoders", "indexer", "search"),
