@@ -23,7 +23,7 @@ SHORT_TEXTS = {  # about so many of each domain
     "finance": 12_000,
 }
 SETTINGS = AlignmentSettings(
-    minutes=600, steps=48_000, states=0.3, decay=0.999, rounding=0.1, validate_every=5.0
+    minutes=600, steps=32_000, states=0.3, decay=0.999, rounding=0.1, validate_every=5.0
 )
 T = TypeVar("T")
 FEWEST_WORDS = 20  # of a passage
@@ -52,7 +52,7 @@ def half(layers: int, heads: int, neurons: int) -> Recipe:
     return Recipe(layers=layers, heads=heads, neurons=neurons)
 
 
-DOCUMENTS = replace(SETTINGS, steps=26_000)
+DOCUMENTS = replace(SETTINGS, steps=20_000)
 TRAININGS = {
     "minilm-swift": Training(Recipe(layers=3, allocation=Allocation.UNIFORM, keep=0.5)),
     "minilm-dash": Training(half(1, 12, 768)),

@@ -36,7 +36,7 @@ def short_texts(
     found: dict[str, list[str]] = {}
     for domain, quota in quotas.items():
         chosen = random.Random(f"{seed} {domain}")  # noqa: S311 - a sample, not a secret
-        own = [document for document in documents if document.domain == domain]
+        own = [each for each in documents if each.domain == domain and each.text.strip()]
         chosen.shuffle(own)
         if domain == QUESTIONS:
             texts = [document.text for document in own]
