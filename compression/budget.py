@@ -31,12 +31,13 @@ class Measurement:
 class Budget:
     """Limits, of which None is no limit; ``max_loss`` and ``speedup`` are relative to float32.
 
-    ``max_ms``: p50 of encoding one query.
+    ``max_ms``: p50 of encoding one query. ``max_mb``: of the graph that runs, 10^6 bytes.
     """
 
     max_loss: float | None = None
     speedup: float | None = None
     max_ms: float | None = None
+    max_mb: float | None = None
 
     def met_by(self, measurement: Measurement) -> bool:
         """Whether the encoder is within every limit that is set."""
@@ -44,6 +45,7 @@ class Budget:
             (self.max_loss is None or measurement.loss <= self.max_loss)
             and (self.speedup is None or measurement.speedup >= self.speedup)
             and (self.max_ms is None or measurement.query_ms <= self.max_ms)
+            and (self.max_mb is None or measurement.graph_bytes <= 1e6 * self.max_mb)
         )
 
     def __str__(self) -> str:
@@ -54,4 +56,6 @@ class Budget:
             limits.append(f"{self.speedup:g} times the speed")
         if self.max_ms is not None:
             limits.append(f"{self.max_ms:g} ms a query")
+        if self.max_mb is not None:
+            limits.append(f"{self.max_mb:g} MB")
         return " and ".join(limits) or "no budget"

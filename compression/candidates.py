@@ -8,10 +8,12 @@ that of one query, encoded in turns with the float32 encoder.
 import math
 import random
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from trimseek.compression.budget import MEASURE, Budget, Measurement
 from trimseek.compression.latency import query_milliseconds
 from trimseek.compression.query_matcher import QueryMatcher
 from trimseek.console import note
+from trimseek.encoders.aligned import FOLDER, aligned_names, load_aligned, read_provenance
 from trimseek.encoders.cached import embed_with, text_hash
 from trimseek.encoders.card import described
 from trimseek.encoders.checkpoint import Checkpoint
@@ -29,7 +32,7 @@ from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.shrink.align import AlignmentSettings, silent, train
 from trimseek.encoders.shrink.calibration import Ids
 from trimseek.encoders.shrink.lessons import FEWEST, teach
-from trimseek.encoders.shrink.recipe import Recipe, Shrinker, Shrunk
+from trimseek.encoders.shrink.recipe import Allocation, Method, Recipe, Shrinker, Shrunk
 from trimseek.encoders.shrink.validation import Report
 from trimseek.encoders.tokens import TextTokenizer
 from trimseek.encoders.unlabelled import sentences, spans
@@ -57,6 +60,14 @@ class EncoderCandidate:
 
     measurement: Measurement
     shrunk: Shrunk
+
+
+class Cost(NamedTuple):
+    """What an encoder's shape costs, as in ``Measurement``."""
+
+    graph_bytes: int
+    query_ms: float
+    speedup: float
 
 
 class Compressor:
@@ -150,14 +161,43 @@ class Compressor:
 
     def attempt(self, recipe: Recipe, name: str) -> EncoderCandidate:
         """Follow the recipe, training included, and measure the encoder that it makes."""
+        return self.attempt_shrunk(self.shrinker.shrink(recipe), name, recipe.align_minutes)
+
+    def attempt_shrunk(self, shrunk: Shrunk, name: str, minutes: float = 0.0) -> EncoderCandidate:
+        """Train an encoder for so many minutes, or not at all for 0, and measure it."""
         began = time.monotonic()
-        shrunk = self.shrinker.shrink(recipe)
-        if recipe.align_minutes:
-            shrunk = self.align(shrunk, recipe.align_minutes)
+        if minutes:
+            shrunk = self.align(shrunk, minutes)
         candidate = self.measure(shrunk, name, began)
-        if not recipe.align_minutes:
+        if not minutes:
             self.longest = max(self.longest, candidate.measurement.seconds)
         return candidate
+
+    def cost_of_shape(self, layers: int, keep: float, *, timed: bool) -> Cost:
+        """Of an encoder of so many layers that each keep so much; its weights do not matter.
+
+        Without ``timed`` its speed is not measured, and 0.
+        """
+        recipe = Recipe(layers, Method.MAGNITUDE, Allocation.UNIFORM, keep)
+        shrunk = self.shrinker.shrink(recipe)
+        with tempfile.TemporaryDirectory(dir=self.folder) as name:
+            folder = Path(name) / "shape"
+            write_encoder(shrunk.checkpoint, folder, shrunk.quantization)
+            size = (folder / GRAPH).stat().st_size
+            if not timed:
+                return Cost(size, 0.0, 0.0)
+            query_ms, base_ms = self.milliseconds([folder, self.reference])
+        return Cost(size, query_ms, base_ms / query_ms)
+
+    def relatives(self) -> list[tuple[str, Shrunk]]:
+        """The encoders that come with trimseek and are aligned to this base, by their names."""
+        found = []
+        for name in aligned_names():
+            path = FOLDER / f"{name}.safetensors"
+            if read_provenance(path).base_sha256 == self.base.sha256:
+                steps = (f"take {name}, which is aligned to {self.base.name}",)
+                found.append((name, Shrunk(load_aligned(path, self.base), Quantization(), steps)))
+        return found
 
     def measure(self, shrunk: Shrunk, name: str, began: float) -> EncoderCandidate:
         """Write an encoder, measure its loss and speed, and delete its files.

@@ -38,6 +38,9 @@ def compress(
     max_ms: Annotated[
         float | None, typer.Option(help="The most milliseconds for one query (p50).")
     ] = None,
+    max_mb: Annotated[
+        float | None, typer.Option(help="The most MB of the graph that runs.")
+    ] = None,
     texts: Annotated[
         Path | None,
         typer.Option(help="Your own documents, unlabelled: JSON Lines or one text a line."),
@@ -75,8 +78,8 @@ def compress(
 ) -> None:
     """Make an encoder as small and fast as a stated loss allows, and prove it.
 
-    With a budget (--max-loss, --speedup, --max-ms) it searches; with a recipe or shapes it makes
-    just that, and measures it.
+    With a budget (--max-loss, --speedup, --max-ms, --max-mb) it searches; with a recipe or shapes
+    it makes just that, and measures it.
     """
     made = compress_encoder(
         base,
@@ -87,6 +90,7 @@ def compress(
         max_loss=as_share(max_loss),
         speedup=as_multiple(speedup),
         max_ms=positive(max_ms, "--max-ms"),
+        max_mb=positive(max_mb, "--max-mb"),
         recipe=explicit_recipe(recipe, heads, neurons, layers, precision),
         minutes=minutes,
         query_only=query_only,

@@ -59,6 +59,7 @@ def compress(
     max_loss: float | None = None,
     speedup: float | None = None,
     max_ms: float | None = None,
+    max_mb: float | None = None,
     recipe: Recipe | None = None,
     minutes: float = 10.0,
     query_only: bool = False,
@@ -77,6 +78,7 @@ def compress(
     :param max_loss: the most nDCG@10 to lose, relative to float32: 0.01.
     :param speedup: how many times float32's query speed at least.
     :param max_ms: the most milliseconds for one query (p50).
+    :param max_mb: the most MB of the graph that runs.
     :param recipe: what to make, instead of a budget.
     :param minutes: wall clock for everything, with a budget.
     :param query_only: a query encoder for an index that the base embeds, not one for both.
@@ -89,10 +91,11 @@ def compress(
         raise ConfigError(f"{folder}: exists already; name a folder that does not")
     if not 0 < minutes < float("inf"):
         raise ConfigError(f"minutes {minutes:g}: must be more than 0")
-    budget = Budget(max_loss, speedup, max_ms)
+    budget = Budget(max_loss, speedup, max_ms, max_mb)
     if (recipe is None) == (budget == Budget()):
         raise ConfigError(
-            "say what to keep to (--max-loss 1%, --speedup 10x, --max-ms 0.3), "
+            "say what to keep to (--max-loss 1%, --speedup 10x, --max-ms 0.3, "
+            "--max-mb 12), "
             "or what to make (--recipe, --heads, --neurons, --layers, --precision), not both"
         )
     documents, trial, judged = read_texts(texts, collection)

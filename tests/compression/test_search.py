@@ -129,10 +129,11 @@ class Hurried(Compressor):
 
     time_for = 1
 
-    def attempt(self, recipe: Recipe, name: str) -> EncoderCandidate:
+    def attempt_shrunk(self, shrunk: Shrunk, name: str, minutes: float = 0.0) -> EncoderCandidate:
         ends = time.monotonic() if len(self.candidates) == self.time_for else math.inf
         with time_limit(ends):
-            return super().attempt(recipe, name)
+            self.shrinker.shrink(Recipe(layers=1))
+            return super().attempt_shrunk(shrunk, name, minutes)
 
 
 def test_what_was_measured_when_the_time_is_over_counts(
@@ -142,7 +143,7 @@ def test_what_was_measured_when_the_time_is_over_counts(
     trial = known_items(texts, "mine")
     hurried = Hurried(tiny, trial, texts, [], Budget(max_loss=0.9), tmp_path / "a")
     assert search(hurried) is hurried.candidates[0]
-    assert [candidate.measurement.recipe for candidate in hurried.candidates] == ["int8"]
+    assert [candidate.measurement.recipe for candidate in hurried.candidates] == ["2 layers, int8"]
     assert "the time is over" in capsys.readouterr().err
 
     hurried = Hurried(tiny, trial, texts, [], Budget(max_loss=0.9), tmp_path / "b")
@@ -239,7 +240,10 @@ def test_queries_are_recognized_within_texts() -> None:
 def test_a_budget_is_met_by_all_it_names() -> None:
     measurement = Measurement("r", "s", 1, 2.0, 4.0, 0.01, Interval(0, 0.02), 1)
     assert Budget(max_loss=0.01, speedup=4, max_ms=2).met_by(measurement)
-    for worse in (Budget(max_loss=0.009), Budget(speedup=4.1), Budget(max_ms=1.9)):
+    for worse in (
+        *(Budget(max_loss=0.009), Budget(speedup=4.1), Budget(max_ms=1.9)),
+        Budget(max_mb=0.0000009),
+    ):
         assert not worse.met_by(measurement)
 
 
@@ -262,6 +266,7 @@ def test_the_best_is_the_fastest_within_the_loss_or_loses_least(tiny: Checkpoint
         # none has these; the closest
         (Budget(max_loss=0.001), "slow"),
         (Budget(max_loss=0.05, speedup=10), "fair"),
+        (Budget(max_loss=0.05, speedup=6), "fast"),
         (Budget(speedup=10), "fast"),
     ):
         assert best_of(candidates, budget).measurement.recipe == name, budget
