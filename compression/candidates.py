@@ -10,7 +10,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -161,11 +161,18 @@ class Compressor:
 
     def attempt(self, recipe: Recipe, name: str) -> EncoderCandidate:
         """Follow the recipe, training included, and measure the encoder that it makes."""
-        return self.attempt_shrunk(self.shrinker.shrink(recipe), name, recipe.align_minutes)
-
-    def attempt_shrunk(self, shrunk: Shrunk, name: str, minutes: float = 0.0) -> EncoderCandidate:
-        """Train an encoder for so many minutes, or not at all for 0, and measure it."""
         began = time.monotonic()
+        shrunk = self.shrinker.shrink(recipe)
+        return self.attempt_shrunk(shrunk, name, recipe.align_minutes, began)
+
+    def attempt_shrunk(
+        self, shrunk: Shrunk, name: str, minutes: float = 0.0, began: float | None = None
+    ) -> EncoderCandidate:
+        """Train an encoder for so many minutes, or not at all for 0, and measure it.
+
+        ``began``: when its making began, as ``time.monotonic`` has it; None for now.
+        """
+        began = time.monotonic() if began is None else began
         if minutes:
             shrunk = self.align(shrunk, minutes)
         candidate = self.measure(shrunk, name, began)
@@ -189,15 +196,16 @@ class Compressor:
             query_ms, base_ms = self.milliseconds([folder, self.reference])
         return Cost(size, query_ms, base_ms / query_ms)
 
-    def relatives(self) -> list[tuple[str, Shrunk]]:
-        """The encoders that come with trimseek and are aligned to this base, by their names."""
-        found = []
+    def relatives(self) -> Iterator[tuple[str, Shrunk]]:
+        """The encoders that come with trimseek and are aligned to this base, by their names.
+
+        Each is read when it is asked for.
+        """
         for name in aligned_names():
             path = FOLDER / f"{name}.safetensors"
             if read_provenance(path).base_sha256 == self.base.sha256:
                 steps = (f"take {name}, which is aligned to {self.base.name}",)
-                found.append((name, Shrunk(load_aligned(path, self.base), Quantization(), steps)))
-        return found
+                yield name, Shrunk(load_aligned(path, self.base), Quantization(), steps)
 
     def measure(self, shrunk: Shrunk, name: str, began: float) -> EncoderCandidate:
         """Write an encoder, measure its loss and speed, and delete its files.

@@ -8,13 +8,13 @@ import typer
 
 from trimseek.compression.compress import base_of, read_texts
 from trimseek.compression.compress import compress as compress_encoder
-from trimseek.compression.report import measurement_cells, note_validation
+from trimseek.compression.report import measurement_cells
 from trimseek.compression.storage import compare_storage, storage_cells, storage_choices
 from trimseek.console import note, print_json, print_table
 from trimseek.encoders.quantize import Precision
 from trimseek.encoders.shrink.recipe import Recipe, read_recipe
 from trimseek.encoders.shrink.tensorboard import both, tensorboard_report
-from trimseek.encoders.shrink.validation import Report
+from trimseek.encoders.shrink.validation import Report, note_validation
 from trimseek.errors import ConfigError
 from trimseek.eval.bench.report import terminal_table
 from trimseek.options import AsJson

@@ -21,10 +21,10 @@ try:
     from trimseek.compression.budget import Budget, Measurement
     from trimseek.compression.candidates import Compressor, EncoderCandidate
     from trimseek.compression.cross_candidates import CrossCompressor, JudgedCrossCompressor
-    from trimseek.compression.report import note_validation, write_compressed
+    from trimseek.compression.report import write_compressed
     from trimseek.compression.search import search
     from trimseek.encoders.shrink.recipe import Recipe
-    from trimseek.encoders.shrink.validation import Report
+    from trimseek.encoders.shrink.validation import Report, note_validation
 except ImportError as error:
     if error.name != "torch":
         raise

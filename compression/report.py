@@ -8,10 +8,8 @@ from pathlib import Path
 from trimseek.atomic import write_text
 from trimseek.compression.budget import MEASURE, Measurement
 from trimseek.compression.candidates import Compressor, EncoderCandidate
-from trimseek.console import note
 from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.folder import write_encoder
-from trimseek.encoders.shrink.validation import Validation
 from trimseek.eval.bench.pareto import Panel, Point, as_svg, draw_panels
 from trimseek.eval.bench.report import Cells, markdown_table
 
@@ -44,14 +42,6 @@ def measurement_panel(measurements: Sequence[Measurement]) -> Panel:
         for measurement in measurements
     ]
     return Panel("what was tried", f"% of float32's {MEASURE}", points, "encoding p50")
-
-
-def note_validation(validation: Validation, training_loss: float) -> None:
-    """Say on stderr how training goes: a step's loss, and agreement on held-out texts."""
-    note(
-        f"  step {validation.step:,}, {validation.seconds / 60:.1f} min: loss {training_loss:.4f}; "
-        f"held-out texts: cosine {validation.cosine:.4f}, overlap@10 {validation.overlap:.3f}"
-    )
 
 
 def write_compressed(compressor: Compressor, best: EncoderCandidate, folder: Path) -> EncoderCard:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from trimseek.compression.budget import Budget
 from trimseek.compression.candidates import LEAST_TRAINING, Compressor, EncoderCandidate
 from trimseek.console import note
-from trimseek.encoders.shrink.recipe import Allocation, Recipe, Shrunk
+from trimseek.encoders.shrink.recipe import Allocation, Recipe
 from trimseek.errors import BudgetError, OutOfTimeError
 
 KEEPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # shares of heads and neurons
@@ -66,10 +66,9 @@ def best_of(candidates: Sequence[EncoderCandidate], budget: Budget) -> EncoderCa
     if within:
         return max(within, key=speed_of)
     others = replace(budget, max_loss=None)
-    if others != Budget():
-        in_time = [each for each in candidates if others.met_by(each.measurement)]
-        if in_time:
-            return min(in_time, key=loss_of)
+    fast_and_small = [each for each in candidates if others.met_by(each.measurement)]
+    if fast_and_small:
+        return min(fast_and_small, key=loss_of)
     loss = Budget(max_loss=budget.max_loss)
     little = [each for each in candidates if loss.met_by(each.measurement)]
     return max(little, key=speed_of) if little else min(candidates, key=loss_of)
@@ -102,15 +101,6 @@ class Shape:
         return f"{layers}, keep {self.keep:.0%}, int8" if self.keep < 1 else f"{layers}, int8"
 
 
-@dataclass
-class Start:
-    """An encoder that was measured, which training may begin from."""
-
-    shrunk: Shrunk
-    candidate: EncoderCandidate
-    trained: bool = False
-
-
 class Exploration:
     """One search: what was measured so far, and what follows from it."""
 
@@ -120,8 +110,8 @@ class Exploration:
         self.whole = len(compressor.base.weights.layers)
         depths = (max(1, round(self.whole * share)) for share in LAYER_SHARES)
         self.depths = list(dict.fromkeys(depths))
-        self.tried: dict[Shape, Start] = {}
-        self.starts: list[Start] = []
+        self.tried: dict[Shape, EncoderCandidate] = {}
+        self.trainable: list[EncoderCandidate] = []  # measured, and not yet trained
         self.recovery = RECOVERY
         self.can_train = compressor.can_train()
         whole_time = compressor.minutes_left()
@@ -139,7 +129,7 @@ class Exploration:
         for name, shrunk in self.compressor.relatives():
             if self.has_time():
                 note(f"next: {name}, which is aligned to the base")
-                self.starts.append(Start(shrunk, self.compressor.attempt_shrunk(shrunk, name)))
+                self.trainable.append(self.compressor.attempt_shrunk(shrunk, name))
         if self.budget.max_loss is not None:
             self.keep_some_in_float(mildest[0], first)
             self.shrink_further(mildest[0])
@@ -150,16 +140,18 @@ class Exploration:
             self.train()
 
     def mildest_shapes(self) -> list[Shape]:
-        """Of each depth, the shape that keeps most within the limits of speed and size."""
+        """Of each depth, the shape that keeps most within the limits of speed and size.
+
+        Without such limits that is the whole encoder.
+        """
+        if self.limits == Budget():
+            return [Shape(self.whole, 1.0)]
         found = []
         for layers in self.depths:
             shapes = [Shape(layers, keep) for keep in KEEPS]
-            first = 0
-            if self.limits != Budget():
-                first = bisect.bisect_left(shapes, True, key=self.is_within_limits)
-            if first < len(shapes):
-                found.append(shapes[first])
-            if len(found) == MOST_DEPTHS or (found and self.limits == Budget()):
+            first = bisect.bisect_left(shapes, True, key=self.is_within_limits)
+            found += shapes[first : first + 1]
+            if len(found) == MOST_DEPTHS:
                 break
         return found
 
@@ -182,11 +174,10 @@ class Exploration:
             allocation = Allocation.GLOBAL if shape.layers == self.whole else Allocation.UNIFORM
             layers = None if shape.layers == self.whole else shape.layers
             recipe = Recipe(layers=layers, allocation=allocation, keep=shape.keep)
-            shrunk = self.compressor.shrinker.shrink(recipe)
-            start = Start(shrunk, self.compressor.attempt_shrunk(shrunk, str(shape)))
-            self.tried[shape] = start
-            self.starts.append(start)
-        return self.tried[shape].candidate
+            candidate = self.compressor.attempt(recipe, str(shape))
+            self.tried[shape] = candidate
+            self.trainable.append(candidate)
+        return self.tried[shape]
 
     def keep_some_in_float(self, shape: Shape, first: EncoderCandidate) -> None:
         """Where int8 alone loses too much, some matrices in float32, while that is fast enough."""
@@ -196,8 +187,8 @@ class Exploration:
             if not self.has_time():
                 return
             note(f"next: {count} matrices in float32: int8 alone loses too much")
-            shrunk = self.compressor.shrinker.shrink(Recipe(kept_in_float=count))
-            candidate = self.compressor.attempt_shrunk(shrunk, f"int8, {count} in float32")
+            recipe = Recipe(kept_in_float=count)
+            candidate = self.compressor.attempt(recipe, f"int8, {count} in float32")
             if self.is_good(candidate) or not self.limits.met_by(candidate.measurement):
                 return
 
@@ -232,7 +223,7 @@ class Exploration:
             start = self.most_promising()
             if start is None:
                 return
-            measured = start.candidate.measurement
+            measured = start.measurement
             again = self.budget.max_loss is not None and left >= 2 * LEAST_TRAINING
             minutes = left / 2 if again else left
             expected = self.recovery * measured.loss
@@ -240,7 +231,7 @@ class Exploration:
                 f"next: {measured.recipe}, trained for {minutes:.1f} minutes: its loss of "
                 f"{measured.loss:.2%} is expected to become {expected:.2%}"
             )
-            start.trained = True
+            self.trainable.remove(start)
             name = f"{measured.recipe}, aligned"
             trained = self.compressor.attempt_shrunk(start.shrunk, name, minutes)
             if measured.loss > LEAST_LOSS:
@@ -248,30 +239,28 @@ class Exploration:
             if self.budget.max_loss is None:
                 return
 
-    def most_promising(self) -> Start | None:
+    def most_promising(self) -> EncoderCandidate | None:
         """What to train: None if nothing that is not yet trained could become the best.
 
         Without a limit on the loss, what loses least within the others. With one, the fastest
         whose loss training should bring within it and that is faster than what is good already;
         while nothing is good, at least what loses least.
         """
-        open_ = [start for start in self.starts if not start.trained]
-        open_ = [start for start in open_ if self.limits.met_by(start.candidate.measurement)]
+        open_ = [each for each in self.trainable if self.limits.met_by(each.measurement)]
         if not open_:
             return None
-        least = min(open_, key=lambda start: loss_of(start.candidate))
+        least = min(open_, key=loss_of)
         if self.budget.max_loss is None:
             return least
         good = [each for each in self.compressor.candidates if self.is_good(each)]
         speed = max(map(speed_of, good), default=0.0)
         hopeful = [
-            start
-            for start in open_
-            if speed_of(start.candidate) > speed
-            and self.recovery * loss_of(start.candidate) <= self.budget.max_loss
+            each
+            for each in open_
+            if speed_of(each) > speed and self.recovery * loss_of(each) <= self.budget.max_loss
         ]
         if hopeful:
-            return max(hopeful, key=lambda start: speed_of(start.candidate))
+            return max(hopeful, key=speed_of)
         return None if good else least
 
     def is_good(self, candidate: EncoderCandidate) -> bool:

@@ -5,6 +5,8 @@ that of the base, U in 4 bits: a few MB. With the base's checkpoint it is a whol
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -92,17 +94,14 @@ def save_aligned(
 
 def read_provenance(path: Path) -> Provenance:
     """How an aligned encoder was made; EncoderError if the file is damaged."""
-    return provenance(read_file(path)[0])
-
-
-def provenance(metadata: dict[str, Any]) -> Provenance:
-    """Provenance from the metadata of a file."""
-    return Provenance(*(metadata[name] for name in ("base", "base_sha256", "made", "files")))
+    with opened(path) as (metadata, _):
+        return Provenance(*(metadata[name] for name in ("base", "base_sha256", "made", "files")))
 
 
 def load_aligned(path: Path, base: Checkpoint) -> Checkpoint:
     """The whole aligned encoder; EncoderError if it is aligned to another base."""
-    metadata, stored = read_file(path)
+    with opened(path) as (metadata, file):
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if metadata["base_sha256"] != base.sha256:
         raise EncoderError(f"{path}: aligned to another checkpoint than {base.name}")
     arrays = {
@@ -131,14 +130,15 @@ def read_back(name: str, stored: dict[str, NDArray[Any]]) -> FloatArray:
     return Quantized(array, stored[f"{name}.scale"], stored[f"{name}.zero"]).read_back()
 
 
-def read_file(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Metadata and arrays of a file; EncoderError if it is damaged or of another version."""
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Metadata and the open file; EncoderError if it is damaged or of another version."""
     try:
         with safe_open(path, framework="np") as file:
             metadata: dict[str, Any] = json.loads(file.metadata()["aligned"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            version = metadata["format_version"]
+            if version != FORMAT_VERSION:
+                raise EncoderError(f"{path}: format version {version} is not readable")
+            yield metadata, file
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise EncoderError(f"{path}: not an aligned encoder: {error}; install anew") from error
-    if metadata["format_version"] != FORMAT_VERSION:
-        raise EncoderError(f"{path}: format version {metadata['format_version']} is not readable")
-    return metadata, arrays

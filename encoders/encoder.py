@@ -115,10 +115,13 @@ def shortened(vectors: FloatArray, dim: int, *, normalize: bool) -> FloatArray:
     For models that were trained for it (Matryoshka representations, Kusupati et al. 2022).
     """
     part = vectors[:, :dim]
-    if not normalize:
-        return np.ascontiguousarray(part)
-    lengths = np.linalg.norm(part, axis=1, keepdims=True)
-    return np.asarray(part / np.maximum(lengths, SMALLEST_LENGTH), np.float32)
+    return unit(part) if normalize else np.ascontiguousarray(part)
+
+
+def unit(vectors: FloatArray) -> FloatArray:
+    """Vectors ``(n, dim)`` scaled to unit length, float32; zeros stay zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, SMALLEST_LENGTH), np.float32)
 
 
 class DocumentEncoder(Encoder):

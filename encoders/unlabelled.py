@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO, cast
 
 from trimseek.errors import CorpusError
 
@@ -27,10 +27,9 @@ class Unlabelled(NamedTuple):
 
 def read_unlabelled(path: Path) -> list[Unlabelled]:
     """The texts of a file without empty ones; CorpusError if it has none or is not text."""
-    opener = gzip.open if path.suffix == ".gz" else open
     rows = []
     try:
-        with opener(path, "rt", encoding="utf-8") as lines:
+        with open_text(path) as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     rows.append(parse(line.strip(), f"{path}:{number}"))
@@ -40,6 +39,13 @@ def read_unlabelled(path: Path) -> list[Unlabelled]:
     if not rows:
         raise CorpusError(f"{path}: no text in it; give one text a line, or JSON Lines with a text")
     return rows
+
+
+def open_text(path: Path) -> TextIO:
+    """A file of text in UTF-8, to be read; ``.gz`` is unpacked."""
+    if path.suffix == ".gz":
+        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8"))
+    return path.open(encoding="utf-8")
 
 
 def sample_texts(path: Path, count: int) -> list[str]:

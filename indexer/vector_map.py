@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trimseek.encoders.card import EncoderCard
+from trimseek.encoders.encoder import unit
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import ConfigError, IndexFolderError
 from trimseek.indexer.store import Store
@@ -26,7 +27,6 @@ SAMPLE = 2000  # passages
 FEWEST = 200
 RIDGES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)  # lambda
 NEIGHBOURS = 10
-SMALLEST_LENGTH = 1e-12
 
 
 @dataclass(frozen=True)
@@ -128,12 +128,6 @@ def overlap(vectors: FloatArray, full: FloatArray) -> float:
         found.append(np.argpartition(-scores, nearest - 1, axis=1)[:, :nearest])
     shared = [len(set(ours) & set(theirs)) for ours, theirs in zip(*found, strict=True)]
     return float(np.mean(shared)) / nearest
-
-
-def unit(vectors: FloatArray) -> FloatArray:
-    """Vectors ``(n, dim)`` scaled to unit length."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, SMALLEST_LENGTH), np.float32)
 
 
 def store_map(store: Store, vector_map: VectorMap) -> None:

@@ -16,27 +16,43 @@ OVERLAP = 10  # nearest neighbours that are compared
 BATCH_TOKENS = 8192
 
 
-def agreement(vectors: FloatArray, texts: TrainingTexts) -> tuple[float, float]:
-    """Mean cosine of ``(n, dim)`` vectors to the teacher's, and share of common neighbours.
+class Agreement:
+    """How near vectors come to the teacher's, on held-out texts by their domains.
 
-    The neighbours are the ``OVERLAP`` nearest of the bank to a vector.
+    The teacher's own neighbours are found once.
     """
-    teacher = np.asarray(texts.vectors, np.float32)
-    bank = np.asarray(texts.bank, np.float32)
-    neighbours = zip(top(teacher @ bank.T), top(vectors @ bank.T), strict=True)
-    overlaps = [len(set(expected) & set(actual)) / len(expected) for expected, actual in neighbours]
-    cosine = (vectors * teacher).sum(1) / np.linalg.norm(vectors, axis=1)
-    cosine /= np.linalg.norm(teacher, axis=1)
-    return float(cosine.mean()), float(np.mean(overlaps))
+
+    def __init__(self, held_out: Mapping[str, TrainingTexts]) -> None:
+        self.held_out = held_out
+        self._neighbours = {
+            domain: neighbours(np.asarray(texts.vectors, np.float32), texts)
+            for domain, texts in held_out.items()
+        }
+
+    def measure(
+        self, vectors_of: Callable[[Sequence[Ids]], FloatArray]
+    ) -> tuple[float, float, dict[str, float]]:
+        """Mean cosine, share of common neighbours, and the cosine of each domain.
+
+        The first two are means over the domains. ``vectors_of``: vectors ``(n, dim)`` of texts.
+        The neighbours of a vector are the ``OVERLAP`` nearest of the bank.
+        """
+        cosines, overlaps = {}, []
+        for domain, texts in self.held_out.items():
+            vectors, teacher = vectors_of(texts.ids), np.asarray(texts.vectors, np.float32)
+            cosine = (vectors * teacher).sum(1) / np.linalg.norm(vectors, axis=1)
+            cosine /= np.linalg.norm(teacher, axis=1)
+            cosines[domain] = float(cosine.mean())
+            both = zip(self._neighbours[domain], neighbours(vectors, texts), strict=True)
+            shared = [len(set(expected) & set(actual)) / OVERLAP for expected, actual in both]
+            overlaps.append(float(np.mean(shared)))
+        return float(np.mean(list(cosines.values()))), float(np.mean(overlaps)), cosines
 
 
-def agreement_by_domain(
-    vectors_of: Callable[[Sequence[Ids]], FloatArray], held_out: Mapping[str, TrainingTexts]
-) -> tuple[float, float, dict[str, float]]:
-    """``agreement`` as the mean over domains, and each domain's cosine."""
-    found = {domain: agreement(vectors_of(texts.ids), texts) for domain, texts in held_out.items()}
-    cosine, overlap = (float(np.mean(values)) for values in zip(*found.values(), strict=True))
-    return cosine, overlap, {domain: values[0] for domain, values in found.items()}
+def neighbours(vectors: FloatArray, texts: TrainingTexts) -> NDArray[np.int64]:
+    """Positions in the bank of the nearest to each vector, ``(n, OVERLAP)``, in any order."""
+    scores = vectors @ np.asarray(texts.bank, np.float32).T
+    return np.argpartition(-scores, OVERLAP, axis=1)[:, :OVERLAP]
 
 
 def encode(module: EncoderModule, texts: Sequence[Ids], device: str = "cpu") -> FloatArray:
@@ -50,8 +66,3 @@ def encode(module: EncoderModule, texts: Sequence[Ids], device: str = "cpu") -> 
             vectors[batch] = module(ids, mask).float().cpu().numpy()
     module.train(was_training)
     return vectors
-
-
-def top(scores: FloatArray) -> NDArray[np.int64]:
-    """Columns of the ``OVERLAP`` highest scores of each row, in any order."""
-    return np.argpartition(-scores, OVERLAP, axis=1)[:, :OVERLAP]

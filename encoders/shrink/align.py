@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.cpu import cpu_flags
-from trimseek.encoders.shrink.agreement import agreement_by_domain, encode
+from trimseek.encoders.shrink.agreement import Agreement, encode
 from trimseek.encoders.shrink.averaging import WeightAverage
 from trimseek.encoders.shrink.calibration import padded
 from trimseek.encoders.shrink.lessons import Lessons, length_batches
@@ -99,6 +99,7 @@ class Aligner:
         torch.manual_seed(settings.seed)
         self.module = module.to(device).train()
         self.texts, self.held_out, self.settings = *lessons, settings
+        self.agreement = Agreement(self.held_out)
         self.checkpoint, self.device, self.half, self.report = checkpoint, device, half, report
         self.bank = torch.from_numpy(self.texts.bank).to(device)
         self.teacher = None if teacher is None else teacher.to(device).eval()
@@ -193,9 +194,7 @@ class Aligner:
     def validate(self, loss: float) -> None:
         """Measure the average of the weights on the held-out texts, and report that."""
         with self.average.in_place():
-            found = agreement_by_domain(
-                lambda ids: encode(self.module, ids, self.device), self.held_out
-            )
+            found = self.agreement.measure(lambda ids: encode(self.module, ids, self.device))
         validation = Validation(self.step, self.elapsed, *found)
         self.history.append(validation)
         self.report(validation, loss)

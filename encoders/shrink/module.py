@@ -138,16 +138,11 @@ class EncoderModule(nn.Module):
 
     def onwards(self, x: Tensor, mask: Tensor | None, layers: Iterable[LayerModule]) -> Tensor:
         """As ``forward``, from the input of the first of these layers."""
-        for layer in layers:
-            x = layer(x, mask)
-        return self.pool(x.float(), mask)
+        return self.pool(through(layers, x, mask), mask)
 
     def states(self, ids: Tensor, mask: Tensor | None) -> Tensor:
         """The last layer's output ``(batch, tokens, dim)`` float32, which ``pool`` pools."""
-        x = self.embed(ids)
-        for layer in self.stack:
-            x = layer(x, mask)
-        return x.float()
+        return through(self.stack, self.embed(ids), mask)
 
     def pool(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The last layer's output to vectors ``(batch, dim)``."""
@@ -184,6 +179,13 @@ class EncoderModule(nn.Module):
             embedding_projection=None if projection is None else Linear(*to_arrays(projection)),
             layers=tuple(layer.weights() for layer in self.stack),
         )
+
+
+def through(layers: Iterable[LayerModule], x: Tensor, mask: Tensor | None) -> Tensor:
+    """The output ``(batch, tokens, dim)`` float32 of the last of these layers."""
+    for layer in layers:
+        x = layer(x, mask)
+    return x.float()
 
 
 def layer_module(layer: LayerWeights, weights: EncoderWeights) -> LayerModule:

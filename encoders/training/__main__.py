@@ -25,7 +25,7 @@ from trimseek.encoders.cpu import cpu_name
 from trimseek.encoders.shrink.align import AlignmentSettings, train
 from trimseek.encoders.shrink.lessons import teach
 from trimseek.encoders.shrink.recipe import Shrinker
-from trimseek.encoders.shrink.validation import Validation
+from trimseek.encoders.shrink.validation import Validation, note_validation
 from trimseek.encoders.training.corpus import read_corpus
 from trimseek.encoders.training.published import fetch
 from trimseek.encoders.training.recipes import BASE, TRAININGS, held_out_texts, training_texts
@@ -62,7 +62,7 @@ def main() -> None:
         settings,
         teacher=base,
         state=load_settings().home / f"{arguments.name}.training",
-        report=print_validation,
+        report=note_validation,
     )
     last = history[-1]
     made = {
@@ -116,15 +116,6 @@ def command(arguments: argparse.Namespace) -> str:
     words += ["--without", *(path.name for path in arguments.without)] if arguments.without else []
     words += [f"--steps {arguments.steps}"] if arguments.steps else []
     return " ".join(words)
-
-
-def print_validation(validation: Validation, loss: float) -> None:
-    """Print a validation to stderr."""
-    domains = ", ".join(f"{domain} {cosine:.4f}" for domain, cosine in validation.domains.items())
-    note(
-        f"step {validation.step:,}, {validation.seconds / 60:.1f} minutes: loss {loss:.4f}, cosine "
-        f"{validation.cosine:.4f} ({domains}), overlap@10 {validation.overlap:.3f}"
-    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ that ``published`` fetches. Which documents are held out follows from a hash of 
 the same ones whatever else is read, in every training, for ever.
 """
 
-import gzip
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from trimseek.atomic import sha256_of
 from trimseek.console import note
 from trimseek.encoders.training.published import DESCRIPTIONS, PACKAGES
 from trimseek.encoders.training.readers import Piece, packages
-from trimseek.encoders.unlabelled import sentences
+from trimseek.encoders.unlabelled import open_text, sentences
 
 DOMAINS_OF_SOURCES = {
     "wikipedia-paragraph": "encyclopedia",
@@ -96,7 +95,7 @@ def unlabelled(folder: Path, files: dict[str, str]) -> Iterator[Document]:
         if not (folder / name).is_file():
             continue
         files[name] = sha256_of(folder / name)
-        with gzip.open(folder / name, "rt", encoding="utf-8") as lines:
+        with open_text(folder / name) as lines:
             for row in map(json.loads, lines):
                 domain = DOMAINS_OF_SOURCES.get(row.get("source", ""), QUESTIONS)
                 yield from in_pieces(domain, Piece(row.get("title") or "", row["text"]))
@@ -164,7 +163,6 @@ def of_collection(folder: Path) -> Iterator[str]:
         for path in (folder / name, folder / f"{name}.gz"):
             if not path.is_file():
                 continue
-            opened = gzip.open if path.suffix == ".gz" else open
-            with opened(path, "rt", encoding="utf-8") as lines:
+            with open_text(path) as lines:
                 for row in map(json.loads, lines):
                     yield from filter(None, (row.get("title"), row["text"]))

@@ -10,6 +10,7 @@ import pytest
 from trimseek.compression.budget import Budget, Measurement
 from trimseek.compression.candidates import Cost, EncoderCandidate
 from trimseek.compression.search import search
+from trimseek.encoders.shrink.recipe import Recipe
 from trimseek.errors import BudgetError, OutOfTimeError
 from trimseek.eval.quality.significance import Interval
 
@@ -26,7 +27,6 @@ class Formulas:
     def __init__(self, budget: Budget, minutes: float = 40.0, *, relative: bool = False) -> None:
         self.budget, self.minutes, self.relative = budget, minutes, relative
         self.base = SimpleNamespace(weights=SimpleNamespace(layers=[None] * LAYERS))
-        self.shrinker = SimpleNamespace(shrink=lambda recipe: recipe)
         self.candidates: list[EncoderCandidate] = []
         self.trained: list[str] = []
         self.trains = True
@@ -43,6 +43,9 @@ class Formulas:
     def cost_of_shape(self, layers: int, keep: float, *, timed: bool) -> Cost:
         cost = cost_of(layers * keep)
         return cost if timed else Cost(cost.graph_bytes, 0.0, 0.0)
+
+    def attempt(self, recipe: Recipe, name: str) -> EncoderCandidate:
+        return self.attempt_shrunk(recipe, name)
 
     def attempt_shrunk(self, shrunk: Any, name: str, minutes: float = 0.0) -> EncoderCandidate:
         self.minutes -= minutes or 0.2

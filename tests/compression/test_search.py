@@ -129,11 +129,10 @@ class Hurried(Compressor):
 
     time_for = 1
 
-    def attempt_shrunk(self, shrunk: Shrunk, name: str, minutes: float = 0.0) -> EncoderCandidate:
+    def attempt(self, recipe: Recipe, name: str) -> EncoderCandidate:
         ends = time.monotonic() if len(self.candidates) == self.time_for else math.inf
         with time_limit(ends):
-            self.shrinker.shrink(Recipe(layers=1))
-            return super().attempt_shrunk(shrunk, name, minutes)
+            return super().attempt(recipe, name)
 
 
 def test_what_was_measured_when_the_time_is_over_counts(
