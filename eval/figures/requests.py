@@ -100,7 +100,7 @@ def stage_times(searcher: Searcher, questions: Sequence[str], mode: Mode) -> dic
     times: dict[str, list[float]] = {stage: [] for stage in STAGES}
     encoder = searcher.encoder
 
-    def stages(question: str, now: Moment) -> list[float]:
+    def stages(question: str, now: Moment) -> dict[str, float]:
         body = body_of(question, mode).encode()
         marks = [time.perf_counter()]
         query = plain_query(body, settings)
@@ -118,16 +118,19 @@ def stage_times(searcher: Searcher, questions: Sequence[str], mode: Mode) -> dic
         marks.append(time.perf_counter())
         ",".join(hits_json(now, rows))
         marks.append(time.perf_counter())
-        return [after - before for before, after in pairwise(marks)]
+        taken = dict(
+            zip(STAGES, (after - before for before, after in pairwise(marks)), strict=True)
+        )
+        # Words were looked up in it once more; an interruption in either must not make it negative.
+        taken["retrieval"] = max(taken["retrieval"] - taken["words"], 0.0)
+        return taken
 
     for number, question in enumerate(questions):
         taken = searcher.read(partial(stages, question))
         if number >= WARM_UP:
-            for stage, seconds in zip(STAGES, taken, strict=True):
+            for stage, seconds in taken.items():
                 times[stage].append(seconds * 1e6)
-    found = {stage: median(values) for stage, values in times.items()}
-    found["retrieval"] -= found["words"]  # they are looked up there once more
-    return found
+    return {stage: median(values) for stage, values in times.items()}
 
 
 def together(searcher: Searcher, questions: Sequence[str], mode: Mode) -> float:

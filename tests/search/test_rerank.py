@@ -108,7 +108,6 @@ def test_how_long_it_took(searcher: Searcher, scorer: CrossEncoder) -> None:
     timing = searcher.search(QUERY, 10, Options(scorer=scorer)).timing_ms
     assert timing.rerank > 0
     assert timing.total == pytest.approx(timing.encode + timing.search + timing.rerank)
-    assert searcher.search(QUERY, 10).timing_ms.rerank < 0.1
 
 
 def test_python(tmp_path: Path, tiny_encoder: Path, tiny_cross_encoder: Path) -> None:
