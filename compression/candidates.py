@@ -1,8 +1,8 @@
 """Makes small encoders of one base and measures each: its loss, its speed, its size.
 
-Loss is the relative loss of nDCG@10 against the float32 encoder, on a judged collection where the
-user has one, else on known items of the user's own text (``eval.quality.known_items``). Speed is
-that of one query, encoded in turns with the float32 encoder.
+Loss is the relative loss of nDCG@10 against the float32 encoder, by a judged collection where the
+user has one, and by queries made from the user's own text (``pseudo_judgments``). Speed is that of
+one query, encoded in turns with the float32 encoder.
 """
 
 import math
@@ -12,21 +12,23 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from trimseek.atomic import make_folder
-from trimseek.compression.budget import MEASURE, Budget, Measurement
+from trimseek.compression.budget import Budget, Measurement
+from trimseek.compression.estimate import CONFIDENCE
+from trimseek.compression.judge import HalfJudge, Judge
 from trimseek.compression.latency import query_milliseconds
 from trimseek.compression.query_matcher import QueryMatcher
+from trimseek.compression.trial import Half, Trial, shuffled
 from trimseek.console import note
 from trimseek.encoders.aligned import FOLDER, aligned_names, load_aligned, read_provenance
-from trimseek.encoders.cached import embed_with, text_hash
+from trimseek.encoders.cached import text_hash
 from trimseek.encoders.card import described
 from trimseek.encoders.checkpoint import Checkpoint
-from trimseek.encoders.encoder import DocumentEncoder, QueryEncoder
+from trimseek.encoders.encoder import DocumentEncoder
 from trimseek.encoders.folder import GRAPH, write_encoder
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.shrink.align import AlignmentSettings, silent, train
@@ -36,12 +38,7 @@ from trimseek.encoders.shrink.recipe import Allocation, Method, Recipe, Shrinker
 from trimseek.encoders.shrink.validation import Report
 from trimseek.encoders.tokens import TextTokenizer
 from trimseek.encoders.unlabelled import sentences, spans
-from trimseek.encoders.weights import FloatArray
-from trimseek.errors import CorpusError
-from trimseek.eval.quality.collection import TestCollection
-from trimseek.eval.quality.measures import measure_run
-from trimseek.eval.quality.retrieval import EXACT, as_run, build_index, rank
-from trimseek.eval.quality.significance import Values, loss, loss_interval
+from trimseek.errors import BudgetError
 from trimseek.settings import load_settings
 from trimseek.time_limit import time_left
 
@@ -73,48 +70,55 @@ class Cost(NamedTuple):
 class Compressor:
     """Makes and measures candidates of one base; ``candidates`` has all of them, in order.
 
-    ``trial``: the judged collection that losses are measured on. ``texts``: documents to calibrate
-    and train on; ``queries``: what users ask, if known. ``folder``: for the encoders' files.
+    ``trial``: what losses are measured on; its first half chooses, and the other confirms.
+    ``texts``: documents to calibrate and train on, but those that confirm; ``queries``: what users
+    ask, if known. ``folder``: for the encoders' files. ``confidence``: of the intervals.
     ``query_only``: documents stay with the base at int8, as in an asymmetric pair. ``report``:
     called after each validation while an encoder is trained.
-    CorpusError if float32 finds nothing in the collection.
+    CorpusError if no loss can be measured.
     """
 
     def __init__(
         self,
         base: Checkpoint,
-        trial: TestCollection,
+        trial: Trial,
         texts: Sequence[str],
         queries: Sequence[str],
         budget: Budget,
         folder: Path,
         *,
+        confidence: float = CONFIDENCE,
         query_only: bool = False,
         report: Report = silent,
     ) -> None:
         self.base, self.trial, self.budget, self.folder = base, trial, budget, folder
-        self.texts, self.queries, self.query_only = texts, queries, query_only
-        self.report = report
+        self.texts, self.queries = shuffled(trial.outside_confirming(texts)), queries
+        self.confidence, self.query_only, self.report = confidence, query_only, report
         self.longest = 0.0  # seconds of the slowest candidate, training apart
         self.tokenizer = TextTokenizer(base.tokenizer, base.max_tokens)
         self.shrinker = Shrinker(base, self.calibration())
         self.candidates: list[EncoderCandidate] = []
         self.reference = folder / "float32"
         write_encoder(base, self.reference, Quantization.everywhere(Precision.FLOAT32))
-        self.exact = self.begin()
-        if not self.exact.any():
-            raise CorpusError(f"{trial.name}: float32 finds nothing there; nothing can be compared")
+        documents_by = None
+        if query_only:
+            documents_by = folder / "documents"
+            write_encoder(base, documents_by, Quantization())
+        self.choosing = self.judge(trial.choosing, documents_by)
+        self.confirming = self.judge(trial.confirming, documents_by)
 
-    def begin(self) -> Values:
-        """Each query's nDCG@10 by float32; prepares what every candidate needs."""
-        self.documents = self.encode_documents(self.reference, cached=True)
-        self.tokens_per_second = self.measure_speed()
-        exact = self.quality(self.reference, self.documents)
-        if self.query_only and exact.any():
-            int8 = self.folder / "documents"
-            write_encoder(self.base, int8, Quantization())
-            self.documents = self.encode_documents(int8, cached=True)
-        return exact
+    def judge(self, half: Half, documents_by: Path | None) -> HalfJudge:
+        """Measures losses on a half; ``documents_by`` as in ``Judge``."""
+        return Judge(half, self.reference, documents_by)
+
+    @cached_property
+    def tokens_per_second(self) -> float:
+        """How fast the float32 encoder reads."""
+        encoder = DocumentEncoder(self.reference)
+        texts = list(self.trial.choosing.documents.values())[:TIMED_TEXTS]
+        encoder.encode(texts[:1])
+        began = time.monotonic()
+        return encoder.encode(texts).tokens / (time.monotonic() - began)
 
     def calibration(self) -> list[Ids]:
         """Token ids of calibration texts, as many as the time limit has room for."""
@@ -134,30 +138,13 @@ class Compressor:
         """Of the time limit, less the time that measuring one more candidate may take."""
         return (time_left() - SPARE * self.longest) / 60
 
-    def encode_documents(self, folder: Path, *, cached: bool = False) -> FloatArray:
-        """The trial documents' vectors ``(n, dim)``; ``cached``: kept for the next run."""
-        encoder = DocumentEncoder(folder)
-        return embed_with(
-            encoder,
-            list(self.trial.documents.values()),
-            f"{self.trial.name}: documents",
-            cached=cached,
-        )
-
-    def measure_speed(self) -> float:
-        """Tokens a second that the float32 encoder reads."""
-        encoder = DocumentEncoder(self.reference)
-        texts = list(self.trial.documents.values())[:TIMED_TEXTS]
-        encoder.encode(texts[:1])
-        began = time.monotonic()
-        return encoder.encode(texts).tokens / (time.monotonic() - began)
-
-    def quality(self, folder: Path, documents: FloatArray) -> Values:
-        """nDCG@10 of each query of the trial, encoded by ``folder`` and searched exactly."""
-        queries = QueryEncoder(folder).encode(list(self.trial.queries.values())).vectors
-        ranking, scores = rank(self.trial, build_index(EXACT, documents), queries, MEASURE.depth)
-        values = measure_run(self.trial.qrels, as_run(self.trial, ranking, scores), [MEASURE])
-        return np.array([values[str(MEASURE)][query] for query in self.trial.queries])
+    def confirming_seconds(self) -> float:
+        """How long the confirmation takes at most."""
+        texts = [*self.trial.confirming.made.values(), *self.trial.confirming.queries.values()]
+        if not self.query_only:
+            texts += self.trial.confirming.documents.values()
+        tokens = sum(TOKENS_A_WORD * min(len(text.split()), self.base.max_tokens) for text in texts)
+        return tokens / self.tokens_per_second
 
     def attempt(self, recipe: Recipe, name: str) -> EncoderCandidate:
         """Follow the recipe, training included, and measure the encoder that it makes."""
@@ -214,7 +201,7 @@ class Compressor:
         """
         folder = self.folder / "candidate"
         card = write_encoder(shrunk.checkpoint, folder, shrunk.quantization, shrunk.steps)
-        values = self.values_of(folder)
+        claim = self.choosing.estimate(folder, self.confidence)
         query_ms, base_ms = self.milliseconds([folder, self.reference])
         measurement = Measurement(
             recipe=name,
@@ -222,13 +209,12 @@ class Compressor:
             graph_bytes=(folder / GRAPH).stat().st_size,
             query_ms=query_ms,
             speedup=base_ms / query_ms,
-            loss=loss(self.exact, values),
-            interval=loss_interval(self.exact, values),
             seconds=time.monotonic() - began,
+            **claim._asdict(),
         )
-        low, high = measurement.interval
+        low, high = claim.expected
         note(
-            f"{name}: loss {measurement.loss:+.2%} ({low:+.2%} to {high:+.2%}), {query_ms:.2f} ms "
+            f"{name}: loss {claim.loss:+.2%} ({low:+.2%} to {high:+.2%}), {query_ms:.2f} ms "
             f"a query, {measurement.speedup:.1f}x, {measurement.graph_bytes / 1e6:.1f} MB"
         )
         shutil.rmtree(folder)
@@ -236,14 +222,29 @@ class Compressor:
         self.candidates.append(candidate)
         return candidate
 
-    def values_of(self, folder: Path) -> Values:
-        """Each query's nDCG@10 by the encoder of a folder."""
-        documents = self.documents if self.query_only else self.encode_documents(folder)
-        return self.quality(folder, documents)
+    def confirm(self, best: EncoderCandidate) -> Measurement:
+        """Measured on the half that confirms, once; its speed and size are as they were.
+
+        BudgetError if it loses more than the budget allows, by all of the expected interval.
+        """
+        folder = self.folder / "confirmed"
+        write_encoder(best.shrunk.checkpoint, folder, best.shrunk.quantization, best.shrunk.steps)
+        claim = self.confirming.confirm(folder, self.confidence)
+        shutil.rmtree(folder)
+        most, (low, high) = self.budget.max_loss, claim.expected
+        found = f"{best.measurement.recipe} loses {claim.loss:.2%} ({low:.2%} to {high:.2%})"
+        if most is not None and low > most:
+            raise BudgetError(
+                f"{found} on the half of the texts that did not choose it, and the budget is "
+                f"{most:.2%}; give more minutes or texts, or a larger loss; nothing is written"
+            )
+        if most is not None and claim.loss > most:
+            note(f"{found} on the half of the texts that did not choose it: more than {most:.2%}")
+        return replace(best.measurement, **claim._asdict())
 
     def milliseconds(self, folders: Sequence[Path]) -> list[float]:
         """p50 of encoding one query, ms, of each encoder; in turns."""
-        return query_milliseconds(folders, self.trial)
+        return query_milliseconds(folders, self.trial.choosing.asked())
 
     def align(self, shrunk: Shrunk, minutes: float) -> Shrunk:
         """The encoder after training on the user's text towards the float32 vectors."""
@@ -270,9 +271,11 @@ class Compressor:
     def training_texts(self, tokens: float) -> list[str]:
         """Queries, sentences and documents, until they have so many tokens.
 
-        Texts in which a query of the trial occurs word by word are left out.
+        Texts in which a judged query occurs word by word are left out, and short ones in which
+        one made from the texts does.
         """
-        trial_queries = QueryMatcher(self.trial.queries.values())
+        judged = QueryMatcher(self.trial.judged_queries())
+        made = QueryMatcher(self.trial.choosing.made.values())
         short = [sentence for text in self.texts for sentence in sentences(text)]
         short += spans(self.texts, len(short), seed=0)
         long = [] if self.query_only else list(self.texts)
@@ -280,10 +283,10 @@ class Compressor:
         texts = [*self.queries, *chosen.sample(short, len(short)), *long]
         if long:  # mix documents with what stands for queries
             chosen.shuffle(texts)
-        kept, spent = [], 0.0
+        kept, spent, whole = [], 0.0, set(long)
         for text in texts:
             words = text.split()
-            if not trial_queries.occurs_in(words):
+            if not judged.occurs_in(words) and (text in whole or not made.occurs_in(words)):
                 kept.append(text)
                 spent += TOKENS_A_WORD * min(len(words), self.base.max_tokens)
             if spent > tokens:

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from trimseek.compression.compress import base_of, read_texts
+from trimseek.compression.budget import Measurement
+from trimseek.compression.compress import base_of, texts_of
 from trimseek.compression.compress import compress as compress_encoder
-from trimseek.compression.report import measurement_cells
+from trimseek.compression.estimate import AS_MANY
+from trimseek.compression.report import in_words, measurement_cells
 from trimseek.compression.storage import compare_storage, storage_cells, storage_choices
 from trimseek.console import note, print_json, print_table
 from trimseek.encoders.quantize import Precision
@@ -17,6 +19,7 @@ from trimseek.encoders.shrink.tensorboard import both, tensorboard_report
 from trimseek.encoders.shrink.validation import Report, note_validation
 from trimseek.errors import ConfigError
 from trimseek.eval.bench.report import terminal_table
+from trimseek.eval.quality.known_items import known_items
 from trimseek.options import AsJson
 
 app = typer.Typer()
@@ -53,6 +56,9 @@ def compress(
         typer.Option(help="A judged collection (as bench takes it) to measure the loss on."),
     ] = None,
     minutes: Annotated[float, typer.Option(help="Wall clock for everything.")] = 10.0,
+    confidence: Annotated[
+        str, typer.Option(help="Of the intervals: 95% or 0.95. A loss keeps to its limit by one.")
+    ] = "95%",
     query_only: Annotated[
         bool,
         typer.Option(
@@ -87,12 +93,13 @@ def compress(
         texts=texts,
         queries=queries,
         collection=collection,
-        max_loss=as_share(max_loss),
+        max_loss=None if max_loss is None else as_share(max_loss, "--max-loss", "1%"),
         speedup=as_multiple(speedup),
         max_ms=positive(max_ms, "--max-ms"),
         max_mb=positive(max_mb, "--max-mb"),
         recipe=explicit_recipe(recipe, heads, neurons, layers, precision),
         minutes=minutes,
+        confidence=as_share(confidence, "--confidence", "95%"),
         query_only=query_only,
         report=training_report(tensorboard),
     )
@@ -107,12 +114,7 @@ def compress(
         )
         return
     print_table(terminal_table(measurement_cells(made.tried, "what was tried")))
-    low, high = made.best.interval
-    note(
-        f"{into}: {made.best.recipe}: {made.best.speedup:.1f} times float32's query speed, "
-        f"{made.best.graph_bytes / 1e6:.1f} MB, loss of nDCG@10 {made.best.loss:+.2%} "
-        f"({low:+.2%} to {high:+.2%} with 95 % confidence)"
-    )
+    note(f"{into}: {claim_in_words(made.best, as_share(confidence, '--confidence', '95%'))}")
 
 
 @app.command("encoder storage")
@@ -126,7 +128,7 @@ def storage(
     as_json: AsJson = False,
 ) -> None:
     """Compare the ways to store an encoder: size, speed, and agreement with float32."""
-    trial = read_texts(texts, None).trial
+    trial = known_items(texts_of(texts), str(texts))
     checkpoint = base_of(base)
     choices = storage_choices(checkpoint, trial)
     comparisons = compare_storage(checkpoint, choices, trial)
@@ -181,16 +183,30 @@ def as_layers(text: str | None) -> tuple[int, ...] | int | None:
     return numbers[0] if len(numbers) == 1 and "," not in text else numbers
 
 
-def as_share(text: str | None) -> float | None:
+def claim_in_words(best: Measurement, confidence: float) -> str:
+    """What is claimed of the encoder that was written."""
+    if best.judged:
+        on, others = f"{best.queries:,} judged queries", ""
+    else:
+        on = f"{best.queries:,} queries made from the texts"
+        others = f"; {AS_MANY} judged queries would measure {in_words(best.interval)}"
+        others = others if best.interval != best.expected else ""
+    return (
+        f"{best.recipe}: {best.speedup:.1f} times float32's query speed, "
+        f"{best.graph_bytes / 1e6:.1f} MB, loss of nDCG@10 {best.loss:+.2%} (with "
+        f"{confidence:.0%} confidence {in_words(best.expected)}{others}), measured on {on} that "
+        "did not choose it"
+    )
+
+
+def as_share(text: str, flag: str, example: str) -> float:
     """``1%`` or ``0.01``, from 0 to less than 1; ConfigError."""
-    if text is None:
-        return None
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         value = -1.0
     if not 0 <= value < 1:
-        raise ConfigError(f"--max-loss {text}: give a share such as 1% or 0.01")
+        raise ConfigError(f"{flag} {text}: give a share such as {example}")
     return value
 
 

@@ -7,20 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from trimseek.compression.estimate import CONFIDENCE
+from trimseek.compression.trial import Trial, judged_trial, unlabelled_trial
 from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.catalog import read_encoder, split_precision
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.folder import as_checkpoint, is_encoder_folder
 from trimseek.encoders.unlabelled import read_unlabelled
 from trimseek.errors import BudgetError, ConfigError, MissingExtraError, OutOfTimeError
-from trimseek.eval.quality.collection import TestCollection, read_collection
-from trimseek.eval.quality.known_items import known_items
-from trimseek.time_limit import time_limit
+from trimseek.eval.quality.collection import read_collection
+from trimseek.time_limit import time_left, time_limit
 
 try:
     from trimseek.compression.budget import Budget, Measurement
     from trimseek.compression.candidates import Compressor, EncoderCandidate
-    from trimseek.compression.cross_candidates import CrossCompressor, JudgedCrossCompressor
+    from trimseek.compression.cross_candidates import CrossCompressor
     from trimseek.compression.report import write_compressed
     from trimseek.compression.search import search
     from trimseek.encoders.shrink.recipe import Recipe
@@ -38,8 +39,9 @@ Texts = str | Path | Sequence[str]
 class Compressed(NamedTuple):
     """The encoder that was written, how it was made, and everything that was measured.
 
-    ``best``: its loss, speed and size; ``tried``: those of every candidate, in order. ``steps``:
-    what was done to the base, in words.
+    ``best``: its loss, on the half of the texts that confirms, its speed and size; ``tried``: those
+    of every candidate, in order, on the half that chooses. ``steps``: what was done to the base, in
+    words.
     """
 
     folder: Path
@@ -62,12 +64,14 @@ def compress(
     max_mb: float | None = None,
     recipe: Recipe | None = None,
     minutes: float = 10.0,
+    confidence: float = CONFIDENCE,
     query_only: bool = False,
     report: Report = note_validation,
 ) -> Compressed:
     """Make an encoder as small and fast as a stated loss allows, and write it to a new folder.
 
-    With a budget it searches; with a recipe it makes just that. Needs the extra compress.
+    With a budget it searches; with a recipe it makes just that. One half of the texts chooses, and
+    what is chosen is measured on the other half, once. Needs the extra compress.
 
     :param base: "minilm", a hub id, a checkpoint folder or an encoder folder; also of a
         cross-encoder, whose loss is that of the order of what BM25 finds.
@@ -81,9 +85,11 @@ def compress(
     :param max_mb: the most MB of the graph that runs.
     :param recipe: what to make, instead of a budget.
     :param minutes: wall clock for everything, with a budget.
+    :param confidence: of all intervals; by the upper end of one a loss keeps to ``max_loss``.
     :param query_only: a query encoder for an index that the base embeds, not one for both.
     :param report: called after each validation while an encoder is trained.
-    :raises BudgetError: if nothing keeps to the budget, with the closest; nothing is written then.
+    :raises BudgetError: if nothing keeps to the budget, with the closest, or the other half does
+        not confirm it; nothing is written then.
     :raises ConfigError: for options that make no sense together.
     """
     began, folder = time.monotonic(), Path(into)
@@ -91,6 +97,8 @@ def compress(
         raise ConfigError(f"{folder}: exists already; name a folder that does not")
     if not 0 < minutes < float("inf"):
         raise ConfigError(f"minutes {minutes:g}: must be more than 0")
+    if not 0 < confidence < 1:
+        raise ConfigError(f"confidence {confidence:g}: must be between 0 and 1, such as 0.95")
     budget = Budget(max_loss, speedup, max_ms, max_mb)
     if (recipe is None) == (budget == Budget()):
         raise ConfigError(
@@ -98,12 +106,12 @@ def compress(
             "--max-mb 12), "
             "or what to make (--recipe, --heads, --neurons, --layers, --precision), not both"
         )
-    documents, trial, judged = read_texts(texts, collection)
+    documents, trial = read_texts(texts, collection)
     user_queries = [] if queries is None else texts_of(queries)
     checkpoint = base_of(str(base))
     kind: type[Compressor] = Compressor
     if checkpoint.head is not None:
-        kind = JudgedCrossCompressor if judged else CrossCompressor
+        kind = CrossCompressor
         if query_only:
             raise ConfigError("--query-only: a cross-encoder reads queries and documents together")
         if recipe is not None and recipe.align_minutes:
@@ -119,44 +127,33 @@ def compress(
                     user_queries,
                     budget,
                     Path(name),
+                    confidence=confidence,
                     query_only=query_only,
                     report=report,
                 )
-                best = (
-                    search(compressor) if recipe is None else compressor.attempt(recipe, "as asked")
-                )
+                best = searched(compressor, recipe)
         except OutOfTimeError:
             raise BudgetError(
-                f"minutes {minutes:g} was too little to encode {len(trial.documents):,} texts by "
+                f"minutes {minutes:g} was too little to encode {trial.documents:,} texts by "
                 "float32 and to measure one smaller encoder; give more minutes or fewer documents; "
                 "nothing is written, but what float32 encoded is kept for the next run"
             ) from None
-        return write_best(compressor, best, folder)
+        confirmed = compressor.confirm(best)
+        card = write_compressed(compressor, best, confirmed, folder)
+        tried = tuple(candidate.measurement for candidate in compressor.candidates)
+        return Compressed(folder, card, confirmed, best.shrunk.steps, tried)
 
 
-def write_best(compressor: Compressor, best: EncoderCandidate, folder: Path) -> Compressed:
-    """Write the best encoder, and what was tried beside it."""
-    card = write_compressed(compressor, best, folder)
-    tried = tuple(candidate.measurement for candidate in compressor.candidates)
-    return Compressed(folder, card, best.measurement, best.shrunk.steps, tried)
+def searched(compressor: Compressor, recipe: Recipe | None) -> EncoderCandidate:
+    """What the recipe makes, or the best within the budget, found with time left to confirm it."""
+    if recipe is not None:
+        return compressor.attempt(recipe, "as asked")
+    with time_limit(time.monotonic() + time_left() - compressor.confirming_seconds()):
+        return search(compressor)
 
 
-class TrialTexts(NamedTuple):
-    """Documents to calibrate on, and the collection that losses are measured on.
-
-    ``judged``: by people, not made of known items.
-    """
-
-    documents: list[str]
-    trial: TestCollection
-    judged: bool
-
-
-def read_texts(texts: Texts | None, collection: str | None) -> TrialTexts:
-    """Documents to calibrate on, and the judged collection that losses are measured on.
-
-    Where nothing is judged, the collection is of known items. ConfigError without any text.
-    """
+def read_texts(texts: Texts | None, collection: str | None) -> tuple[list[str], Trial]:
+    """Documents to calibrate on, and what losses are measured on; ConfigError without any text."""
     if texts is None and collection is None:
         raise ConfigError(
             "no calibration text; give --texts FILE (500 of your documents or more) "
@@ -165,13 +162,11 @@ def read_texts(texts: Texts | None, collection: str | None) -> TrialTexts:
     documents = [] if texts is None else texts_of(texts)
     if collection is None:
         name = str(texts) if isinstance(texts, str | Path) else "the texts"
-        return TrialTexts(documents, known_items(documents, name), judged=False)
-    trial = read_collection(collection)
-    documents = documents or list(trial.documents.values())
-    if trial.is_judged:
-        return TrialTexts(documents, trial, judged=True)
-    made = known_items(list(trial.documents.values()), trial.name)
-    return TrialTexts(documents, made, judged=False)
+        return documents, unlabelled_trial(documents, name)
+    judged = read_collection(collection)
+    own = list(judged.documents.values())
+    trial = judged_trial(judged) if judged.is_judged else unlabelled_trial(own, judged.name)
+    return documents or own, trial
 
 
 def texts_of(texts: Texts) -> list[str]:

@@ -17,25 +17,25 @@ import numpy as np
 
 from trimseek.compression.budget import MEASURE
 from trimseek.compression.candidates import CALIBRATION_TOKENS, Compressor
+from trimseek.compression.estimate import FEWEST_QUERIES, Claim, measured
+from trimseek.compression.judge import HalfJudge
 from trimseek.compression.latency import PAUSE
+from trimseek.compression.text_words import TextWords
+from trimseek.compression.trial import Half
 from trimseek.encoders.cross_encoder import CrossEncoder
 from trimseek.encoders.shrink.calibration import Ids
 from trimseek.encoders.tokens import PairTokenizer
 from trimseek.encoders.weights import FloatArray
-from trimseek.eval.quality.collection import TestCollection
+from trimseek.errors import CorpusError
 from trimseek.eval.quality.measures import measure_run
 from trimseek.eval.quality.significance import Values
-from trimseek.indexer.analyzer import analyzer_of
-from trimseek.indexer.stems import language_of
-from trimseek.indexer.words import blocks_of, pack_counts
-from trimseek.search.words import Words
+from trimseek.time_limit import check_time
 
 DEPTH = 20  # candidates of a query
-MOST_QUERIES = 150
+MOST_QUERIES = 100  # of a half
 TIMED_QUERIES = 5
 TIMED_ROUNDS = 5
 BEST_GRADE = 10  # of what float32 puts first
-SAMPLED = 200  # texts that the language is told by
 
 
 class Ordering(NamedTuple):
@@ -46,56 +46,35 @@ class Ordering(NamedTuple):
     candidates: list[str]
 
 
-class CrossCompressor(Compressor):
-    """As ``Compressor``, of a cross-encoder; nothing is trained. ``judged``: see above."""
+class OrderJudge:
+    """Measures losses of cross-encoders on a half; ``reference``: the folder of float32's.
 
-    judged = False
+    CorpusError if there are too few queries.
+    """
 
-    def begin(self) -> Values:
-        """Each query's nDCG@10 by float32."""
-        encoder = CrossEncoder(self.reference)
-        scores = [self.scores_of(encoder, ordering) for ordering in self.orderings]
-        if self.judged:
-            self.qrels = {
-                ordering.id: dict(self.trial.qrels[ordering.id]) for ordering in self.orderings
-            }
-        else:
-            self.qrels = {
-                ordering.id: agreed_grades(ordering, values)
-                for ordering, values in zip(self.orderings, scores, strict=True)
-            }
-        return self.ndcg(scores)
+    def __init__(self, half: Half, reference: Path) -> None:
+        self.half, self.orderings = half, orderings(half)
+        if len(self.orderings) < FEWEST_QUERIES:
+            raise CorpusError(
+                f"{half.name}: {len(self.orderings)} queries with two documents that have their "
+                f"words are too few to measure a loss on; {FEWEST_QUERIES} are needed"
+            )
+        scores = self.scores(reference)
+        self.qrels = {
+            ordering.id: half.qrels.get(ordering.id) or agreed_grades(ordering, values)
+            for ordering, values in zip(self.orderings, scores, strict=True)
+        }
+        self.exact = self.ndcg(scores)
+        if not self.exact.any():
+            raise CorpusError(f"{half.name}: float32 finds nothing there; nothing can be compared")
 
-    @cached_property
-    def orderings(self) -> list[Ordering]:
-        """The queries, and what is put in order for each."""
-        return orderings(self.trial)
-
-    def calibration(self) -> list[Ids]:
-        """Token ids of queries with what BM25 finds for them."""
-        tokenizer = PairTokenizer(self.base.tokenizer, self.base.max_tokens)
-        calibration: list[Ids] = []
-        tokens = 0
-        for place in range(DEPTH):
-            for ordering in self.orderings:
-                if place < len(ordering.candidates):
-                    text = self.trial.documents[ordering.candidates[place]]
-                    (pair,) = tokenizer.encode(ordering.query, [text])
-                    calibration.append(pair.ids)
-                    tokens += len(pair.ids)
-                if tokens > CALIBRATION_TOKENS[1]:
-                    return calibration
-        return calibration
-
-    def values_of(self, folder: Path) -> Values:
-        """Each query's nDCG@10 by the cross-encoder of a folder."""
-        encoder = CrossEncoder(folder)
-        return self.ndcg([self.scores_of(encoder, ordering) for ordering in self.orderings])
-
-    def scores_of(self, encoder: CrossEncoder, ordering: Ordering) -> FloatArray:
-        """The scores of a query's candidates, in their order."""
-        texts = [self.trial.documents[id_] for id_ in ordering.candidates]
-        return encoder.scores(ordering.query, texts).scores
+    def scores(self, folder: Path) -> list[FloatArray]:
+        """Of each query, the scores of its candidates by the cross-encoder of a folder."""
+        encoder, found = CrossEncoder(folder), []
+        for ordering in self.orderings:
+            check_time()
+            found.append(scores_of(encoder, ordering, self.half))
+        return found
 
     def ndcg(self, scores: Sequence[FloatArray]) -> Values:
         """Of each query, nDCG@10 of its candidates in the order of their scores."""
@@ -106,6 +85,51 @@ class CrossCompressor(Compressor):
         values = measure_run(self.qrels, run, [MEASURE])[str(MEASURE)]
         return np.array([values[ordering.id] for ordering in self.orderings])
 
+    def estimate(self, folder: Path, confidence: float) -> Claim:
+        """What a cross-encoder loses."""
+        estimate = measured(self.exact, self.ndcg(self.scores(folder)))
+        interval = estimate.interval(confidence)
+        judged = bool(self.half.qrels)
+        return Claim(estimate.loss, interval, interval, len(self.orderings), judged)
+
+    confirm = estimate
+
+
+class CrossCompressor(Compressor):
+    """As ``Compressor``, of a cross-encoder; nothing is trained."""
+
+    def judge(self, half: Half, documents_by: Path | None) -> HalfJudge:
+        """Measures losses on a half."""
+        began = time.monotonic()
+        judge = OrderJudge(half, self.reference)
+        self.judging_seconds = time.monotonic() - began
+        return judge
+
+    def confirming_seconds(self) -> float:
+        """As long as float32 took for the half, which is slower."""
+        return self.judging_seconds
+
+    @cached_property
+    def orderings(self) -> list[Ordering]:
+        """The queries that choose, and what is put in order for each."""
+        return orderings(self.trial.choosing)
+
+    def calibration(self) -> list[Ids]:
+        """Token ids of queries with what BM25 finds for them."""
+        tokenizer = PairTokenizer(self.base.tokenizer, self.base.max_tokens)
+        calibration: list[Ids] = []
+        tokens = 0
+        for place in range(DEPTH):
+            for ordering in self.orderings:
+                if place < len(ordering.candidates):
+                    text = self.trial.choosing.documents[ordering.candidates[place]]
+                    (pair,) = tokenizer.encode(ordering.query, [text])
+                    calibration.append(pair.ids)
+                    tokens += len(pair.ids)
+                if tokens > CALIBRATION_TOKENS[1]:
+                    return calibration
+        return calibration
+
     def milliseconds(self, folders: Sequence[Path]) -> list[float]:
         """p50 of putting one query's candidates in order, ms, of each folder, in turns."""
         encoders = [CrossEncoder(folder) for folder in folders]
@@ -115,7 +139,7 @@ class CrossCompressor(Compressor):
                 time.sleep(PAUSE)
                 for ordering in self.orderings[:TIMED_QUERIES]:
                     began = time.perf_counter()
-                    self.scores_of(encoder, ordering)
+                    scores_of(encoder, ordering, self.trial.choosing)
                     if number:  # the first round only warms up
                         seconds.append(time.perf_counter() - began)
         return [1000 * median(seconds) for seconds in times]
@@ -125,37 +149,26 @@ class CrossCompressor(Compressor):
         return False
 
 
-class JudgedCrossCompressor(CrossCompressor):
-    """Whose losses are measured by the judgements of the trial."""
-
-    judged = True
-
-
-def orderings(trial: TestCollection) -> list[Ordering]:
-    """Some of a collection's queries, evenly from all, with what BM25 finds.
+def orderings(half: Half) -> list[Ordering]:
+    """Some of a half's queries, evenly from all, with what BM25 finds.
 
     Not those of which it finds fewer than two documents.
     """
-    ids = list(trial.documents)
-    texts = list(trial.documents.values())
-    analyzer = analyzer_of(language_of(texts[:: -(-len(texts) // SAMPLED)]))
-    terms: dict[str, int] = {}
-    rows = []
-    for number, text in enumerate(texts):
-        counts = analyzer.counts(text)
-        known = {terms.setdefault(term, len(terms)): count for term, count in counts.items()}
-        rows.append((number + 1, pack_counts(known, {})))
-    blocks = tuple(blocks_of(rows))
-    words = Words(None, 0, 0, blocks, (None,) * len(blocks), len(rows))
+    ids, words = list(half.documents), TextWords(list(half.documents.values()))
+    queries = half.queries or half.made
+    names = list(queries)
     found = []
-    names = list(trial.queries)
     for id_ in names[:: -(-len(names) // MOST_QUERIES)]:
-        query = trial.queries[id_]
-        asked = [[terms[term]] for term in analyzer.counts(query) if term in terms]
-        best = words.scores(asked).best(DEPTH).chunks.tolist() if asked else []
+        best = words.best(queries[id_], DEPTH)
         if len(best) > 1:
-            found.append(Ordering(id_, query, [ids[number - 1] for number in best]))
+            found.append(Ordering(id_, queries[id_], [ids[position] for position in best]))
     return found
+
+
+def scores_of(encoder: CrossEncoder, ordering: Ordering, half: Half) -> FloatArray:
+    """The scores of a query's candidates, in their order."""
+    texts = [half.documents[id_] for id_ in ordering.candidates]
+    return encoder.scores(ordering.query, texts).scores
 
 
 def agreed_grades(ordering: Ordering, scores: FloatArray) -> dict[str, int]:

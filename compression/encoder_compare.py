@@ -86,7 +86,7 @@ def compare_with(
 ) -> list[EncoderComparison]:
     """Compare each of the others with the first, all of one space; timed in turns."""
     base, *embedded = (embed_collection(folder, collection) for folder in (first, *others))
-    base_ms, *times = query_milliseconds([first, *others], collection)
+    base_ms, *times = query_milliseconds([first, *others], list(collection.queries.values()))
     base_index = build_index(EXACT, base.documents)
     base_ranking = rank(collection, base_index, base.queries, DEPTH)[0]
     comparisons = []

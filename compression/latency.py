@@ -9,17 +9,16 @@ from pathlib import Path
 from statistics import median
 
 from trimseek.encoders.encoder import QueryEncoder
-from trimseek.eval.quality.collection import TestCollection
 
 TIMED_QUERIES = 24
 TIMED_ROUNDS = 5
 PAUSE = 0.1  # seconds; until then the threads of the encoder timed before may still spin
 
 
-def query_milliseconds(folders: Sequence[Path], trial: TestCollection) -> list[float]:
+def query_milliseconds(folders: Sequence[Path], queries: Sequence[str]) -> list[float]:
     """p50 of encoding one query, ms, of each encoder; in turns, so that a slow moment hits all."""
     encoders = [QueryEncoder(folder) for folder in folders]
-    queries = list(trial.queries.values())[:TIMED_QUERIES]
+    queries = queries[:TIMED_QUERIES]
     times: list[list[float]] = [[] for _ in encoders]
     for number in range(TIMED_ROUNDS + 1):
         for encoder, seconds in zip(encoders, times, strict=True):

@@ -12,13 +12,17 @@ from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.folder import write_encoder
 from trimseek.eval.bench.pareto import Panel, Point, as_svg, draw_panels
 from trimseek.eval.bench.report import Cells, markdown_table
+from trimseek.eval.quality.significance import Interval
 
 PICTURE_TITLE = "Quality against latency of one query"
 
 
 def measurement_cells(measurements: Sequence[Measurement], title: str) -> Cells:
     """A row for each encoder that was made."""
-    headings = ("recipe", "heads/neurons", "MB", "query ms", "speed", "loss", "95 % interval", "s")
+    headings = (
+        *("recipe", "heads/neurons", "MB", "query ms", "speed", "loss", "expected", "as judged"),
+        *("queries", "s"),
+    )
     rows = [
         (
             measurement.recipe,
@@ -27,12 +31,19 @@ def measurement_cells(measurements: Sequence[Measurement], title: str) -> Cells:
             f"{measurement.query_ms:.2f}",
             f"{measurement.speedup:.1f}x",
             f"{measurement.loss:+.2%}",
-            f"{measurement.interval.low:+.2%} to {measurement.interval.high:+.2%}",
+            in_words(measurement.expected),
+            in_words(measurement.interval),
+            f"{measurement.queries:,} {'judged' if measurement.judged else 'made'}",
             f"{measurement.seconds:.0f}",
         )
         for measurement in measurements
     ]
     return Cells(title, headings, rows)
+
+
+def in_words(interval: Interval) -> str:
+    """An interval of a loss."""
+    return f"{interval.low:+.2%} to {interval.high:+.2%}"
 
 
 def measurement_panel(measurements: Sequence[Measurement]) -> Panel:
@@ -44,12 +55,15 @@ def measurement_panel(measurements: Sequence[Measurement]) -> Panel:
     return Panel("what was tried", f"% of float32's {MEASURE}", points, "encoding p50")
 
 
-def write_compressed(compressor: Compressor, best: EncoderCandidate, folder: Path) -> EncoderCard:
-    """Write the best encoder, with its measurement on its card.
+def write_compressed(
+    compressor: Compressor, best: EncoderCandidate, confirmed: Measurement, folder: Path
+) -> EncoderCard:
+    """Write the best encoder, with what was confirmed of it on its card.
 
-    tried.json, tried.md and tried.svg beside it have every candidate.
+    tried.json, tried.md and tried.svg beside it have every candidate, as the half that chooses
+    found them.
     """
-    measurement = best.measurement
+    measurement = confirmed
     card = write_encoder(
         best.shrunk.checkpoint,
         folder,
@@ -62,13 +76,22 @@ def write_compressed(compressor: Compressor, best: EncoderCandidate, folder: Pat
             "loss": measurement.loss,
             "loss_low": measurement.interval.low,
             "loss_high": measurement.interval.high,
-            "loss_queries": len(compressor.trial.queries),
+            "loss_expected_low": measurement.expected.low,
+            "loss_expected_high": measurement.expected.high,
+            "loss_confidence": compressor.confidence,
+            "loss_queries": measurement.queries,
+            "loss_judged": float(measurement.judged),
+            "chosen_loss": best.measurement.loss,
+            "chosen_queries": best.measurement.queries,
         },
     )
     tried = [candidate.measurement for candidate in compressor.candidates]
     rows = [asdict(measurement) for measurement in tried]
     write_text(folder / "tried.json", json.dumps(rows, indent=2))
-    title = f"{compressor.base.name} for {compressor.budget}; losses on {compressor.trial.name}"
+    title = (
+        f"{compressor.base.name} for {compressor.budget}; losses on {compressor.trial.name}, the "
+        "half that chooses"
+    )
     table = markdown_table(measurement_cells(tried, title))
     write_text(folder / "tried.md", f"# {title}\n\n{table}\n\n![](tried.svg)\n")
     picture = draw_panels([measurement_panel(tried)], PICTURE_TITLE)

@@ -46,8 +46,9 @@ def search(compressor: Compressor) -> EncoderCandidate:
         closest = best.measurement
         raise BudgetError(
             f"no encoder has {budget}; the closest found: {closest.recipe}: loss "
-            f"{closest.loss:.2%}, {closest.speedup:.1f} times the speed, {closest.query_ms:.2f} ms "
-            f"a query, {closest.graph_bytes / 1e6:.1f} MB; nothing is written"
+            f"{closest.loss:.2%} (up to {closest.expected.high:.2%}), {closest.speedup:.1f} times "
+            f"the speed, {closest.query_ms:.2f} ms a query, {closest.graph_bytes / 1e6:.1f} MB; "
+            "nothing is written"
         )
     return best
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,8 +98,26 @@ def read_provenance(path: Path) -> Provenance:
         return Provenance(*(metadata[name] for name in ("base", "base_sha256", "made", "files")))
 
 
+class AlignedParts(NamedTuple):
+    """An aligned encoder whose checkpoint has its base's token table, and the change to that.
+
+    ``up (vocabulary, rank)``, ``down (rank, embedding_dim)``.
+    """
+
+    checkpoint: Checkpoint
+    up: FloatArray
+    down: FloatArray
+
+
 def load_aligned(path: Path, base: Checkpoint) -> Checkpoint:
     """The whole aligned encoder; EncoderError if it is aligned to another base."""
+    checkpoint, up, down = aligned_parts(path, base)
+    table = checkpoint.weights.token_embeddings + up @ down
+    return replace(checkpoint, weights=replace(checkpoint.weights, token_embeddings=table))
+
+
+def aligned_parts(path: Path, base: Checkpoint) -> AlignedParts:
+    """As ``load_aligned``, the change to the token table apart."""
     with opened(path) as (metadata, file):
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if metadata["base_sha256"] != base.sha256:
@@ -109,15 +127,15 @@ def load_aligned(path: Path, base: Checkpoint) -> Checkpoint:
         for name in stored
         if not name.endswith((".scale", ".zero")) and name != DOWN
     }
-    change = arrays.pop(UP) @ stored[DOWN]
+    up = arrays.pop(UP)
     weights = from_arrays(
-        arrays | {TABLE: base.weights.token_embeddings + change},
+        arrays | {TABLE: base.weights.token_embeddings},
         layers=metadata["layers"],
         head_dim=metadata["head_dim"],
         activation=metadata["activation"],
         layer_norm_eps=metadata["layer_norm_eps"],
     )
-    return replace(base, weights=weights)
+    return AlignedParts(replace(base, weights=weights), up, stored[DOWN])
 
 
 def read_back(name: str, stored: dict[str, NDArray[Any]]) -> FloatArray:

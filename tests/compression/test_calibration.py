@@ -1,0 +1,62 @@
+"""The constants of pseudo-judgements, and that what is claimed with them holds."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import shared
+from trimseek.compression.calibration import Point, fitted, write_encoders
+from trimseek.compression.estimate import AS_MANY, Estimate
+from trimseek.compression.judge import Judge
+from trimseek.compression.pseudo_judgments import EXPONENT
+from trimseek.compression.trial import unlabelled_trial, whole
+from trimseek.encoders.catalog import find_checkpoint
+from trimseek.encoders.checkpoint import read_checkpoint
+from trimseek.eval.quality.collection import read_collection
+
+TRIED = ("int8", "keep 80%", "keep 60%", "4 layers", "minilm-swift", "minilm-dash")
+
+
+def test_the_constants_of_points_are_found() -> None:
+    chosen = np.random.default_rng(5)
+    points = []
+    for i in range(80):
+        p, queries = float(chosen.uniform(0.01, 0.2)), 400
+        lost = 2.0 * p**EXPONENT * (1 + 0.1 * chosen.normal())
+        noise = 0.8 * (p / queries) ** 0.5
+        judged = Estimate(lost + noise * chosen.normal(), noise)
+        points.append(Point(f"c{i % 4}", "x", "both", Estimate(p, 0.001), judged, queries))
+    fit = fitted(points)
+    assert fit.factor == pytest.approx(2.0, rel=0.06)
+    assert fit.factor_low < fit.factor < fit.factor_high
+    assert fit.factor_high - fit.factor_low < 0.4
+    assert fit.query_noise == pytest.approx(0.8, abs=0.05)
+    assert fit.spread < 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("minilm")
+def test_claims_hold_on_judged_collections() -> None:
+    """Losses claimed of unlabelled texts, and what the collections' own judged queries find."""
+    claimed, kept, tried = 0, 0, 0
+    for name in (str(shared("data") / "cranfield"), "sample:python"):
+        collection = read_collection(name)
+        texts = list(collection.documents.values())
+        base = read_checkpoint(find_checkpoint("minilm"), "minilm")
+        with tempfile.TemporaryDirectory() as folder:
+            folders = write_encoders(base, texts, Path(folder))
+            reference = folders["float32"]
+            trial = unlabelled_trial(texts, name)
+            halves = trial.confirming, whole(collection)
+            judge, truth = (Judge(half, reference, None) for half in halves)
+            for encoder in TRIED:
+                claim = judge.confirm(folders[encoder], 0.95)
+                judged, _ = truth.measure(folders[encoder])
+                tried += 1
+                claimed += claim.interval.low <= judged.loss <= claim.interval.high
+                kept += judged.loss <= claim.expected.high + 2 * judged.deviation
+                assert claim.queries > AS_MANY
+    assert claimed >= 0.9 * tried
+    assert kept >= 0.9 * tried
