@@ -7,7 +7,7 @@ that of the base, U in 4 bits: a few MB. With the base's checkpoint it is a whol
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from trimseek.encoders.quantize import (
     quantize_rows,
     unpack_nibbles,
 )
-from trimseek.encoders.weights import EncoderWeights, FloatArray, from_arrays
+from trimseek.encoders.weights import EncoderWeights, FloatArray, Structure, from_arrays
 from trimseek.errors import EncoderError
 
 FOLDER = Path(__file__).resolve().parent / "aligned_models"
@@ -64,7 +64,7 @@ def save_aligned(
     arrays = weights.arrays() | {UP: up}
     del arrays[TABLE]
     for name, array in arrays.items():
-        if array.ndim == 1:
+        if array.ndim == 1 or name.endswith(".distances"):
             stored[name] = array
             continue
         if name == UP:
@@ -87,6 +87,8 @@ def save_aligned(
         "made": provenance.made,
         "files": provenance.files,
     }
+    if weights.structure != Structure():
+        metadata["structure"] = asdict(weights.structure)
     contiguous = {name: np.ascontiguousarray(array) for name, array in stored.items()}
     with atomic_file(path) as temporary:
         save_file(contiguous, temporary, {"aligned": json.dumps(metadata)})
@@ -128,13 +130,14 @@ def aligned_parts(path: Path, base: Checkpoint) -> AlignedParts:
         if not name.endswith((".scale", ".zero")) and name != DOWN
     }
     up = arrays.pop(UP)
-    weights = from_arrays(
-        arrays | {TABLE: base.weights.token_embeddings},
+    facts = base.weights.facts()._replace(
         layers=metadata["layers"],
         head_dim=metadata["head_dim"],
         activation=metadata["activation"],
         layer_norm_eps=metadata["layer_norm_eps"],
+        structure=Structure(**metadata.get("structure", {})),
     )
+    weights = from_arrays(arrays | {TABLE: base.weights.token_embeddings}, facts)
     return AlignedParts(replace(base, weights=weights), up, stored[DOWN])
 
 

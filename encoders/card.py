@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.quantize import Precision, Quantization
-from trimseek.encoders.weights import read_facts
+from trimseek.encoders.weights import Structure, read_facts
 from trimseek.errors import EncoderError
 from trimseek.formats import checked, read_versioned
 
@@ -48,6 +48,7 @@ class EncoderCard:
     encoder from its base. ``sha256``: of each file beside encoder.json. ``measured``: results of a
     benchmark by name. ``truncate_dim``: vectors are the first so many dimensions; None for all
     ``dim``. ``cross_encoder``: it reads pairs of texts, and ``HEAD`` makes scores of its vectors.
+    ``structure``: in what the layers differ from BERT's.
     """
 
     name: str
@@ -71,6 +72,7 @@ class EncoderCard:
     measured: dict[str, float] = field(default_factory=dict)
     truncate_dim: Size | None = None
     cross_encoder: bool = False
+    structure: Structure = field(default_factory=Structure)
     format_version: int = FORMAT_VERSION
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -121,6 +123,12 @@ def read_card(path: Path) -> EncoderCard:
     widest = max(shape.heads for shape in card.layers) * card.head_dim
     if widest > LARGEST_SIZE:
         raise EncoderError(f"{path}: damaged: heads of {widest} dimensions together; make it anew")
+    for name in ("rotary", "windows"):
+        count = len(getattr(card.structure, name))
+        if count not in (0, len(card.layers)):
+            raise EncoderError(f"{path}: damaged: {name} of {count} layers; make it anew")
+    if card.structure.rotary and card.head_dim % 2:
+        raise EncoderError(f"{path}: damaged: rotary heads of odd size; make it anew")
     if card.vector_dim > card.dim:
         raise EncoderError(
             f"{path}: damaged: truncate_dim is {card.truncate_dim} of {card.dim}; make it anew"

@@ -26,11 +26,14 @@ from trimseek.encoders.weights import (
     EncoderWeights,
     FloatArray,
     Linear,
+    Structure,
+    WeightsFacts,
     from_arrays,
 )
 from trimseek.errors import EncoderError
 
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu")
+OTHER_NAMES = {"swiglu": "silu", "geglu": "gelu"}  # of activations, which say that they are gated
 # Whose normalizer transformers makes of the settings in tokenizer_config.json.
 BERT_TOKENIZERS = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer")
 DEFAULT_TOKENIZERS = {
@@ -75,10 +78,12 @@ def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
     root = folder / modules.transformer
     config = read_json(root / "config.json")
     is_scorer = gives_scores(folder, config, root / "config.json")
-    family = family_of(config.get("model_type"), str(root / "config.json"))
-    check_config(config, family, root / "config.json")
+    family_of(config.get("model_type"), {}, str(root / "config.json"))
     files = weight_files(root)
     tensors = read_tensors(files)
+    family = family_of(config["model_type"], tensors, str(root / "config.json"))
+    config = {key: config[old] for key, old in family.old_sizes.items() if old in config} | config
+    check_config(config, family, root / "config.json")
     weights = build_weights(tensors, config, family, root)
     sentence = read_json(root / "sentence_bert_config.json", default={})
     tokenizer = read_tokenizer(
@@ -104,7 +109,7 @@ def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
         tokenizer=tokenizer,
         pooling=modules.pooling,
         normalize=modules.normalize,
-        max_tokens=min(chosen, len(weights.position_embeddings)),
+        max_tokens=min(chosen, weights.positions),
         prompts={} if head else read_prompts(sentences, name or "", folder.resolve().name),
         truncate_dim=None if head else read_truncation(sentences, weights.dim, folder),
         head=head,
@@ -225,6 +230,8 @@ def gives_scores(folder: Path, config: dict[str, Any], path: Path) -> bool:
 
 def read_head(tensors: dict[str, FloatArray], family: Family, folder: Path) -> ScoreHead:
     """The head of a cross-encoder; EncoderError where it has another number of scores than one."""
+    if not family.head_dense:
+        raise EncoderError(f"{folder}: cross-encoders of this architecture are not supported")
     get = tensor_getter(tensors, family, folder)
 
     def linear(name: str) -> Linear:
@@ -274,22 +281,69 @@ def check_config(config: dict[str, Any], family: Family, path: Path) -> None:
     """EncoderError for an activation or kind of positions that is not supported."""
     needed = [family.layers, family.heads, family.activation]
     needed += ["pad_token_id"] if family.position_offset else []
+    needed += ["max_position_embeddings"] if family.theta else []
     for key in needed:
         if config.get(key) is None:
             raise EncoderError(f"{path}: no {key!r}; is this a complete checkpoint?")
-    for key in (family.layers, family.heads):
+    counts = [family.layers, family.heads, *(["max_position_embeddings"] if family.theta else [])]
+    for key in counts:
         if isinstance(config[key], bool) or not isinstance(config[key], int) or config[key] < 1:
             raise EncoderError(f"{path}: {key} is {config[key]!r:.40}, not a count")
-    if config.get(family.activation) not in ACTIVATIONS:
+    if activation_of(config, family) not in ACTIVATIONS:
         raise EncoderError(
             f"{path}: unsupported activation {config.get(family.activation)!r}; "
             f"supported: {', '.join(ACTIVATIONS)}"
         )
-    if config.get("position_embedding_type", "absolute") != "absolute":
+    supported = ("rope", "rotary") if family.theta else ("absolute",)
+    if config.get("position_embedding_type", supported[0]) not in supported:
         raise EncoderError(
             f"{path}: unsupported position_embedding_type "
-            f"{config['position_embedding_type']!r}; supported: absolute"
+            f"{config['position_embedding_type']!r}; supported: {supported[0]}"
         )
+    if family.theta:
+        check_rotary(config, path)
+
+
+def activation_of(config: dict[str, Any], family: Family) -> object:
+    """The activation that a config.json names."""
+    given = config.get(family.activation)
+    return OTHER_NAMES.get(given, given) if isinstance(given, str) else given
+
+
+def check_rotary(config: dict[str, Any], path: Path) -> None:
+    """EncoderError for rotary positions that are scaled, or turn a part of the heads."""
+    given = config.get("rope_parameters") or {}
+    if not isinstance(given, dict):
+        raise EncoderError(f"{path}: rope_parameters is {given!r:.40}, not an object")
+    for each in (given, *(value for value in given.values() if isinstance(value, dict))):
+        kind, share = each.get("rope_type", "default"), each.get("partial_rotary_factor", 1.0)
+        if kind != "default" or share != 1.0:
+            raise EncoderError(
+                f"{path}: unsupported rotary positions (rope_type {kind!r}, partial_rotary_factor "
+                f"{share!r}); supported: default, of whole heads"
+            )
+    for key in ("rope_scaling", "rotary_scaling_factor"):
+        if config.get(key):
+            raise EncoderError(f"{path}: unsupported {key} {config[key]!r:.60}; none is supported")
+    if config.get("rotary_emb_interleaved") or config.get("rotary_emb_fraction", 1.0) != 1.0:
+        raise EncoderError(f"{path}: rotary positions of pairs side by side, or of parts of heads")
+
+
+def rotary_of(config: dict[str, Any], family: Family, layer: int) -> tuple[float, int]:
+    """A layer's rotary theta, 0 for none, and its attention's window, 0 for all tokens."""
+    if not family.theta:
+        return 0.0, 0
+    given = config.get("rope_parameters") or {}
+    if not family.local_theta:
+        theta = given.get("rope_theta", config.get("rope_theta", family.theta))
+        return float(theta), 0
+    kinds, every = config.get("layer_types"), int(config.get("global_attn_every_n_layers", 3))
+    is_local = kinds[layer] == "sliding_attention" if kinds else bool(layer % every)
+    name = "local" if is_local else "global"
+    default = config.get(f"{name}_rope_theta", family.local_theta if is_local else family.theta)
+    own = given.get("sliding_attention" if is_local else "full_attention") or {}
+    window = int(config.get("local_attention", 128)) // 2 if is_local else 0
+    return float(own.get("rope_theta", default)), window
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -336,42 +390,104 @@ def build_weights(
     EncoderError if a tensor is missing.
     """
     get = tensor_getter(tensors, family, folder)
-    family_names = {"embedding_norm": "embeddings.LayerNorm"}
+    arrays: dict[str, FloatArray] = {}
+
+    def take(name: str, *family_names: str) -> None:
+        """Under ``name``: matrices and biases of these names, side by side."""
+        weights = [get(f"{family_name}.weight").T for family_name in family_names]
+        biases = [
+            get(f"{family_name}.bias", None if family.biases else weight.shape[-1])
+            for family_name, weight in zip(family_names, weights, strict=True)
+        ]
+        arrays[f"{name}.weight"] = np.ascontiguousarray(np.concatenate(weights, -1))
+        arrays[f"{name}.bias"] = np.concatenate(biases)
+
+    take("embedding_norm", family.embedding_norm)
     if any("embeddings_project" in name for name in tensors):
-        family_names["embedding_projection"] = "embeddings_project"
-    count = int(config[family.layers])
+        take("embedding_projection", "embeddings_project")
+    if family.final_norm:
+        take("final_norm", family.final_norm)
+    count, reach = int(config[family.layers]), 0
     for i in range(count):
         layer = family.layer.format(i=i)
         for part in LAYER_PARTS:
-            family_names[f"layers.{i}.{part}"] = f"{layer}.{getattr(family, part)}"
-    arrays = {}
-    for name, family_name in family_names.items():
-        arrays[f"{name}.weight"] = np.ascontiguousarray(get(f"{family_name}.weight").T)
-        arrays[f"{name}.bias"] = get(f"{family_name}.bias")
-    first_position = int(config["pad_token_id"]) + 1 if family.position_offset else 0
-    arrays["token_embeddings"] = get("embeddings.word_embeddings.weight")
-    arrays["position_embeddings"] = get("embeddings.position_embeddings.weight")[first_position:]
-    if family.token_types:
-        arrays["token_type_embeddings"] = get("embeddings.token_type_embeddings.weight")
+            if part in ("query", "key", "value") and family.qkv:
+                continue
+            if part == "attention_norm" and family.pre_norm and i == 0:
+                continue
+            names = [getattr(family, part)]
+            if part == "intermediate" and family.gate:
+                names.insert(0, family.gate)
+            take(f"layers.{i}.{part}", *(f"{layer}.{name}" for name in names))
+        if family.qkv:
+            take(f"layers.{i}.qkv", f"{layer}.{family.qkv}")
+            split_in_three(arrays, f"layers.{i}")
+        if family.gate_first is False:
+            for name in ("weight", "bias"):
+                halves = np.split(arrays[f"layers.{i}.intermediate.{name}"], 2, -1)
+                arrays[f"layers.{i}.intermediate.{name}"] = np.concatenate(halves[::-1], -1)
+        if family.relative:
+            arrays[f"layers.{i}.distances"] = get(f"{family.relative}.weight")
+            reach = family.reach
+    words = get(f"{family.words}.weight")
+    kinds = get(f"{family.types}.weight") if has(tensors, family, family.types) else None
+    if family.positions:
+        first_position = int(config["pad_token_id"]) + 1 if family.position_offset else 0
+        arrays["position_embeddings"] = get(f"{family.positions}.weight")[first_position:]
+        if kinds is not None:
+            arrays["token_type_embeddings"] = kinds
+    elif kinds is not None:
+        words = words + kinds[0]
+    arrays["token_embeddings"] = words
+    turns = [rotary_of(config, family, i) for i in range(count)]
+    rotary, windows = (tuple(each) for each in zip(*turns, strict=True))
+    structure = Structure(
+        family.pre_norm,
+        family.gated,
+        bool(family.relative),
+        rotary if any(rotary) else (),
+        windows if any(windows) else (),
+    )
     return from_arrays(
         arrays,
-        layers=count,
-        head_dim=arrays["layers.0.query.weight"].shape[1] // int(config[family.heads]),
-        activation=str(config[family.activation]),
-        layer_norm_eps=float(config.get("layer_norm_eps", 1e-12)),
+        WeightsFacts(
+            layers=count,
+            head_dim=arrays["layers.0.query.weight"].shape[1] // int(config[family.heads]),
+            activation=str(activation_of(config, family)),
+            layer_norm_eps=float(config.get(family.epsilon, 1e-12)),
+            positions=0 if family.positions else int(config["max_position_embeddings"]),
+            reach=reach,
+            structure=structure,
+        ),
     )
+
+
+def has(tensors: dict[str, FloatArray], family: Family, name: str) -> bool:
+    """Whether there is a tensor of this name in the family; false for an empty name."""
+    return bool(name) and any(
+        f"{prefix}{name}.weight" in tensors for prefix in ("", f"{family.prefix}.")
+    )
+
+
+def split_in_three(arrays: dict[str, FloatArray], layer: str) -> None:
+    """Queries, keys and values in the place of ``{layer}.qkv``."""
+    for kind in ("weight", "bias"):
+        parts = np.split(arrays.pop(f"{layer}.qkv.{kind}"), 3, -1)
+        for name, part in zip(("query", "key", "value"), parts, strict=True):
+            arrays[f"{layer}.{name}.{kind}"] = np.ascontiguousarray(part)
 
 
 def tensor_getter(
     tensors: dict[str, FloatArray], family: Family, folder: Path
-) -> Callable[[str], FloatArray]:
+) -> Callable[..., FloatArray]:
     """A function from a tensor's name in the family to the tensor as float32.
 
     It finds names with and without the family's prefix. In checkpoints converted from TensorFlow,
-    the arrays of a layer norm are called gamma and beta. EncoderError if a tensor is missing.
+    the arrays of a layer norm are called gamma and beta. EncoderError if a tensor is missing,
+    unless a size is given, of zeros in its place.
     """
 
-    def get(name: str) -> FloatArray:
+    def get(name: str, size_if_missing: int | None = None) -> FloatArray:
         old = name.replace("LayerNorm.weight", "LayerNorm.gamma")
         old = old.replace("LayerNorm.bias", "LayerNorm.beta")
         for candidate in (name, f"{family.prefix}.{name}", old, f"{family.prefix}.{old}"):
@@ -383,6 +499,8 @@ def tensor_getter(
                         "fetch or train the model anew"
                     )
                 return tensor
+        if size_if_missing is not None:
+            return np.zeros(size_if_missing, np.float32)
         raise EncoderError(f"{folder}: the weights have no tensor {name!r}; is it complete?")
 
     return get

@@ -15,7 +15,7 @@ def multiply_accumulates(weights: EncoderWeights, lengths: Iterable[int]) -> int
     matrices = attention = 0
     for layer in weights.layers:
         width = layer.query.weight.shape[1]
-        matrices += weights.dim * (4 * width + 2 * layer.neurons)
+        matrices += weights.dim * (4 * width + (3 if weights.gated else 2) * layer.neurons)
         attention += 2 * width
     if weights.embedding_projection is not None:
         matrices += weights.embedding_projection.weight.size

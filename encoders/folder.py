@@ -101,7 +101,7 @@ def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> En
         head_dim=weights.head_dim,
         activation=weights.activation,
         layer_norm_eps=weights.layer_norm_eps,
-        positions=min(len(weights.position_embeddings), checkpoint.max_tokens),
+        positions=min(weights.positions, checkpoint.max_tokens),
         pooling=checkpoint.pooling,
         normalize=checkpoint.normalize,
         max_tokens=checkpoint.max_tokens,
@@ -111,11 +111,14 @@ def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> En
         sha256={},
         truncate_dim=checkpoint.truncate_dim,
         cross_encoder=checkpoint.head is not None,
+        structure=weights.structure,
     )
 
 
 def cut_positions(weights: EncoderWeights, max_tokens: int) -> EncoderWeights:
     """The weights without the positions that no text reaches."""
+    if weights.position_embeddings is None:
+        return replace(weights, longest=min(weights.longest, max_tokens))
     return replace(weights, position_embeddings=weights.position_embeddings[:max_tokens])
 
 

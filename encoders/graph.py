@@ -5,7 +5,7 @@ Where the ONNX standard has no operator (products of quantized matrices, attenti
 padding), onnxruntime's own are used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,15 @@ from trimseek.encoders.quantize import (
     quantize_nibbles,
     quantize_rows,
 )
-from trimseek.encoders.weights import EncoderWeights, FloatArray, LayerNorm, LayerWeights, Linear
+from trimseek.encoders.weights import (
+    EncoderWeights,
+    FloatArray,
+    LayerNorm,
+    LayerWeights,
+    Linear,
+    distance_table,
+    rotary_tables,
+)
 
 OPSET = 20
 IR_VERSION = 10
@@ -61,6 +69,7 @@ class GraphBuilder:
         self.quantization = quantization
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
+        self.made: dict[str, str] = {}  # values that several layers take, see ``once``
 
     def build(self, weights: EncoderWeights, pooling: Pooling, normalize: bool) -> onnx.ModelProto:
         """The whole graph; see ``build_graph``."""
@@ -68,6 +77,8 @@ class GraphBuilder:
         mask = self.node("Cast", "attention_mask", to=TensorProto.INT32)
         for i, layer in enumerate(weights.layers):
             x = self.layer(f"layers.{i}", layer, weights, x, mask)
+        if weights.final_norm is not None:
+            x = self.norm("final_norm", weights.final_norm, x, weights.layer_norm_eps)
         pooled = self.pool(x, pooling)
         self.nodes.append(
             helper.make_node(
@@ -93,12 +104,13 @@ class GraphBuilder:
         """``input_ids`` to the first layer's input ``(batch, tokens, dim)``."""
         x = self.look_up("token_embeddings", weights.token_embeddings)
         positions, types = weights.position_embeddings, weights.token_type_embeddings
-        if types is not None:
-            positions = positions + types[0]
-        table = self.positions(positions)
-        length = self.node("Shape", "input_ids", start=1, end=2)
-        start = self.constant("zero", np.zeros(1, np.int64))
-        x = self.node("Add", x, self.node("Slice", table, start, length))
+        if positions is not None:
+            if types is not None:
+                positions = positions + types[0]
+            table = self.positions(positions)
+            length = self.node("Shape", "input_ids", start=1, end=2)
+            start = self.constant("zero", np.zeros(1, np.int64))
+            x = self.node("Add", x, self.node("Slice", table, start, length))
         if weights.separator is not None and types is not None and len(types) > 1:
             x = self.node("Add", x, self.second_type(weights.separator, types[1] - types[0]))
         x = self.norm("embedding_norm", weights.embedding_norm, x, weights.layer_norm_eps)
@@ -109,7 +121,33 @@ class GraphBuilder:
     def layer(
         self, name: str, layer: LayerWeights, weights: EncoderWeights, x: str, mask: str
     ) -> str:
-        """Attention, then the feed-forward network, each added to its input and normalized."""
+        """Attention, then the feed-forward network, each added to its input.
+
+        The sums are normalized, or with ``weights.pre_norm`` what the two read.
+        """
+        eps, pre_norm = weights.layer_norm_eps, weights.pre_norm
+        attention_name, output_name = f"{name}.attention_norm", f"{name}.output_norm"
+        attention_norm, output_norm = layer.attention_norm, layer.output_norm
+        inputs = x
+        if pre_norm and attention_norm is not None:
+            inputs = self.norm(attention_name, attention_norm, x, eps)
+        x = self.node("Add", x, self.attention(name, layer, weights, inputs, mask))
+        if not pre_norm and attention_norm is not None:
+            x = self.norm(attention_name, attention_norm, x, eps)
+        inputs = self.norm(output_name, output_norm, x, eps) if pre_norm else x
+        hidden = self.linear(f"{name}.intermediate", layer.intermediate, inputs)
+        if weights.gated:
+            hidden, gate = self.split(hidden, 2)
+            hidden = self.node("Mul", self.activate(hidden, weights.activation), gate)
+        else:
+            hidden = self.activate(hidden, weights.activation)
+        x = self.node("Add", x, self.linear(f"{name}.output", layer.output, hidden))
+        return x if pre_norm else self.norm(output_name, output_norm, x, eps)
+
+    def attention(
+        self, name: str, layer: LayerWeights, weights: EncoderWeights, x: str, mask: str
+    ) -> str:
+        """The heads' outputs of ``x``, projected."""
         scale = np.float32(weights.head_dim**-0.5)
         joined = Linear(
             np.concatenate([layer.query.weight * scale, layer.key.weight, layer.value.weight], 1),
@@ -117,20 +155,78 @@ class GraphBuilder:
         )
         width = layer.query.weight.shape[1]
         query, key, value = self.split(self.linear(f"{name}.qkv", joined, x), 3)
+        if layer.rotary:
+            query, key = (self.turn(each, layer.rotary, weights) for each in (query, key))
+        added = self.added_to_scores(name, layer, weights)
         attended = self.node(
             "MultiHeadAttention",
-            *(query, key, value, "", mask),
+            *(query, key, value, "", mask, *added),
             domain=CONTRIB,
             num_heads=width // weights.head_dim,
             scale=1.0,
             mask_filter_value=MASKED_OUT,
         )
-        eps = weights.layer_norm_eps
-        y = self.linear(f"{name}.attention_output", layer.attention_output, attended)
-        x = self.norm(f"{name}.attention_norm", layer.attention_norm, self.node("Add", x, y), eps)
-        hidden = self.linear(f"{name}.intermediate", layer.intermediate, x)
-        y = self.linear(f"{name}.output", layer.output, self.activate(hidden, weights.activation))
-        return self.norm(f"{name}.output_norm", layer.output_norm, self.node("Add", x, y), eps)
+        return self.linear(f"{name}.attention_output", layer.attention_output, attended)
+
+    def turn(self, x: str, theta: float, weights: EncoderWeights) -> str:
+        """Queries or keys turned by the angles of their positions."""
+        tables = rotary_tables(theta, weights.head_dim, weights.positions)
+        cosines, sines = (
+            self.constant(f"rotary.{theta:g}.{name}", table)
+            for name, table in zip(("cos", "sin"), tables, strict=True)
+        )
+        first = self.constant("first_position", np.zeros(1, np.int64))
+        return self.node("RotaryEmbedding", x, first, cosines, sines, domain=CONTRIB)
+
+    def added_to_scores(
+        self, name: str, layer: LayerWeights, weights: EncoderWeights
+    ) -> tuple[str, ...]:
+        """What is added to scores ``(1, heads or 1, tokens, tokens)``; nothing where none is."""
+        if layer.distances is None and not layer.window:
+            return ()
+        distances = self.once("distances_of_tokens", self.distances_of_tokens)
+        axes = self.constant("first_axis", np.zeros(1, np.int64))
+        if layer.distances is None:
+            return (
+                self.once(f"window.{layer.window}", lambda: self.band(distances, layer.window)),
+            )
+        table = distance_table(layer, weights.positions, weights.reach)
+        rows = self.node(
+            "Add", distances, self.constant("middle", np.array(weights.positions - 1, np.int64))
+        )
+        added = self.node("Gather", self.constant(f"{name}.distances", table), rows, axis=1)
+        added = self.node("Unsqueeze", added, axes)
+        if layer.window:
+            band = self.once(f"window.{layer.window}", lambda: self.band(distances, layer.window))
+            added = self.node("Add", added, band)
+        return (added,)
+
+    def distances_of_tokens(self) -> str:
+        """``(tokens, tokens)``: a key's position, the column, less its query's."""
+        length = self.node("Shape", "input_ids", start=1, end=2)
+        scalar = self.node("Squeeze", length)
+        zero, one = (self.constant(f"scalar.{n}", np.array(n, np.int64)) for n in (0, 1))
+        places = self.node("Range", zero, scalar, one)
+        column = self.node("Unsqueeze", places, self.constant("second_axis", np.ones(1, np.int64)))
+        return self.node("Sub", places, column)
+
+    def band(self, distances: str, window: int) -> str:
+        """0 within the window, ``(1, 1, tokens, tokens)``, and what masks beyond it."""
+        size = self.node("Abs", distances)
+        limit = self.constant(f"window.{window}.size", np.array(window, np.int64))
+        inside, outside = (
+            self.constant(f"scalar.{value}", np.array(value, np.float32))
+            for value in (0.0, MASKED_OUT)
+        )
+        band = self.node("Where", self.node("Greater", size, limit), outside, inside)
+        axes = self.constant("two_axes", np.array([0, 1], np.int64))
+        return self.node("Unsqueeze", band, axes)
+
+    def once(self, name: str, make: Callable[[], str]) -> str:
+        """A value that is made for the first that asks for it."""
+        if name not in self.made:
+            self.made[name] = make()
+        return self.made[name]
 
     def pool(self, x: str, pooling: Pooling) -> str:
         """``(batch, tokens, dim) -> (batch, dim)``, without the padding."""
@@ -260,6 +356,8 @@ class GraphBuilder:
         """The FFN's activation; every GELU but the exact one is the tanh approximation."""
         if activation == "relu":
             return self.node("Relu", x)
+        if activation == "silu":
+            return self.node("Mul", x, self.node("Sigmoid", x))
         return self.node("Gelu", x, approximate="none" if activation == "gelu" else "tanh")
 
     def norm(self, name: str, norm: LayerNorm, x: str, epsilon: float) -> str:

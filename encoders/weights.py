@@ -4,12 +4,15 @@ Every layer has its own number of heads and neurons, so that a pruned encoder is
 Matrices are stored ``(in, out)``: a layer computes ``x @ weight + bias``.
 """
 
-from dataclasses import dataclass, fields
+import json
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -34,28 +37,57 @@ class LayerNorm(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """One post-norm transformer layer (Vaswani et al. 2017; Devlin et al. 2019).
+    """One transformer layer (Vaswani et al. 2017; Devlin et al. 2019).
 
     query, key, value: ``(dim, heads * head_dim)``; attention_output: ``(heads * head_dim, dim)``;
-    intermediate: ``(dim, neurons)``; output: ``(neurons, dim)``.
+    intermediate: ``(dim, neurons)``, or ``(dim, 2 neurons)`` where the FFN is gated, what is
+    activated first; output: ``(neurons, dim)``. ``attention_norm`` is None where the first layer of
+    a pre-norm encoder has none.
+
+    ``distances (buckets, heads)``: added to scores by the distance of query and key (``buckets``).
+    ``rotary``: the base theta of the angles by which queries and keys are turned (Su et al. 2021);
+    0: not at all. ``window``: how many tokens attention reaches on each side; 0: all.
     """
 
     query: Linear
     key: Linear
     value: Linear
     attention_output: Linear
-    attention_norm: LayerNorm
+    attention_norm: LayerNorm | None
     intermediate: Linear
     output: Linear
     output_norm: LayerNorm
+    distances: FloatArray | None = None
+    rotary: float = 0.0
+    window: int = 0
 
     @property
     def neurons(self) -> int:
         """FFN neurons."""
-        return int(self.intermediate.weight.shape[1])
+        return len(self.output.weight)
 
 
-LAYER_PARTS = tuple(field.name for field in fields(LayerWeights))
+LAYER_PARTS = (
+    *("query", "key", "value", "attention_output", "attention_norm"),
+    *("intermediate", "output", "output_norm"),
+)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """In what the layers differ from BERT's, beside their sizes.
+
+    ``pre_norm``: norms stand before attention and FFN, and one behind all layers, not behind sums.
+    ``gated``: the FFN multiplies its activated first half by its second (Shazeer 2020).
+    ``distances``: scores have a bias by distance. ``rotary``, ``windows``: of each layer, as in
+    ``LayerWeights``; empty where no layer has one.
+    """
+
+    pre_norm: bool = False
+    gated: bool = False
+    distances: bool = False
+    rotary: tuple[Annotated[float, Field(ge=0, le=1e12)], ...] = ()
+    windows: tuple[Annotated[int, Field(ge=0, le=2**20)], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,13 +96,17 @@ class EncoderWeights:
 
     token_embeddings ``(vocabulary, embedding_dim)``; position_embeddings
     ``(max_tokens, embedding_dim)``, where row 0 is the first token's whatever the family's own
-    offset was; token_type_embeddings ``(types, embedding_dim)`` or None; embedding_projection
-    ``(embedding_dim, dim)`` where ELECTRA's embeddings are narrower than its layers. ``separator``:
-    the token behind which tokens are of type 1, in a cross-encoder; None: all are of type 0.
+    offset was, or None where attention alone knows positions; token_type_embeddings
+    ``(types, embedding_dim)`` or None; embedding_projection ``(embedding_dim, dim)`` where
+    ELECTRA's embeddings are narrower than its layers. ``separator``: the token behind which tokens
+    are of type 1, in a cross-encoder; None: all are of type 0. ``longest``: how many tokens a text
+    may have where there is no table of positions. ``reach``: the distance from which on all
+    distances are in the last bucket. ``pre_norm`` and ``gated`` as in ``Structure``; ``final_norm``
+    where it is pre-norm.
     """
 
     token_embeddings: FloatArray
-    position_embeddings: FloatArray
+    position_embeddings: FloatArray | None
     token_type_embeddings: FloatArray | None
     embedding_norm: LayerNorm
     embedding_projection: Linear | None
@@ -79,6 +115,29 @@ class EncoderWeights:
     activation: str
     layer_norm_eps: float
     separator: int | None = None
+    final_norm: LayerNorm | None = None
+    pre_norm: bool = False
+    gated: bool = False
+    longest: int = 0
+    reach: int = 0
+
+    @property
+    def positions(self) -> int:
+        """How many tokens a text may have."""
+        return self.longest if self.position_embeddings is None else len(self.position_embeddings)
+
+    @property
+    def structure(self) -> Structure:
+        """In what the layers differ from BERT's."""
+        rotary = tuple(layer.rotary for layer in self.layers)
+        windows = tuple(layer.window for layer in self.layers)
+        return Structure(
+            self.pre_norm,
+            self.gated,
+            any(layer.distances is not None for layer in self.layers),
+            rotary if any(rotary) else (),
+            windows if any(windows) else (),
+        )
 
     @property
     def dim(self) -> int:
@@ -106,19 +165,39 @@ class EncoderWeights:
             flat |= named("embedding_projection", self.embedding_projection)
         for i, layer in enumerate(self.layers):
             for name in LAYER_PARTS:
-                flat |= named(f"layers.{i}.{name}", getattr(layer, name))
+                if (part := getattr(layer, name)) is not None:
+                    flat |= named(f"layers.{i}.{name}", part)
+            if layer.distances is not None:
+                flat[f"layers.{i}.distances"] = layer.distances
+        if self.final_norm is not None:
+            flat |= named("final_norm", self.final_norm)
         return flat
+
+    def facts(self) -> "WeightsFacts":
+        """What a file says of the encoder beside its arrays."""
+        return WeightsFacts(
+            layers=len(self.layers),
+            head_dim=self.head_dim,
+            activation=self.activation,
+            layer_norm_eps=self.layer_norm_eps,
+            positions=self.positions,
+            separator=self.separator,
+            reach=self.reach,
+            structure=self.structure,
+        )
 
 
 class WeightsFacts(NamedTuple):
-    """What a weights file says of an encoder beside its arrays, and the rows of its positions."""
+    """What a weights file says of an encoder beside its arrays; fields as in ``EncoderWeights``."""
 
     layers: int
     head_dim: int
     activation: str
     layer_norm_eps: float
     positions: int
-    separator: int | None
+    separator: int | None = None
+    reach: int = 0
+    structure: Structure = Structure()
 
 
 def named(name: str, pair: Linear | LayerNorm) -> dict[str, FloatArray]:
@@ -131,14 +210,18 @@ def save_weights(weights: EncoderWeights, path: Path) -> None:
 
     StorageError if the disk is full.
     """
+    facts = weights.facts()
     metadata = {
-        "head_dim": str(weights.head_dim),
-        "activation": weights.activation,
-        "layer_norm_eps": repr(weights.layer_norm_eps),
-        "layers": str(len(weights.layers)),
+        "head_dim": str(facts.head_dim),
+        "activation": facts.activation,
+        "layer_norm_eps": repr(facts.layer_norm_eps),
+        "layers": str(facts.layers),
     }
-    if weights.separator is not None:
-        metadata["separator"] = str(weights.separator)
+    if facts.separator is not None:
+        metadata["separator"] = str(facts.separator)
+    if facts.structure != Structure():
+        metadata["positions"], metadata["reach"] = str(facts.positions), str(facts.reach)
+        metadata["structure"] = json.dumps(asdict(facts.structure))
     arrays = {name: np.ascontiguousarray(array) for name, array in weights.arrays().items()}
     try:
         save_file(arrays, path, metadata)
@@ -150,14 +233,7 @@ def load_weights(path: Path) -> EncoderWeights:
     """Read what ``save_weights`` wrote; EncoderError if the file is damaged or incomplete."""
     facts = read_facts(path)
     try:
-        return from_arrays(
-            load_file(path),
-            layers=facts.layers,
-            head_dim=facts.head_dim,
-            activation=facts.activation,
-            layer_norm_eps=facts.layer_norm_eps,
-            separator=facts.separator,
-        )
+        return from_arrays(load_file(path), facts)
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise EncoderError(f"{path}: not an encoder's weights: {error}") from error
 
@@ -167,7 +243,13 @@ def read_facts(path: Path) -> WeightsFacts:
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata()
-            positions, _ = file.get_slice("position_embeddings").get_shape()
+            if "positions" in metadata:
+                positions = metadata["positions"]
+            else:
+                positions, _ = file.get_slice("position_embeddings").get_shape()
+        structure = Structure()
+        if "structure" in metadata:
+            structure = TypeAdapter(Structure).validate_json(metadata["structure"])
         return WeightsFacts(
             layers=int(metadata["layers"]),
             head_dim=int(metadata["head_dim"]),
@@ -175,21 +257,16 @@ def read_facts(path: Path) -> WeightsFacts:
             layer_norm_eps=float(metadata["layer_norm_eps"]),
             positions=int(positions),
             separator=int(metadata["separator"]) if "separator" in metadata else None,
+            reach=int(metadata.get("reach", 0)),
+            structure=structure,
         )
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise EncoderError(f"{path}: not an encoder's weights: {error}") from error
 
 
-def from_arrays(
-    arrays: dict[str, FloatArray],
-    *,
-    layers: int,
-    head_dim: int,
-    activation: str,
-    layer_norm_eps: float,
-    separator: int | None = None,
-) -> EncoderWeights:
-    """The encoder whose ``arrays()`` these are; KeyError if one is missing."""
+def from_arrays(arrays: dict[str, FloatArray], facts: WeightsFacts) -> EncoderWeights:
+    """The encoder whose ``arrays()`` and ``facts()`` these are; KeyError if one is missing."""
+    structure = facts.structure
 
     def linear(name: str) -> Linear:
         return Linear(arrays[f"{name}.weight"], arrays[f"{name}.bias"])
@@ -197,28 +274,72 @@ def from_arrays(
     def norm(name: str) -> LayerNorm:
         return LayerNorm(arrays[f"{name}.weight"], arrays[f"{name}.bias"])
 
-    def layer(name: str) -> LayerWeights:
+    def layer(i: int) -> LayerWeights:
+        name = f"layers.{i}"
+        starts_plain = structure.pre_norm and f"{name}.attention_norm.weight" not in arrays
         return LayerWeights(
             query=linear(f"{name}.query"),
             key=linear(f"{name}.key"),
             value=linear(f"{name}.value"),
             attention_output=linear(f"{name}.attention_output"),
-            attention_norm=norm(f"{name}.attention_norm"),
+            attention_norm=None if starts_plain else norm(f"{name}.attention_norm"),
             intermediate=linear(f"{name}.intermediate"),
             output=linear(f"{name}.output"),
             output_norm=norm(f"{name}.output_norm"),
+            distances=arrays[f"{name}.distances"] if structure.distances else None,
+            rotary=structure.rotary[i] if structure.rotary else 0.0,
+            window=structure.windows[i] if structure.windows else 0,
         )
 
     projected = "embedding_projection.weight" in arrays
     return EncoderWeights(
         token_embeddings=arrays["token_embeddings"],
-        position_embeddings=arrays["position_embeddings"],
+        position_embeddings=None if structure.rotary else arrays["position_embeddings"],
         token_type_embeddings=arrays.get("token_type_embeddings"),
         embedding_norm=norm("embedding_norm"),
         embedding_projection=linear("embedding_projection") if projected else None,
-        layers=tuple(layer(f"layers.{i}") for i in range(layers)),
-        head_dim=head_dim,
-        activation=activation,
-        layer_norm_eps=layer_norm_eps,
-        separator=separator,
+        layers=tuple(map(layer, range(facts.layers))),
+        head_dim=facts.head_dim,
+        activation=facts.activation,
+        layer_norm_eps=facts.layer_norm_eps,
+        separator=facts.separator,
+        final_norm=norm("final_norm") if structure.pre_norm else None,
+        pre_norm=structure.pre_norm,
+        gated=structure.gated,
+        longest=facts.positions if structure.rotary else 0,
+        reach=facts.reach,
     )
+
+
+def bucket_of(distances: NDArray[np.int64], buckets: int, reach: int) -> NDArray[np.int64]:
+    """The buckets of distances, a key's position less its query's (Raffel et al. 2020).
+
+    Half of the buckets are for keys behind the query. Of each half, one half has a bucket for each
+    distance, and the other half logarithmically more, up to ``reach``.
+    """
+    half = buckets // 2
+    exact = half // 2
+    size = np.abs(distances)
+    # in float32, as torch has it: borders would lie elsewhere
+    share = np.log(np.maximum(size, 1).astype(np.float32) / np.float32(exact))
+    share = share / np.float32(math.log(reach / exact)) * np.float32(half - exact)
+    far = np.minimum(exact + share.astype(np.int64), half - 1)
+    return np.where(distances > 0, half, 0) + np.where(size < exact, size, far)
+
+
+def distance_table(layer: LayerWeights, positions: int, reach: int) -> FloatArray:
+    """What each head adds to scores, ``(heads, 2 positions - 1)``: for -(positions - 1) first."""
+    if layer.distances is None:
+        raise ValueError("a layer without a bias by distance")
+    span = np.arange(1 - positions, positions)
+    table: FloatArray = layer.distances[bucket_of(span, len(layer.distances), reach)].T
+    return np.ascontiguousarray(table)
+
+
+def rotary_tables(theta: float, head_dim: int, positions: int) -> tuple[FloatArray, FloatArray]:
+    """Cosines and sines ``(positions, head_dim / 2)`` float32 of rotary positions."""
+    # in float32, as torch has it
+    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
+    frequencies = np.float32(1.0) / np.power(np.float32(theta), exponents, dtype=np.float32)
+    angles = np.arange(positions, dtype=np.float32)[:, None] * frequencies
+    return np.cos(angles), np.sin(angles)

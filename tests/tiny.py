@@ -79,6 +79,52 @@ def tiny_weights(
     )
 
 
+def tiny_rotary(
+    seed: int = 0, *, windows: tuple[int, ...] = (0, 0), silu: bool = False, pre_norm: bool = False
+) -> EncoderWeights:
+    """As ``tiny_weights``, with rotary positions and a gated FFN."""
+    plain, chosen = tiny_weights(seed), np.random.default_rng(seed)
+    wide = tiny_weights(seed + 100, neurons=128)
+    layers = [
+        replace(layer, intermediate=other.intermediate, rotary=theta, window=window)
+        for layer, other, theta, window in zip(
+            plain.layers, wide.layers, (160_000.0, 100.0), windows, strict=True
+        )
+    ]
+    if pre_norm:
+        layers[0] = replace(layers[0], attention_norm=None)
+    norm = LayerNorm(*(chosen.random((2, 32)).astype(np.float32) + 0.5))
+    return replace(
+        plain,
+        position_embeddings=None,
+        token_type_embeddings=None,
+        layers=tuple(layers),
+        activation="silu" if silu else "gelu",
+        final_norm=norm if pre_norm else None,
+        pre_norm=pre_norm,
+        gated=True,
+        longest=MAX_TOKENS,
+    )
+
+
+def tiny_distances(seed: int = 0, heads: tuple[int, ...] = (4, 4)) -> EncoderWeights:
+    """As ``tiny_weights``, with biases by distance, which are larger than scores are."""
+    plain, chosen = tiny_weights(seed, heads=heads), np.random.default_rng(seed)
+    layers = tuple(
+        replace(layer, distances=chosen.standard_normal((16, count)).astype(np.float32))
+        for layer, count in zip(plain.layers, heads, strict=True)
+    )
+    return replace(plain, layers=layers, reach=40)
+
+
+STRUCTURES = {
+    "distances": tiny_distances(),
+    "rotary": tiny_rotary(),
+    "windows": tiny_rotary(windows=(3, 0), silu=True),
+    "pre-norm": tiny_rotary(windows=(0, 20), pre_norm=True),
+}
+
+
 def write_tiny(folder: Path, seed: int = 0) -> Path:
     """An encoder folder of float32, of a space of its own for each seed."""
     precision = Quantization.everywhere(Precision.FLOAT32)
@@ -117,6 +163,16 @@ DISTILBERT_SIZES: dict[str, Any] = {
     "max_position_embeddings": MAX_TOKENS,
     "vocab_size": len(VOCABULARY),
 }
+MORE_SIZES: dict[str, dict[str, Any]] = {
+    "modernbert": {  # a window of 8 tokens on each side, shorter than most texts
+        **{f"{name}_token_id": VOCABULARY.index("[PAD]") for name in ("pad", "bos", "eos")},
+        "cls_token_id": 2,
+        "sep_token_id": 3,
+        "local_attention": 16,
+        "num_hidden_layers": 4,
+        "initializer_cutoff_factor": 10.0,
+    },
+}
 OFFSET = 2  # RoBERTa's positions start after the padding id, 1
 
 
@@ -132,7 +188,8 @@ def save_hugging_face(
     sizes = DISTILBERT_SIZES if family == "distilbert" else SIZES
     if family == "electra":
         sizes = sizes | {"embedding_size": 16}
-    if "roberta" in family:
+    sizes = sizes | MORE_SIZES.get(family, {})
+    if "roberta" in family or family == "mpnet":
         positions = sizes["max_position_embeddings"] + OFFSET
         sizes = sizes | {"max_position_embeddings": positions, "pad_token_id": 1}
     if cross_encoder:

@@ -207,6 +207,9 @@ Encoder *encoder_new(const EncoderSpec *spec, const char *name, int threads)
         Layer *layer = encoder->layers + i;
         layer->attention_norm = from->attention_norm;
         layer->output_norm = from->output_norm;
+        layer->distances = from->distances;
+        layer->rotary = from->rotary;
+        layer->window = from->window;
         layer->heads = from->attention_output.in_dim / spec->head_dim;
         failed |= pack(&layer->qkv, from->qkv, panel, &at);
         failed |= pack(&layer->attention_output, from->attention_output, panel, &at);

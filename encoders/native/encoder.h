@@ -10,10 +10,11 @@
 
 enum { ALIGNMENT = 64 };                        /* bytes: a cache line, and the widest vector */
 enum { TABLE_FLOAT32, TABLE_INT8, TABLE_INT4 }; /* how token embeddings are stored */
-enum { GELU, GELU_TANH, RELU, NO_ACTIVATION };
+enum { GELU, GELU_TANH, RELU, SILU, NO_ACTIVATION };
 enum { POOL_MEAN, POOL_CLS, POOL_MAX };
 /* Stages whose time is measured, in the order of library.STAGES. */
 enum { EMBED, QUANTIZE, QKV, ATTEND, ATTENTION_OUTPUT, INTERMEDIATE, OUTPUT, NORM, POOL, STAGES };
+enum { DISTANCE_PADDING = 32 }; /* floats behind a head's distances: a panel at least */
 enum { BLOCK_ROWS = 48 }; /* tokens whose FFN activations are made at a time: they stay in the cache */
 
 /*
@@ -31,21 +32,28 @@ typedef struct {
     const float *weight, *bias;
 } Norm;
 
+/* A norm's weight is NULL where there is none. */
 typedef struct {
     Matrix qkv, attention_output, intermediate, output;
     Norm attention_norm, output_norm;
+    const float *distances; /* (heads, distances_stride): added to a score by the key's position less
+                             * the query's; NULL if nothing is */
+    const float *rotary;    /* (positions, head_dim): cosines, then sines; NULL if nothing turns */
+    int32_t window;         /* tokens that attention reaches on each side; 0: all */
 } LayerSpec;
 
 typedef struct {
     int32_t vocabulary, embedding_dim, positions, dim, head_dim, layers;
     int32_t table, activation, pooling, normalize;
     int32_t separator; /* the token behind which tokens are of the second type; -1 if none is */
+    int32_t pre_norm; /* norms stand before attention and the FFN, not behind the sums */
+    int32_t gated;    /* the FFN multiplies its activated first half by its second */
     float epsilon;
     const void *tokens;       /* (vocabulary, embedding_dim) in the format of `table` */
     const float *token_scale; /* (vocabulary,), unless the table is float32 */
-    const float *position;    /* (positions, embedding_dim), with token type 0 added */
+    const float *position;    /* (positions, embedding_dim), with token type 0 added; or NULL */
     const float *second_type; /* (embedding_dim,): type 1 less type 0; NULL if all are of type 0 */
-    Norm embedding_norm;
+    Norm embedding_norm, final_norm;
     Matrix projection; /* in_dim is 0 if there is none */
     const LayerSpec *layer;
 } EncoderSpec;
@@ -65,7 +73,8 @@ typedef struct {
 typedef struct {
     Product qkv, attention_output, intermediate, output;
     Norm attention_norm, output_norm;
-    int heads;
+    const float *distances, *rotary;
+    int heads, window;
 } Layer;
 
 /* Quantized activations: real = scale (q - zero), with a scale and a zero point for each row. */
@@ -122,13 +131,19 @@ struct Kernels {
 
 static inline int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
+/* Floats of a head's distances: of 2 positions - 1, and what is read behind the last. */
+static inline size_t distances_stride(int positions)
+{
+    return 2 * (size_t)positions - 1 + DISTANCE_PADDING;
+}
+
 enum { QUERY_ROWS = 4 }; /* tokens whose attention is computed together */
 
-/* Floats that attention over a text needs: keys, values, scores, the weighted values and padding. */
+/* Floats that attention over a text needs: keys, values, scores, the weighted values and masks. */
 static inline size_t attention_floats(int tokens, int head_dim, int panel)
 {
     const size_t width = round_up(tokens, panel), mixed = round_up(head_dim, panel);
-    return width * head_dim + tokens * mixed + QUERY_ROWS * (width + mixed) + width;
+    return width * head_dim + tokens * mixed + QUERY_ROWS * (2 * width + mixed);
 }
 
 #endif

@@ -14,6 +14,7 @@ from trimseek.compiled import load
 MODULE = "trimseek.encoders.native.compiled"
 # Instruction sets that there are kernels for, the fastest first.
 KERNELS = ("avx512_vnni", "avx_vnni", "avx2")
+DISTANCE_PADDING = 32  # as in encoder.h
 # Stages whose time is measured, in the order of encoder.h.
 STAGES = (
     "embedding",
@@ -47,7 +48,11 @@ class Norm(Structure):
 
 
 class LayerSpec(Structure):
-    """One layer; ``qkv`` has the columns of query, key and value side by side."""
+    """One layer; ``qkv`` has the columns of query, key and value side by side.
+
+    ``distances (heads, 2 positions - 1 + DISTANCE_PADDING)`` and ``rotary (positions, head_dim)``
+    float32, or NULL; ``window``: tokens that attention reaches on each side, 0 for all.
+    """
 
     _fields_ = (
         ("qkv", Matrix),
@@ -56,6 +61,9 @@ class LayerSpec(Structure):
         ("output", Matrix),
         ("attention_norm", Norm),
         ("output_norm", Norm),
+        ("distances", c_void_p),
+        ("rotary", c_void_p),
+        ("window", c_int32),
     )
 
 
@@ -66,12 +74,14 @@ class EncoderSpec(Structure):
         *((name, c_int32) for name in ("vocabulary", "embedding_dim", "positions", "dim")),
         *((name, c_int32) for name in ("head_dim", "layers", "table", "activation")),
         *((name, c_int32) for name in ("pooling", "normalize", "separator")),
+        *((name, c_int32) for name in ("pre_norm", "gated")),
         ("epsilon", c_float),
         ("tokens", c_void_p),
         ("token_scale", c_void_p),
         ("position", c_void_p),
         ("second_type", c_void_p),
         ("embedding_norm", Norm),
+        ("final_norm", Norm),
         ("projection", Matrix),
         ("layer", POINTER(LayerSpec)),
     )

@@ -10,7 +10,13 @@ from onnx import numpy_helper
 
 from trimseek.compiled import address
 from trimseek.encoders.card import LARGEST_SIZE, EncoderCard, LayerShape
-from trimseek.encoders.native.library import EncoderSpec, LayerSpec, Matrix, Norm
+from trimseek.encoders.native.library import (
+    DISTANCE_PADDING,
+    EncoderSpec,
+    LayerSpec,
+    Matrix,
+    Norm,
+)
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import EncoderError
@@ -22,7 +28,7 @@ TABLES: dict[str, tuple[int, int, type[np.generic]]] = {
     ".int8": (1, 1, np.uint8),
     ".int4": (2, 2, np.uint8),
 }
-ACTIVATIONS = {"gelu": 0, "gelu_new": 1, "gelu_pytorch_tanh": 1, "relu": 2}
+ACTIVATIONS = {"gelu": 0, "gelu_new": 1, "gelu_pytorch_tanh": 1, "relu": 2, "silu": 3}
 MOST_TOKENS = 2**24  # rows of the token table
 POOLINGS = {Pooling.MEAN: 0, Pooling.CLS: 1, Pooling.MAX: 2}
 
@@ -39,6 +45,7 @@ class SpecReader:
 
     def __init__(self, constants: Constants, card: EncoderCard) -> None:
         self.constants, self.card = constants, card
+        self.turns: dict[float, int] = {}  # addresses of cosines and sines
         self.kept: list[NDArray[Any]] = []
         self.copied: list[NDArray[Any]] = []
 
@@ -54,13 +61,15 @@ class SpecReader:
         if not (1 <= vocabulary <= MOST_TOKENS and 1 <= embedding_dim <= LARGEST_SIZE):
             raise EncoderError(f"token_embeddings: its shape cannot be {tokens.shape}")
         positions = self.positions()
-        check("position_embeddings", positions, (card.positions, embedding_dim))
+        if positions is not None:
+            check("position_embeddings", positions, (card.positions, embedding_dim))
         projected = "embedding_projection.int8" in self.constants
         if not projected and embedding_dim != card.dim:
             raise EncoderError(f"token_embeddings: {embedding_dim} columns, not {card.dim}")
         scale = self.scales("token_embeddings", vocabulary) if suffix else None
         separator, second_type = self.types(embedding_dim)
-        layers = [self.layer(f"layers.{i}", shape) for i, shape in enumerate(card.layers)]
+        layers = [self.layer(i, shape) for i, shape in enumerate(card.layers)]
+        structure = card.structure
         return EncoderSpec(
             vocabulary=vocabulary,
             embedding_dim=embedding_dim,
@@ -73,29 +82,55 @@ class SpecReader:
             pooling=POOLINGS[card.pooling],
             normalize=card.normalize,
             separator=-1 if separator is None else separator,
+            pre_norm=structure.pre_norm,
+            gated=structure.gated,
             epsilon=card.layer_norm_eps,
             tokens=keep(self.kept, tokens, dtype),
             token_scale=0 if scale is None else keep(self.kept, scale, np.float32),
-            position=keep(self.kept, positions, np.float32),
+            position=None if positions is None else keep(self.kept, positions, np.float32),
             second_type=second_type,
             embedding_norm=self.norm("embedding_norm", embedding_dim),
+            final_norm=self.norm("final_norm", card.dim) if structure.pre_norm else Norm(),
             projection=self.matrix("embedding_projection", embedding_dim, card.dim)
             if projected
             else Matrix(),
             layer=(LayerSpec * len(layers))(*layers),
         )
 
-    def layer(self, name: str, shape: LayerShape) -> LayerSpec:
-        """The layer whose arrays' names begin with ``name``."""
+    def layer(self, i: int, shape: LayerShape) -> LayerSpec:
+        """The layer of this number."""
+        name, structure = f"layers.{i}", self.card.structure
         dim, width = self.card.dim, shape.heads * self.card.head_dim
+        inner = (1 + structure.gated) * shape.neurons
+        starts_plain = structure.pre_norm and f"{name}.attention_norm.weight" not in self.constants
         return LayerSpec(
             qkv=self.matrix(f"{name}.qkv", dim, 3 * width),
             attention_output=self.matrix(f"{name}.attention_output", width, dim),
-            intermediate=self.matrix(f"{name}.intermediate", dim, shape.neurons),
+            intermediate=self.matrix(f"{name}.intermediate", dim, inner),
             output=self.matrix(f"{name}.output", shape.neurons, dim),
-            attention_norm=self.norm(f"{name}.attention_norm", dim),
+            attention_norm=Norm() if starts_plain else self.norm(f"{name}.attention_norm", dim),
             output_norm=self.norm(f"{name}.output_norm", dim),
+            distances=self.distances(name, shape.heads) if structure.distances else None,
+            rotary=self.rotary(structure.rotary[i]) if structure.rotary else None,
+            window=structure.windows[i] if structure.windows else 0,
         )
+
+    def distances(self, name: str, heads: int) -> int:
+        """The address of what each head adds to scores, by the key's position less the query's."""
+        table = self.array(f"{name}.distances", 2)
+        check(f"{name}.distances", table, (heads, 2 * self.card.positions - 1))
+        return keep(self.kept, np.pad(table, ((0, 0), (0, DISTANCE_PADDING))), np.float32)
+
+    def rotary(self, theta: float) -> int | None:
+        """The address of the cosines and sines ``(positions, head_dim)``; None where theta is 0."""
+        if not theta:
+            return None
+        if theta not in self.turns:
+            halves = [self.array(f"rotary.{theta:g}.{name}", 2) for name in ("cos", "sin")]
+            for half in halves:
+                check("rotary", half, (self.card.positions, self.card.head_dim // 2))
+            self.turns[theta] = keep(self.kept, np.concatenate(halves, 1), np.float32)
+        return self.turns[theta]
 
     def matrix(self, name: str, in_dim: int, out_dim: int) -> Matrix:
         """An int8 matrix with its scales and bias."""
@@ -128,9 +163,14 @@ class SpecReader:
         check(f"{name}.scale", scale, (count,))
         return scale
 
-    def positions(self) -> FloatArray:
-        """The position table, which is stored in 8 bits beside a 4-bit token table."""
+    def positions(self) -> FloatArray | None:
+        """The position table, which is stored in 8 bits beside a 4-bit token table.
+
+        None where the card says that positions are in the attention.
+        """
         name = "position_embeddings"
+        if self.card.structure.rotary:
+            return None
         if name in self.constants:
             return self.array(name, 2)
         values = self.array(f"{name}.int8", 2).astype(np.float32) - self.array(f"{name}.zero")

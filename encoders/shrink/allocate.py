@@ -25,7 +25,7 @@ from trimseek.encoders.shrink.calibration import (
     onwards,
     probes,
 )
-from trimseek.encoders.shrink.module import EncoderModule, layer_module
+from trimseek.encoders.shrink.module import EncoderModule, LayerModule
 from trimseek.encoders.shrink.obs import Elimination, eliminate, inputs_and_targets, pose, refit
 from trimseek.encoders.shrink.unit_kinds import HEADS, UNIT_KINDS, UnitKind
 from trimseek.encoders.weights import EncoderWeights
@@ -117,7 +117,7 @@ def loss_curves(
             elimination = eliminate(problem)
             half = elimination.kept(max(1, elimination.units // 2))
             cut = kind.cut(layer, half, refit(problem, half), weights.head_dim)
-            layers = [layer_module(cut, weights).eval(), *module.stack[i + 1 :]]
+            layers = [LayerModule(cut, weights).eval(), *module.stack[i + 1 :]]
             half_loss = cosine_loss(onwards(module, probed, layers), vectors)
             curves.append(curve(i, kind, elimination, half_loss, weights))
             states = after
@@ -134,7 +134,7 @@ def curve(
     errors = [elimination.errors[-1], *reversed(elimination.errors), 0.0]  # by units that are kept
     scale = half_loss / max(errors[max(1, units // 2)], np.finfo(float).tiny)
     losses = [scale * errors[kept] for kept in range(0, units + 1, block)]
-    width = 4 * weights.head_dim if kind is HEADS else 2
+    width = 4 * weights.head_dim if kind is HEADS else 3 if weights.gated else 2
     return Curve(layer, kind.name, losses, block, width * block * weights.dim)
 
 

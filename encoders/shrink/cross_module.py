@@ -52,7 +52,7 @@ def with_new_head(checkpoint: Checkpoint, seed: int) -> Checkpoint:
     """A cross-encoder of an encoder of single texts, with a random head, to be trained."""
     generator = torch.Generator().manual_seed(seed)
     dim, separator = checkpoint.weights.dim, None
-    if FAMILIES[checkpoint.architecture].pair_types:
+    if FAMILIES[checkpoint.architecture][0].pair_types:
         separator = separator_between(checkpoint.tokenizer, checkpoint.weights)
 
     def random(rows: int, columns: int) -> Linear:

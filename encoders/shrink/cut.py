@@ -30,16 +30,19 @@ def keep_heads(layer: LayerWeights, heads: Kept, head_dim: int) -> LayerWeights:
         key=columns_of(layer.key, columns),
         value=columns_of(layer.value, columns),
         attention_output=rows_of(layer.attention_output, columns),
+        distances=None if layer.distances is None else layer.distances[:, np.asarray(heads)],
     )
 
 
 def keep_neurons(layer: LayerWeights, neurons: Kept) -> LayerWeights:
     """The layer with these FFN neurons alone, in this order."""
-    columns = np.asarray(neurons)
+    rows = columns = np.asarray(neurons)
+    if layer.intermediate.weight.shape[1] > layer.neurons:  # gated
+        columns = np.concatenate([rows, layer.neurons + rows])
     return replace(
         layer,
         intermediate=columns_of(layer.intermediate, columns),
-        output=rows_of(layer.output, columns),
+        output=rows_of(layer.output, rows),
     )
 
 

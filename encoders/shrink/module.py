@@ -17,6 +17,8 @@ from trimseek.encoders.weights import (
     LayerNorm,
     LayerWeights,
     Linear,
+    bucket_of,
+    rotary_tables,
 )
 
 SMALLEST_NORM = 1e-12
@@ -24,29 +26,48 @@ Affine = TypeVar("Affine", nn.Linear, nn.LayerNorm)
 
 
 class LayerModule(nn.Module):
-    """One post-norm transformer layer; its submodules are called as in ``LayerWeights``."""
+    """One transformer layer; its submodules are called as in ``LayerWeights``.
 
-    def __init__(self, layer: LayerWeights, head_dim: int, activation: str, eps: float) -> None:
+    ``weights``: the encoder that the layer is of, or is to be of.
+    """
+
+    def __init__(self, layer: LayerWeights, weights: EncoderWeights) -> None:
         super().__init__()
+        head_dim, eps = weights.head_dim, weights.layer_norm_eps
         self.heads, self.head_dim = layer.query.weight.shape[1] // head_dim, head_dim
-        self.activation = activation
+        self.activation, self.origin = weights.activation, layer
+        self.pre_norm, self.gated, self.reach = weights.pre_norm, weights.gated, weights.reach
         self.query = linear_module(layer.query)
         self.key = linear_module(layer.key)
         self.value = linear_module(layer.value)
         self.attention_output = linear_module(layer.attention_output)
-        self.attention_norm = norm_module(layer.attention_norm, eps)
+        norm = layer.attention_norm
+        self.attention_norm = nn.Identity() if norm is None else norm_module(norm, eps)
         self.intermediate = linear_module(layer.intermediate)
         self.output = linear_module(layer.output)
         self.output_norm = norm_module(layer.output_norm, eps)
+        self.distances = (
+            None
+            if layer.distances is None
+            else nn.Parameter(torch.from_numpy(layer.distances.copy()))
+        )
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """``x (batch, tokens, dim)``; ``mask (batch, tokens) bool``, None without padding."""
-        x = self.attention_norm(x + self.attention_output(self.context(x, mask)))
-        out: Tensor = self.output_norm(x + self.output(self.hidden(x)))
-        return out
+        x = self.behind("attention_norm", x + self.attention_output(self.context(x, mask)))
+        return self.behind("output_norm", x + self.output(self.hidden(x)))
+
+    def behind(self, norm: str, x: Tensor) -> Tensor:
+        """A sum as the layer goes on with it: normalized, unless the norms stand before."""
+        return x if self.pre_norm else cast(Tensor, getattr(self, norm)(x))
+
+    def before(self, norm: str, x: Tensor) -> Tensor:
+        """What attention or FFN reads: normalized, if the norms stand before."""
+        return cast(Tensor, getattr(self, norm)(x)) if self.pre_norm else x
 
     def context(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The heads' outputs ``(batch, tokens, heads * head_dim)``, before their projection."""
+        x = self.before("attention_norm", x)
         joined = functional.linear(
             x,
             torch.cat([self.query.weight, self.key.weight, self.value.weight]),
@@ -55,16 +76,47 @@ class LayerModule(nn.Module):
         batch, tokens, _ = joined.shape
         split = joined.view(batch, tokens, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         query, key, value = split.unbind(0)
+        if self.origin.rotary:
+            query, key = (turned(each, self.origin.rotary) for each in (query, key))
         attended = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=None if mask is None else mask[:, None, None, :]
+            query, key, value, attn_mask=self.added_to_scores(tokens, mask, x.dtype)
         )
         return attended.transpose(1, 2).reshape(batch, tokens, -1)
 
+    def added_to_scores(
+        self, tokens: int, mask: Tensor | None, dtype: torch.dtype
+    ) -> Tensor | None:
+        """A mask (bool) or what is added to scores, for ``(batch, heads, tokens, tokens)``."""
+        seen = None if mask is None else mask[:, None, None, :]
+        if self.distances is None and not self.origin.window:
+            return seen
+        places = np.arange(tokens)
+        distances = places[None, :] - places[:, None]
+        device = self.query.weight.device
+        if self.origin.window:
+            near = torch.from_numpy(np.abs(distances) <= self.origin.window).to(device)
+            seen = near if seen is None else seen & near
+        if self.distances is None:
+            return seen
+        buckets = bucket_of(distances, len(self.distances), self.reach)
+        added = self.distances[torch.from_numpy(buckets).to(device)].permute(2, 0, 1)[None]
+        added = added.to(dtype)
+        return added if seen is None else added.masked_fill(~seen, -torch.inf)
+
     def hidden(self, x: Tensor) -> Tensor:
         """FFN neurons after their activation, ``(batch, tokens, neurons)``."""
-        x = self.intermediate(x)
+        x = self.intermediate(self.before("output_norm", x))
+        if not self.gated:
+            return self.activate(x)
+        x, gate = x.chunk(2, -1)
+        return self.activate(x) * gate
+
+    def activate(self, x: Tensor) -> Tensor:
+        """The activation of FFN neurons."""
         if self.activation == "relu":
             return functional.relu(x)
+        if self.activation == "silu":
+            return functional.silu(x)
         return functional.gelu(x, approximate="none" if self.activation == "gelu" else "tanh")
 
     def weights(self) -> LayerWeights:
@@ -72,9 +124,13 @@ class LayerModule(nn.Module):
         fields: dict[str, Any] = {}
         for name in LAYER_PARTS:
             submodule = getattr(self, name)
+            if isinstance(submodule, nn.Identity):
+                continue
             kind = LayerNorm if isinstance(submodule, nn.LayerNorm) else Linear
             fields[name] = kind(*to_arrays(submodule))
-        return LayerWeights(**fields)
+        if self.distances is not None:
+            fields["distances"] = to_array(self.distances)
+        return replace(self.origin, **fields)
 
 
 class EncoderModule(nn.Module):
@@ -94,21 +150,25 @@ class EncoderModule(nn.Module):
         self.origin, self.pooling, self.normalize = weights, pooling, normalize
         eps = weights.layer_norm_eps
         positions, types = weights.position_embeddings, weights.token_type_embeddings
-        if types is not None:
+        if positions is not None and types is not None:
             positions = positions + types[0]
         second = None
         if weights.separator is not None and types is not None and len(types) > 1:
             second = nn.Parameter(torch.from_numpy(types[1] - types[0]))
         self.second_type = second
         self.register_buffer("tokens", torch.from_numpy(weights.token_embeddings.copy()))
-        self.positions = nn.Parameter(torch.from_numpy(positions.copy()))
+        self.positions = (
+            None if positions is None else nn.Parameter(torch.from_numpy(positions.copy()))
+        )
         self.embedding_norm = norm_module(weights.embedding_norm, eps)
         self.projection = (
             None
             if weights.embedding_projection is None
             else linear_module(weights.embedding_projection)
         )
-        self.layers = nn.ModuleList(layer_module(layer, weights) for layer in weights.layers)
+        self.layers = nn.ModuleList(LayerModule(layer, weights) for layer in weights.layers)
+        final = weights.final_norm
+        self.final_norm = nn.Identity() if final is None else norm_module(final, eps)
         vocabulary, dim = weights.token_embeddings.shape
         self.up = nn.Parameter(torch.zeros(vocabulary, rank)) if rank else None
         self.down = nn.Parameter(torch.randn(rank, dim) * dim**-0.5) if rank else None
@@ -128,7 +188,8 @@ class EncoderModule(nn.Module):
         x = functional.embedding(ids, self.tokens)
         if self.up is not None and self.down is not None:
             x = x + functional.embedding(ids, self.up) @ self.down
-        x = x + self.positions[: ids.shape[1]]
+        if self.positions is not None:
+            x = x + self.positions[: ids.shape[1]]
         separator = self.origin.separator
         if self.second_type is not None and separator is not None:
             is_separator = torch.eq(ids, separator)
@@ -143,11 +204,11 @@ class EncoderModule(nn.Module):
 
     def onwards(self, x: Tensor, mask: Tensor | None, layers: Iterable[LayerModule]) -> Tensor:
         """As ``forward``, from the input of the first of these layers."""
-        return self.pool(through(layers, x, mask), mask)
+        return self.pool(self.final_norm(through(layers, x, mask)), mask)
 
     def states(self, ids: Tensor, mask: Tensor | None) -> Tensor:
         """The last layer's output ``(batch, tokens, dim)`` float32, which ``pool`` pools."""
-        return through(self.stack, self.embed(ids), mask)
+        return cast(Tensor, self.final_norm(through(self.stack, self.embed(ids), mask)))
 
     def pool(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The last layer's output to vectors ``(batch, dim)``."""
@@ -174,15 +235,16 @@ class EncoderModule(nn.Module):
         table = self.tokens
         if self.up is not None and self.down is not None:
             table = table + self.up @ self.down
-        projection = self.projection
+        projection, final = self.projection, self.final_norm
         return replace(
             self.origin,
             token_embeddings=to_array(table),
-            position_embeddings=to_array(self.positions),
+            position_embeddings=None if self.positions is None else to_array(self.positions),
             token_type_embeddings=self._types(),
             embedding_norm=LayerNorm(*to_arrays(self.embedding_norm)),
             embedding_projection=None if projection is None else Linear(*to_arrays(projection)),
             layers=tuple(layer.weights() for layer in self.stack),
+            final_norm=LayerNorm(*to_arrays(final)) if isinstance(final, nn.LayerNorm) else None,
         )
 
 
@@ -193,9 +255,12 @@ def through(layers: Iterable[LayerModule], x: Tensor, mask: Tensor | None) -> Te
     return x.float()
 
 
-def layer_module(layer: LayerWeights, weights: EncoderWeights) -> LayerModule:
-    """A layer with the head size, activation and epsilon of that encoder."""
-    return LayerModule(layer, weights.head_dim, weights.activation, weights.layer_norm_eps)
+def turned(x: Tensor, theta: float) -> Tensor:
+    """Queries or keys ``(batch, heads, tokens, head_dim)`` turned by their positions' angles."""
+    tables = rotary_tables(theta, x.shape[-1], x.shape[-2])
+    cosines, sines = (torch.from_numpy(table).to(x.device, x.dtype) for table in tables)
+    first, second = x.chunk(2, -1)
+    return torch.cat([first * cosines - second * sines, second * cosines + first * sines], -1)
 
 
 def pool(x: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:

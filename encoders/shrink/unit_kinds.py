@@ -53,9 +53,8 @@ class UnitKind:
         return projected
 
     def normalize(self, layer: LayerModule, x: Tensor) -> Tensor:
-        """The layer normalization behind the residual connection."""
-        normalized: Tensor = getattr(layer, self.norm)(x)
-        return normalized
+        """The sum of the residual connection as the layer goes on with it."""
+        return layer.behind(self.norm, x)
 
     def forward(
         self, layer: LayerModule, states: Sequence[States]

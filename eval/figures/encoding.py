@@ -116,7 +116,7 @@ def measure_profiles(collection: TestCollection, threads: int) -> Iterator[Profi
 def measure_growth(rate: float) -> Iterator[Growth]:
     """Every batch size and length; ``rate``: 10^9 int8 multiply-accumulates a second."""
     checkpoint = as_checkpoint(find_encoder(ENCODER))
-    positions = len(checkpoint.weights.position_embeddings)
+    positions = checkpoint.weights.positions
     chosen = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "long")

@@ -52,7 +52,10 @@ def encode(checkpoint: Checkpoint, folder: Path, texts: list[str]) -> FloatArray
     return DocumentEncoder(folder).encode(texts).vectors
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+IN_TRANSFORMERS = [family for family in FAMILIES if family != "new"]  # GTE's name on the hub
+
+
+@pytest.mark.parametrize("family", IN_TRANSFORMERS)
 def test_every_family_equals_transformers(family: str, tmp_path: Path) -> None:
     model = save_hugging_face(family, tmp_path / "checkpoint")
     checkpoint = read_checkpoint(tmp_path / "checkpoint")
@@ -172,8 +175,8 @@ def test_dot_product_encoders_are_not_normalized(tmp_path: Path) -> None:
     [
         (
             "config.json",
-            {"model_type": "mpnet"},
-            "unsupported architecture 'mpnet'; supported: bert",
+            {"model_type": "deberta-v2"},
+            "unsupported architecture 'deberta-v2'; supported: bert",
         ),
         ("config.json", None, "config.json: cannot be read"),
         ("model.safetensors", None, "no model.safetensors"),

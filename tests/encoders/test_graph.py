@@ -41,7 +41,8 @@ def token_vectors(tiny: Checkpoint, text: Tokens) -> FloatArray:
     def gelu(x: Any) -> Any:
         return x * np.vectorize(lambda v: 0.5 * (1 + math.erf(v / math.sqrt(2))))(x)
 
-    x: Any = weights.token_embeddings[text.ids] + weights.position_embeddings[: len(text.ids)]
+    positions: Any = weights.position_embeddings
+    x: Any = weights.token_embeddings[text.ids] + positions[: len(text.ids)]
     x = norm(x + weights.token_type_embeddings[0], weights.embedding_norm)
     for layer, heads in zip(weights.layers, weights.heads, strict=True):
         q, k, v = (x @ part.weight + part.bias for part in (layer.query, layer.key, layer.value))

@@ -14,7 +14,14 @@ from trimseek.encoders.quantize import (
     quantize_nibbles,
     quantize_rows,
 )
-from trimseek.encoders.weights import EncoderWeights, FloatArray, LayerNorm, Linear
+from trimseek.encoders.weights import (
+    EncoderWeights,
+    FloatArray,
+    LayerNorm,
+    LayerWeights,
+    Linear,
+    distance_table,
+)
 
 Array = NDArray[np.float64]
 
@@ -69,11 +76,11 @@ def one(
         found: Array = (x - x.mean(axis=1, keepdims=True)) / spread * part.weight + part.bias
         return found
 
-    x = table(weights.token_embeddings, quantization.table)[ids] + weights.position_embeddings[
-        : len(ids)
-    ].astype(float)
-    if weights.token_type_embeddings is not None:
-        x = x + weights.token_type_embeddings[0]
+    x = table(weights.token_embeddings, quantization.table)[ids]
+    if weights.position_embeddings is not None:
+        x = x + weights.position_embeddings[: len(ids)].astype(float)
+        if weights.token_type_embeddings is not None:
+            x = x + weights.token_type_embeddings[0]
     x = norm(weights.embedding_norm, x)
     if weights.embedding_projection is not None:
         x = linear(weights.embedding_projection, x)
@@ -83,20 +90,60 @@ def one(
             np.concatenate([layer.query.weight * scale, layer.key.weight, layer.value.weight], 1),
             np.concatenate([layer.query.bias * scale, layer.key.bias, layer.value.bias]),
         )
-        split = linear(joined, x).reshape(len(ids), 3, -1, weights.head_dim)
-        scores = np.einsum("qhd,khd->hqk", split[:, 0], split[:, 1])
+        read = x
+        if weights.pre_norm and layer.attention_norm is not None:
+            read = norm(layer.attention_norm, x)
+        split = linear(joined, read).reshape(len(ids), 3, -1, weights.head_dim)
+        query, key = (turned(split[:, i], layer.rotary) for i in (0, 1))
+        scores = np.einsum("qhd,khd->hqk", query, key) + added(weights, layer, len(ids))
         shares = np.exp(scores - scores.max(axis=2, keepdims=True))
         shares /= shares.sum(axis=2, keepdims=True)
         context = np.einsum("hqk,khd->qhd", shares, split[:, 2]).reshape(len(ids), -1)
-        x = norm(layer.attention_norm, x + linear(layer.attention_output, context))
-        hidden = activate(linear(layer.intermediate, x), weights.activation)
-        x = norm(layer.output_norm, x + linear(layer.output, hidden))
+        x = x + linear(layer.attention_output, context)
+        if not weights.pre_norm and layer.attention_norm is not None:
+            x = norm(layer.attention_norm, x)
+        hidden = linear(layer.intermediate, norm(layer.output_norm, x) if weights.pre_norm else x)
+        if weights.gated:
+            hidden, gate = np.split(hidden, 2, axis=1)
+            hidden = activate(hidden, weights.activation) * gate
+        else:
+            hidden = activate(hidden, weights.activation)
+        x = x + linear(layer.output, hidden)
+        if not weights.pre_norm:
+            x = norm(layer.output_norm, x)
+    if weights.final_norm is not None:
+        x = norm(weights.final_norm, x)
     pooled: Array = {
         Pooling.MEAN: x.mean(axis=0),
         Pooling.CLS: x[0],
         Pooling.MAX: x.max(axis=0),
     }[pooling]
     return np.asarray(pooled / np.linalg.norm(pooled)) if normalize else pooled
+
+
+def turned(x: Array, theta: float) -> Array:
+    """Queries or keys ``(tokens, heads, head_dim)`` turned by the angles of their positions."""
+    if not theta:
+        return x
+    half = x.shape[2] // 2
+    angles = np.arange(len(x))[:, None] * theta ** (-np.arange(half) / half)
+    cosines, sines = np.cos(angles)[:, None], np.sin(angles)[:, None]
+    first, second = x[..., :half], x[..., half:]
+    return np.concatenate([first * cosines - second * sines, second * cosines + first * sines], 2)
+
+
+def added(weights: EncoderWeights, layer: LayerWeights, tokens: int) -> Array:
+    """What is added to scores, ``(heads or 1, tokens, tokens)``."""
+    found = np.zeros((1, tokens, tokens))
+    for i in range(tokens):
+        for j in range(tokens):
+            if layer.window and abs(i - j) > layer.window:
+                found[:, i, j] = -np.inf
+    if layer.distances is None:
+        return found
+    by_distance = distance_table(layer, tokens, weights.reach)
+    places = np.arange(tokens)
+    return found + by_distance[:, places[None, :] - places[:, None] + tokens - 1]
 
 
 def table(tokens: FloatArray, precision: Precision) -> Array:
@@ -113,6 +160,8 @@ def activate(x: Array, activation: str) -> Array:
         return np.maximum(x, 0)
     if activation == "gelu":
         return gelu_polynomial(x)
+    if activation == "silu":
+        return np.asarray(x / (1 + np.exp(-x)))
     return np.asarray(x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2)
 
 

@@ -16,7 +16,14 @@ import onnx
 import pytest
 
 from tests.encoders.native.reference import encode, gelu_polynomial
-from tests.tiny import MAX_TOKENS, VOCABULARY, tiny_checkpoint, tiny_weights
+from tests.tiny import (
+    MAX_TOKENS,
+    STRUCTURES,
+    VOCABULARY,
+    tiny_checkpoint,
+    tiny_distances,
+    tiny_weights,
+)
 from trimseek.compiled import load
 from trimseek.encoders.card import EncoderCard, LayerShape
 from trimseek.encoders.folder import card_of
@@ -97,6 +104,8 @@ SHAPES = {
     "tanh": shape(3, "gelu_new"),
     "projected": projected(shape(3)),
     "untyped": replace(shape(3), token_type_embeddings=None),
+    **STRUCTURES,
+    "uneven distances": tiny_distances(1, heads=(1, 3, 2)),
 }
 
 
@@ -143,7 +152,7 @@ def test_the_activation_is_the_cards(tmp_path: Path) -> None:
     """Not that of the graph, whose nodes the kernels never look at."""
     weights = SHAPES["gelu"]
     native(weights, tmp_path)
-    for activation in ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu"):
+    for activation in ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"):
         other = replace(weights, activation=activation)
         check(NativeRuntime(tmp_path / "model.onnx", tiny_card(other), threads=1), other)
     unknown = replace(tiny_card(weights), activation="swish")
@@ -180,10 +189,11 @@ def test_a_library_with_other_structures_is_not_used(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err.count("compiled from another version") == 2
 
 
+@pytest.mark.parametrize("name", ["uneven", "pre-norm"])
 @pytest.mark.parametrize("pooling", Pooling)
 @pytest.mark.parametrize("normalize", [True, False])
-def test_poolings(pooling: Pooling, normalize: bool, tmp_path: Path) -> None:
-    weights = SHAPES["uneven"]
+def test_poolings(pooling: Pooling, normalize: bool, name: str, tmp_path: Path) -> None:
+    weights = SHAPES[name]
     runtime = native(weights, tmp_path, pooling=pooling, normalize=normalize)
     check(runtime, weights, pooling=pooling, normalize=normalize)
 
@@ -242,8 +252,11 @@ def test_avx512_in_plain_c(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
-def test_a_vector_does_not_depend_on_the_batch_or_on_threads(threads: int, tmp_path: Path) -> None:
-    weights = SHAPES["wide"]
+@pytest.mark.parametrize("name", ["wide", "windows"])
+def test_a_vector_does_not_depend_on_the_batch_or_on_threads(
+    name: str, threads: int, tmp_path: Path
+) -> None:
+    weights = SHAPES[name]
     alone = np.concatenate([native(weights, tmp_path).run([text]) for text in MANY])
     runtime = native(weights, tmp_path, threads=threads)
     for _ in range(20):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import tiny_weights
+from tests.tiny import STRUCTURES, tiny_weights
 from trimseek.encoders import QueryEncoder, write_encoder
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.pooling import Pooling
@@ -28,11 +28,15 @@ def uneven(weights: EncoderWeights) -> EncoderWeights:
     return replace(weights, layers=(first, keep_heads(second, [3], 8)))
 
 
+KINDS = {"plain": tiny_weights(), **STRUCTURES}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pooling", Pooling)
 def test_a_pruned_module_gives_what_its_graph_gives(
-    tiny: Checkpoint, pooling: Pooling, tmp_path: Path
+    tiny: Checkpoint, pooling: Pooling, kind: str, tmp_path: Path
 ) -> None:
-    checkpoint = replace(tiny, weights=uneven(tiny.weights), pooling=pooling)
+    checkpoint = replace(tiny, weights=uneven(KINDS[kind]), pooling=pooling)
     card = write_encoder(
         checkpoint, tmp_path / "uneven", Quantization.everywhere(Precision.FLOAT32)
     )
@@ -46,14 +50,17 @@ def test_a_pruned_module_gives_what_its_graph_gives(
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def test_weights_come_back_as_they_went_in(tiny: Checkpoint) -> None:
-    module = EncoderModule(uneven(tiny.weights), Pooling.MEAN, normalize=True, rank=3)
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_come_back_as_they_went_in(kind: str) -> None:
+    weights = uneven(KINDS[kind])
+    module = EncoderModule(weights, Pooling.MEAN, normalize=True, rank=3)
+    assert module.weights().facts() == weights.facts()
     again = EncoderModule(module.weights(), Pooling.MEAN, normalize=True)
     ids = [[2, 7, 9, 3], [2, 30, 3]]
     torch.testing.assert_close(embeddings(again, ids), embeddings(module, ids))
     for name, array in module.weights().arrays().items():
         if name.startswith("layers."):
-            np.testing.assert_array_equal(array, uneven(tiny.weights).arrays()[name])
+            np.testing.assert_array_equal(array, weights.arrays()[name])
 
 
 def test_a_changed_token_table_comes_back_whole() -> None:

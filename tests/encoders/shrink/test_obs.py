@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.tiny import VOCABULARY, tiny_weights
+from tests.tiny import STRUCTURES, VOCABULARY, tiny_weights
 from trimseek.encoders.card import LayerShape
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.pooling import Pooling
@@ -55,6 +55,21 @@ def squares(inputs: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:
 
 def columns(units: list[int], size: int, total: int) -> list[int]:
     return [unit * size + i for unit in units for i in range(size)] + [total * size]
+
+
+@pytest.mark.parametrize("kind", STRUCTURES)
+def test_every_structure_is_pruned_with_less_loss_than_by_magnitude(kind: str) -> None:
+    weights, texts = STRUCTURES[kind], calibration()
+    shapes = [LayerShape(2, 24)] * 2
+    originals = embeddings(EncoderModule(weights, Pooling.MEAN, normalize=True), texts)
+
+    def loss(small: EncoderWeights) -> float:
+        assert small.structure == weights.structure
+        assert (small.heads, small.neurons) == ((2, 2), (24, 24))
+        module = EncoderModule(small, Pooling.MEAN, normalize=True)
+        return cosine_loss(embeddings(module, texts), originals)
+
+    assert loss(prune(weights, shapes, texts)) < 0.7 * loss(prune_by_magnitude(weights, shapes))
 
 
 @pytest.mark.parametrize("size", [1, 4])
