@@ -19,7 +19,7 @@ def pull(
     model: Annotated[
         str,
         typer.Argument(
-            help="minilm, a hub id (owner/name) or a model folder, "
+            help="minilm, mpnet, a hub id (owner/name) or a model folder, "
             "with -int8 (the default) or -float32 behind it."
         ),
     ] = "minilm",

