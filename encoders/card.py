@@ -48,7 +48,8 @@ class EncoderCard:
     encoder from its base. ``sha256``: of each file beside encoder.json. ``measured``: results of a
     benchmark by name. ``truncate_dim``: vectors are the first so many dimensions; None for all
     ``dim``. ``cross_encoder``: it reads pairs of texts, and ``HEAD`` makes scores of its vectors.
-    ``structure``: in what the layers differ from BERT's.
+    ``structure``: in what the layers differ from BERT's. ``projected_dim``: of a vector behind the
+    transforms, where these change it; ``dim`` is a token's.
     """
 
     name: str
@@ -73,6 +74,7 @@ class EncoderCard:
     truncate_dim: Size | None = None
     cross_encoder: bool = False
     structure: Structure = field(default_factory=Structure)
+    projected_dim: Size | None = None
     format_version: int = FORMAT_VERSION
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -80,7 +82,7 @@ class EncoderCard:
     @property
     def vector_dim(self) -> int:
         """The size of a vector."""
-        return self.truncate_dim or self.dim
+        return self.truncate_dim or self.projected_dim or self.dim
 
     @property
     def precision(self) -> Precision:
@@ -129,9 +131,10 @@ def read_card(path: Path) -> EncoderCard:
             raise EncoderError(f"{path}: damaged: {name} of {count} layers; make it anew")
     if card.structure.rotary and card.head_dim % 2:
         raise EncoderError(f"{path}: damaged: rotary heads of odd size; make it anew")
-    if card.vector_dim > card.dim:
+    if card.vector_dim > (card.projected_dim or card.dim):
         raise EncoderError(
-            f"{path}: damaged: truncate_dim is {card.truncate_dim} of {card.dim}; make it anew"
+            f"{path}: damaged: truncate_dim is {card.truncate_dim} of "
+            f"{card.projected_dim or card.dim}; make it anew"
         )
     if card.max_tokens > card.positions:
         raise EncoderError(

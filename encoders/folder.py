@@ -112,6 +112,7 @@ def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> En
         truncate_dim=checkpoint.truncate_dim,
         cross_encoder=checkpoint.head is not None,
         structure=weights.structure,
+        projected_dim=weights.vector_dim if weights.transforms else None,
     )
 
 

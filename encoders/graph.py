@@ -25,7 +25,9 @@ from trimseek.encoders.quantize import (
     quantize_nibbles,
     quantize_rows,
 )
+from trimseek.encoders.transforms import EPSILON as TRANSFORM_EPSILON
 from trimseek.encoders.weights import (
+    Dense,
     EncoderWeights,
     FloatArray,
     LayerNorm,
@@ -80,6 +82,8 @@ class GraphBuilder:
         if weights.final_norm is not None:
             x = self.norm("final_norm", weights.final_norm, x, weights.layer_norm_eps)
         pooled = self.pool(x, pooling)
+        for i, transform in enumerate(weights.transforms):
+            pooled = self.transform(f"transforms.{i}", transform, pooled)
         self.nodes.append(
             helper.make_node(
                 "Identity", [self.unit(pooled) if normalize else pooled], ["embedding"]
@@ -92,7 +96,11 @@ class GraphBuilder:
                 helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
                 for name in ("input_ids", "attention_mask")
             ],
-            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", weights.dim])],
+            [
+                helper.make_tensor_value_info(
+                    "embedding", TensorProto.FLOAT, ["batch", weights.vector_dim]
+                )
+            ],
             list(self.constants.values()),
         )
         domains = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
@@ -242,9 +250,32 @@ class GraphBuilder:
             lowest = self.constant("lowest", np.array(-np.inf, np.float32))
             return self.node("ReduceMax", self.node("Where", is_token, x, lowest), axis, keepdims=0)
         mask = self.node("Cast", "attention_mask", to=TensorProto.FLOAT)
-        shares = self.node("Div", mask, self.node("ReduceSum", mask, axis, keepdims=1))
+        count = self.node("ReduceSum", mask, axis, keepdims=1)
+        if pooling in (Pooling.WEIGHTED, Pooling.LAST):
+            places = self.node("CumSum", mask, self.constant("tokens_axis", np.array(1, np.int64)))
+            if pooling is Pooling.WEIGHTED:
+                mask = self.node("Mul", mask, places)
+            else:
+                is_last = self.node("Cast", self.node("Equal", places, count), to=TensorProto.FLOAT)
+                mask = self.node("Mul", mask, is_last)
+            count = self.node("ReduceSum", mask, axis, keepdims=1)
+        elif pooling is Pooling.MEAN_SQRT:
+            count = self.node("Sqrt", count)
+        shares = self.node("Div", mask, count)
         mean = self.node("MatMul", self.node("Unsqueeze", shares, axis), x)
         return self.node("Squeeze", mean, axis)
+
+    def transform(self, name: str, transform: Dense | LayerNorm, x: str) -> str:
+        """What comes behind pooling; in float32, as it is small."""
+        if isinstance(transform, LayerNorm):
+            return self.norm(name, transform, x, TRANSFORM_EPSILON)
+        product = self.node("MatMul", x, self.constant(f"{name}.weight", transform.weight))
+        x = self.node("Add", product, self.constant(f"{name}.bias", transform.bias))
+        if transform.activation == "identity":
+            return x
+        if transform.activation in ("tanh", "sigmoid"):
+            return self.node(transform.activation.capitalize(), x)
+        return self.activate(x, transform.activation)
 
     def unit(self, x: str) -> str:
         """Vectors ``(batch, dim)`` divided by their length."""

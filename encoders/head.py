@@ -4,7 +4,6 @@ score = activation(x dense + b) out + c, as BertPooler and BertForSequenceClassi
 (Devlin et al. 2019; Nogueira & Cho 2019 for passages); other families name the parts otherwise.
 """
 
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +11,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from trimseek.encoders.activations import activated
 from trimseek.encoders.weights import FloatArray, Linear, named
 from trimseek.errors import EncoderError, StorageError
 
 ACTIVATIONS = ("tanh", "relu", "gelu")
-SQRT_HALF = np.float32(0.5**0.5)
 
 
 class ScoreHead(NamedTuple):
@@ -35,19 +34,6 @@ class ScoreHead(NamedTuple):
         )
         scores: FloatArray = (hidden * self.out.weight[:, 0]).sum(axis=1) + self.out.bias
         return scores
-
-
-def activated(x: FloatArray, activation: str) -> FloatArray:
-    """An activation of ``ACTIVATIONS``; gelu is the exact one."""
-    if activation == "tanh":
-        return np.tanh(x)
-    if activation == "relu":
-        return np.maximum(x, 0)
-    gelu: FloatArray = x * np.float32(0.5) * (1 + error_function(x * SQRT_HALF))
-    return gelu
-
-
-error_function = np.vectorize(math.erf, otypes=[np.float32])
 
 
 def save_head(head: ScoreHead, path: Path) -> None:

@@ -28,6 +28,14 @@ class Linear(NamedTuple):
     bias: FloatArray
 
 
+class Dense(NamedTuple):
+    """A projection behind pooling: ``activation(x @ weight + bias)``, arrays as in ``Linear``."""
+
+    weight: FloatArray
+    bias: FloatArray
+    activation: str
+
+
 class LayerNorm(NamedTuple):
     """Scale and shift of a layer normalization, each ``(dim,)`` float32."""
 
@@ -67,6 +75,7 @@ class LayerWeights:
         return len(self.output.weight)
 
 
+LAYER_NORM = "layer_norm"
 LAYER_PARTS = (
     *("query", "key", "value", "attention_output", "attention_norm"),
     *("intermediate", "output", "output_norm"),
@@ -79,13 +88,15 @@ class Structure:
 
     ``pre_norm``: norms stand before attention and FFN, and one behind all layers, not behind sums.
     ``gated``: the FFN multiplies its activated first half by its second (Shazeer 2020).
-    ``distances``: scores have a bias by distance. ``rotary``, ``windows``: of each layer, as in
+    ``distances``: scores have a bias by distance. ``transforms``: what comes behind pooling, a
+    projection's activation or ``LAYER_NORM``. ``rotary``, ``windows``: of each layer, as in
     ``LayerWeights``; empty where no layer has one.
     """
 
     pre_norm: bool = False
     gated: bool = False
     distances: bool = False
+    transforms: tuple[str, ...] = ()
     rotary: tuple[Annotated[float, Field(ge=0, le=1e12)], ...] = ()
     windows: tuple[Annotated[int, Field(ge=0, le=2**20)], ...] = ()
 
@@ -102,7 +113,7 @@ class EncoderWeights:
     are of type 1, in a cross-encoder; None: all are of type 0. ``longest``: how many tokens a text
     may have where there is no table of positions. ``reach``: the distance from which on all
     distances are in the last bucket. ``pre_norm`` and ``gated`` as in ``Structure``; ``final_norm``
-    where it is pre-norm.
+    where it is pre-norm. ``transforms``: what comes behind pooling, in order.
     """
 
     token_embeddings: FloatArray
@@ -120,6 +131,12 @@ class EncoderWeights:
     gated: bool = False
     longest: int = 0
     reach: int = 0
+    transforms: tuple[Dense | LayerNorm, ...] = ()
+
+    @property
+    def vector_dim(self) -> int:
+        """Size of a text's vector."""
+        return len(self.transforms[-1].bias) if self.transforms else self.dim
 
     @property
     def positions(self) -> int:
@@ -135,6 +152,10 @@ class EncoderWeights:
             self.pre_norm,
             self.gated,
             any(layer.distances is not None for layer in self.layers),
+            tuple(
+                LAYER_NORM if isinstance(each, LayerNorm) else each.activation
+                for each in self.transforms
+            ),
             rotary if any(rotary) else (),
             windows if any(windows) else (),
         )
@@ -171,6 +192,8 @@ class EncoderWeights:
                 flat[f"layers.{i}.distances"] = layer.distances
         if self.final_norm is not None:
             flat |= named("final_norm", self.final_norm)
+        for i, transform in enumerate(self.transforms):
+            flat |= named(f"transforms.{i}", transform)
         return flat
 
     def facts(self) -> "WeightsFacts":
@@ -200,7 +223,7 @@ class WeightsFacts(NamedTuple):
     structure: Structure = Structure()
 
 
-def named(name: str, pair: Linear | LayerNorm) -> dict[str, FloatArray]:
+def named(name: str, pair: Linear | LayerNorm | Dense) -> dict[str, FloatArray]:
     """The two arrays under the dotted names ``name.weight`` and ``name.bias``."""
     return {f"{name}.weight": pair.weight, f"{name}.bias": pair.bias}
 
@@ -291,6 +314,11 @@ def from_arrays(arrays: dict[str, FloatArray], facts: WeightsFacts) -> EncoderWe
             window=structure.windows[i] if structure.windows else 0,
         )
 
+    def transform(i: int, kind: str) -> Dense | LayerNorm:
+        if kind == LAYER_NORM:
+            return norm(f"transforms.{i}")
+        return Dense(*linear(f"transforms.{i}"), kind)
+
     projected = "embedding_projection.weight" in arrays
     return EncoderWeights(
         token_embeddings=arrays["token_embeddings"],
@@ -308,6 +336,7 @@ def from_arrays(arrays: dict[str, FloatArray], facts: WeightsFacts) -> EncoderWe
         gated=structure.gated,
         longest=facts.positions if structure.rotary else 0,
         reach=facts.reach,
+        transforms=tuple(transform(i, kind) for i, kind in enumerate(structure.transforms)),
     )
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trimseek.encoders.card import EncoderCard
-from trimseek.encoders.encoder import unit
+from trimseek.encoders.transforms import unit
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import ConfigError, IndexFolderError
 from trimseek.indexer.store import Store

@@ -11,7 +11,7 @@
 enum { ALIGNMENT = 64 };                        /* bytes: a cache line, and the widest vector */
 enum { TABLE_FLOAT32, TABLE_INT8, TABLE_INT4 }; /* how token embeddings are stored */
 enum { GELU, GELU_TANH, RELU, SILU, NO_ACTIVATION };
-enum { POOL_MEAN, POOL_CLS, POOL_MAX };
+enum { POOL_MEAN, POOL_CLS, POOL_MAX, POOL_MEAN_SQRT, POOL_WEIGHTED, POOL_LAST };
 /* Stages whose time is measured, in the order of library.STAGES. */
 enum { EMBED, QUANTIZE, QKV, ATTEND, ATTENTION_OUTPUT, INTERMEDIATE, OUTPUT, NORM, POOL, STAGES };
 enum { DISTANCE_PADDING = 32 }; /* floats behind a head's distances: a panel at least */

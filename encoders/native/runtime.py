@@ -17,6 +17,7 @@ from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.native.library import STAGES, kernels, library
 from trimseek.encoders.native.spec import SpecReader, read_constants
 from trimseek.encoders.tokens import Tokens
+from trimseek.encoders.transforms import transformed, unit
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import EncoderError
 
@@ -54,9 +55,11 @@ class NativeRuntime:
         reader = SpecReader(read_constants(graph), card)
         try:
             spec = reader.encoder()
+            self._transforms = reader.transforms()
         except EncoderError as error:
             raise EncoderError(f"{graph}: not an encoder's graph: {error}") from error
         self.dim, self._functions, self._kept = card.dim, functions, reader.kept
+        self._normalize = card.normalize
         handle = functions.encoder_new(ctypes.byref(spec), name.encode(), threads)
         if not handle:
             raise EncoderError(f"{graph}: no memory for it, or no {name} on this CPU")
@@ -75,7 +78,10 @@ class NativeRuntime:
                 end += 1
             self._call(texts[start:end], vectors[start:end])
             start = end
-        return vectors
+        if not self._transforms:
+            return vectors
+        vectors = transformed(vectors, self._transforms)
+        return unit(vectors) if self._normalize else vectors
 
     def stages(self, texts: Sequence[Tokens]) -> dict[str, float]:
         """Seconds that each of ``STAGES`` takes for these texts, on one thread."""

@@ -18,7 +18,7 @@ from trimseek.encoders.native.library import (
     Norm,
 )
 from trimseek.encoders.pooling import Pooling
-from trimseek.encoders.weights import FloatArray
+from trimseek.encoders.weights import LAYER_NORM, Dense, FloatArray, LayerNorm
 from trimseek.errors import EncoderError
 
 # How token embeddings are stored, by the end of their name: the number in encoder.h, how many
@@ -30,7 +30,7 @@ TABLES: dict[str, tuple[int, int, type[np.generic]]] = {
 }
 ACTIVATIONS = {"gelu": 0, "gelu_new": 1, "gelu_pytorch_tanh": 1, "relu": 2, "silu": 3}
 MOST_TOKENS = 2**24  # rows of the token table
-POOLINGS = {Pooling.MEAN: 0, Pooling.CLS: 1, Pooling.MAX: 2}
+POOLINGS = {pooling: number for number, pooling in enumerate(Pooling)}  # as in encoder.h
 
 Constants = dict[str, NDArray[Any]]
 
@@ -80,7 +80,7 @@ class SpecReader:
             table=table,
             activation=ACTIVATIONS[card.activation],
             pooling=POOLINGS[card.pooling],
-            normalize=card.normalize,
+            normalize=card.normalize and not structure.transforms,
             separator=-1 if separator is None else separator,
             pre_norm=structure.pre_norm,
             gated=structure.gated,
@@ -131,6 +131,24 @@ class SpecReader:
                 check("rotary", half, (self.card.positions, self.card.head_dim // 2))
             self.turns[theta] = keep(self.kept, np.concatenate(halves, 1), np.float32)
         return self.turns[theta]
+
+    def transforms(self) -> list[Dense | LayerNorm]:
+        """What comes behind pooling, which is left to the caller."""
+        found: list[Dense | LayerNorm] = []
+        dim, kinds = self.card.dim, self.card.structure.transforms
+        for i, kind in enumerate(kinds):
+            weight, bias = (self.array(f"transforms.{i}.{name}") for name in ("weight", "bias"))
+            check(f"transforms.{i}.bias", bias, (dim,) if kind == LAYER_NORM else bias.shape[:1])
+            shape = (dim,) if kind == LAYER_NORM else (dim, len(bias))
+            check(f"transforms.{i}.weight", weight, shape)
+            weight, bias = (np.ascontiguousarray(array, np.float32) for array in (weight, bias))
+            found.append(
+                LayerNorm(weight, bias) if kind == LAYER_NORM else Dense(weight, bias, kind)
+            )
+            dim = len(bias)
+        if dim != (self.card.projected_dim or self.card.dim):
+            raise EncoderError(f"vectors of {dim} dimensions behind the projections")
+        return found
 
     def matrix(self, name: str, in_dim: int, out_dim: int) -> Matrix:
         """An int8 matrix with its scales and bias."""

@@ -57,7 +57,7 @@ def neighbours(vectors: FloatArray, texts: TrainingTexts) -> NDArray[np.int64]:
 
 def encode(module: EncoderModule, texts: Sequence[Ids], device: str = "cpu") -> FloatArray:
     """Vectors ``(n, dim) float32`` of tokenized texts, in batches of similar length."""
-    vectors: FloatArray = np.empty((len(texts), module.origin.dim), np.float32)
+    vectors: FloatArray = np.empty((len(texts), module.origin.vector_dim), np.float32)
     was_training = module.training
     module.eval()
     with torch.inference_mode():

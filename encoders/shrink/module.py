@@ -1,6 +1,6 @@
 """An encoder as a torch module of any shape: what trains, and what calibration runs through."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.transforms import EPSILON as TRANSFORM_EPSILON
 from trimseek.encoders.weights import (
     LAYER_PARTS,
+    Dense,
     EncoderWeights,
     FloatArray,
     LayerNorm,
@@ -22,6 +24,14 @@ from trimseek.encoders.weights import (
 )
 
 SMALLEST_NORM = 1e-12
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {  # of ``transforms``
+    "identity": lambda x: x,
+    "tanh": torch.tanh,
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "sigmoid": torch.sigmoid,
+    "silu": functional.silu,
+}
 Affine = TypeVar("Affine", nn.Linear, nn.LayerNorm)
 
 
@@ -167,6 +177,16 @@ class EncoderModule(nn.Module):
             else linear_module(weights.embedding_projection)
         )
         self.layers = nn.ModuleList(LayerModule(layer, weights) for layer in weights.layers)
+        self.transforms = nn.ModuleList(
+            norm_module(each, TRANSFORM_EPSILON)
+            if isinstance(each, LayerNorm)
+            else linear_module(Linear(each.weight, each.bias))
+            for each in weights.transforms
+        )
+        self.activations = [
+            each.activation if isinstance(each, Dense) else "identity"
+            for each in weights.transforms
+        ]
         final = weights.final_norm
         self.final_norm = nn.Identity() if final is None else norm_module(final, eps)
         vocabulary, dim = weights.token_embeddings.shape
@@ -213,6 +233,8 @@ class EncoderModule(nn.Module):
     def pool(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The last layer's output to vectors ``(batch, dim)``."""
         pooled = pool(x, mask, self.pooling)
+        for module, activation in zip(self.transforms, self.activations, strict=True):
+            pooled = ACTIVATIONS[activation](module(pooled))
         if not self.normalize:
             return pooled
         return functional.normalize(pooled, dim=1, eps=SMALLEST_NORM)
@@ -244,6 +266,12 @@ class EncoderModule(nn.Module):
             embedding_norm=LayerNorm(*to_arrays(self.embedding_norm)),
             embedding_projection=None if projection is None else Linear(*to_arrays(projection)),
             layers=tuple(layer.weights() for layer in self.stack),
+            transforms=tuple(
+                LayerNorm(*to_arrays(module))
+                if isinstance(module, nn.LayerNorm)
+                else Dense(*to_arrays(cast("nn.Linear", module)), activation)
+                for module, activation in zip(self.transforms, self.activations, strict=True)
+            ),
             final_norm=LayerNorm(*to_arrays(final)) if isinstance(final, nn.LayerNorm) else None,
         )
 
@@ -268,11 +296,20 @@ def pool(x: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
     if pooling is Pooling.CLS:
         return x[:, 0]
     if mask is None:
-        return x.mean(1) if pooling is Pooling.MEAN else x.amax(1)
+        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
     if pooling is Pooling.MAX:
         return x.masked_fill(~mask[..., None], -torch.inf).amax(1)
-    shares = mask.to(x.dtype) / mask.sum(1, keepdim=True)
-    return (x * shares[..., None]).sum(1)
+    weights = mask.to(x.dtype)
+    count = weights.sum(1, keepdim=True)
+    if pooling is Pooling.MEAN_SQRT:
+        count = count.sqrt()
+    elif pooling is Pooling.WEIGHTED:
+        weights = weights * weights.cumsum(1)
+        count = weights.sum(1, keepdim=True)
+    elif pooling is Pooling.LAST:
+        weights = weights * (weights.cumsum(1) == count)
+        count = torch.ones_like(count)
+    return (x * (weights / count)[..., None]).sum(1)
 
 
 def linear_module(linear: Linear) -> nn.Linear:

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ingest, write_jsonl
 from tests.indexer.test_ingest import rows
 from trimseek.encoders import DocumentEncoder, find_encoder
-from trimseek.encoders.encoder import unit
+from trimseek.encoders.transforms import unit
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import ConfigError, IndexFolderError
 from trimseek.indexer import Ingest, open_corpus

@@ -117,6 +117,9 @@ def one(
         Pooling.MEAN: x.mean(axis=0),
         Pooling.CLS: x[0],
         Pooling.MAX: x.max(axis=0),
+        Pooling.MEAN_SQRT: x.sum(axis=0) / np.sqrt(len(x)),
+        Pooling.WEIGHTED: np.average(x, axis=0, weights=np.arange(1, len(x) + 1)),
+        Pooling.LAST: x[-1],
     }[pooling]
     return np.asarray(pooled / np.linalg.norm(pooled)) if normalize else pooled
 
