@@ -25,16 +25,17 @@ from trimseek.compression.query_matcher import QueryMatcher
 from trimseek.compression.trial import Half, Trial, shuffled
 from trimseek.console import note
 from trimseek.encoders.aligned import FOLDER, aligned_names, load_aligned, read_provenance
-from trimseek.encoders.cached import text_hash
+from trimseek.encoders.cached import embed_with, text_hash
 from trimseek.encoders.card import described
 from trimseek.encoders.checkpoint import Checkpoint
-from trimseek.encoders.encoder import DocumentEncoder
+from trimseek.encoders.encoder import DocumentEncoder, QueryEncoder
 from trimseek.encoders.folder import GRAPH, write_encoder
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.shrink.align import AlignmentSettings, silent, train
 from trimseek.encoders.shrink.calibration import Ids
 from trimseek.encoders.shrink.lessons import FEWEST, teach
 from trimseek.encoders.shrink.recipe import Allocation, Method, Recipe, Shrinker, Shrunk
+from trimseek.encoders.shrink.student import projected
 from trimseek.encoders.shrink.validation import Report
 from trimseek.encoders.tokens import TextTokenizer
 from trimseek.encoders.unlabelled import sentences, spans
@@ -48,6 +49,8 @@ LEAST_TRAINING = 1.0  # minutes: less is not worth starting
 TOKENS_A_WORD = 1.4
 TIMED_TEXTS = 64  # documents that the float32 encoder's tokens a second are measured on
 TEACHING = 0.25  # share of the training's time that goes into the teacher's vectors
+FITTED_TEXTS = 4_000  # that a student's projection is fitted to
+TOKENS_OF_SHORT = 20  # about
 SPARE = 1.5  # times the slowest candidate's time that must be left before training
 
 
@@ -73,9 +76,11 @@ class Compressor:
     ``trial``: what losses are measured on; its first half chooses, and the other confirms.
     ``texts``: documents to calibrate and train on, but those that confirm; ``queries``: what users
     ask, if known. ``folder``: for the encoders' files. ``confidence``: of the intervals.
-    ``query_only``: documents stay with the base at int8, as in an asymmetric pair. ``report``:
-    called after each validation while an encoder is trained.
-    CorpusError if no loss can be measured.
+    ``query_only``: documents stay with the base at int8, as in an asymmetric pair. ``student``: a
+    smaller encoder that is made for the base's queries, in the place of the base itself.
+    ``report``: called after each validation while an encoder is trained.
+    ``start``: what is made smaller, the base or the student. CorpusError if no loss can be
+    measured.
     """
 
     def __init__(
@@ -89,17 +94,19 @@ class Compressor:
         *,
         confidence: float = CONFIDENCE,
         query_only: bool = False,
+        student: Checkpoint | None = None,
         report: Report = silent,
     ) -> None:
         self.base, self.trial, self.budget, self.folder = base, trial, budget, folder
         self.texts, self.queries = shuffled(trial.outside_confirming(texts)), queries
         self.confidence, self.query_only, self.report = confidence, query_only, report
         self.longest = 0.0  # seconds of the slowest candidate, training apart
-        self.tokenizer = TextTokenizer(base.tokenizer, base.max_tokens)
-        self.shrinker = Shrinker(base, self.calibration())
         self.candidates: list[EncoderCandidate] = []
         self.reference = folder / "float32"
         write_encoder(base, self.reference, Quantization.everywhere(Precision.FLOAT32))
+        self.start = base if student is None else self.projected(student)
+        self.tokenizer = TextTokenizer(self.start.tokenizer, self.start.max_tokens)
+        self.shrinker = Shrinker(self.start, self.calibration())
         documents_by = None
         if query_only:
             documents_by = folder / "documents"
@@ -110,6 +117,14 @@ class Compressor:
     def judge(self, half: Half, documents_by: Path | None) -> HalfJudge:
         """Measures losses on a half; ``documents_by`` as in ``Judge``."""
         return Judge(half, self.reference, documents_by)
+
+    def projected(self, student: Checkpoint) -> Checkpoint:
+        """The student as an encoder of the base's space, still untrained."""
+        short = FITTED_TEXTS * TOKENS_OF_SHORT
+        texts = self.training_texts(short)[:FITTED_TEXTS]
+        encoder = QueryEncoder(self.reference)
+        vectors = embed_with(encoder, texts, "texts to project the student by")
+        return projected(student, self.base, texts, vectors)
 
     @cached_property
     def tokens_per_second(self) -> float:
@@ -188,7 +203,7 @@ class Compressor:
 
         Each is read when it is asked for.
         """
-        for name in aligned_names():
+        for name in aligned_names() if self.start is self.base else ():
             path = FOLDER / f"{name}.safetensors"
             if read_provenance(path).base_sha256 == self.base.sha256:
                 steps = (f"take {name}, which is aligned to {self.base.name}",)
@@ -253,16 +268,27 @@ class Compressor:
         tokens = 2 ** math.floor(math.log2(TEACHING * 60 * minutes * self.tokens_per_second))
         texts = self.training_texts(tokens)
         role = "query" if self.query_only else "document"
-        lessons = teach(self.reference, texts, role, neighbours=AlignmentSettings.neighbours)
+        lessons = teach(
+            *(self.reference, texts, role),
+            neighbours=AlignmentSettings.neighbours,
+            tokenizer=self.student_tokenizer(role),
+        )
         left = minutes - (time.monotonic() - began) / 60
         settings = AlignmentSettings(minutes=max(left, LEAST_TRAINING / 2))
-        key = text_hash([self.base.sha256, role, *shrunk.steps, *texts])
+        key = text_hash([self.base.sha256, self.start.sha256, role, *shrunk.steps, *texts])
         state = make_folder(load_settings().home / "training") / f"{key}.safetensors"
         module, _ = train(shrunk.checkpoint, lessons, settings, state=state, report=self.report)
         count = len(lessons.training.ids)
         step = f"align on {count:,} texts for {settings.minutes:.1f} minutes"
         aligned = replace(shrunk.checkpoint, weights=module.weights())
         return shrunk._replace(checkpoint=aligned, steps=(*shrunk.steps, step))
+
+    def student_tokenizer(self, role: str) -> TextTokenizer | None:
+        """The student's tokenizer, with its prompt; None where the base itself is made smaller."""
+        if self.start is self.base:
+            return None
+        prompt = self.start.prompts.get(role, "")
+        return TextTokenizer(self.start.tokenizer, self.start.max_tokens, prompt)
 
     def can_train(self) -> bool:
         """Whether there are enough texts to train on."""

@@ -66,6 +66,10 @@ def compress(
             help="A query encoder for an index that the base embeds, instead of one for both.",
         ),
     ] = False,
+    student: Annotated[
+        str | None,
+        typer.Option(help="With --query-only: an encoder to make for the base's queries: minilm."),
+    ] = None,
     recipe: Annotated[
         Path | None, typer.Option(help="Follow a recipe (JSON) instead of searching.")
     ] = None,
@@ -101,6 +105,7 @@ def compress(
         minutes=minutes,
         confidence=as_share(confidence, "--confidence", "95%"),
         query_only=query_only,
+        student=student,
         report=training_report(tensorboard),
     )
     if as_json:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trimseek.compression.estimate import CONFIDENCE
-from trimseek.compression.trial import Trial, judged_trial, unlabelled_trial
+from trimseek.compression.trial import MOST_DOCUMENTS, Trial, judged_trial, unlabelled_trial
 from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.catalog import read_encoder, split_precision
 from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.cost import multiply_accumulates
 from trimseek.encoders.folder import as_checkpoint, is_encoder_folder
 from trimseek.encoders.unlabelled import read_unlabelled
 from trimseek.errors import BudgetError, ConfigError, MissingExtraError, OutOfTimeError
 from trimseek.eval.quality.collection import read_collection
+from trimseek.settings import load_settings
 from trimseek.time_limit import time_left, time_limit
 
 try:
@@ -31,6 +33,10 @@ except ImportError as error:
         raise
     raise MissingExtraError("making an encoder smaller", "compress") from None
 
+ENCODING = 0.2  # share of the minutes in which float32 encodes the documents
+RATE = 25e9  # multiply-accumulates a second of float32 on a thread, about
+TYPICAL_TOKENS = 200  # of a document
+FEWEST_DOCUMENTS = 500  # in a half, however little time there is
 FINISHING = 10.0  # seconds kept to write the best encoder; at most a tenth of all minutes
 
 Texts = str | Path | Sequence[str]
@@ -66,6 +72,7 @@ def compress(
     minutes: float = 10.0,
     confidence: float = CONFIDENCE,
     query_only: bool = False,
+    student: str | Path | None = None,
     report: Report = note_validation,
 ) -> Compressed:
     """Make an encoder as small and fast as a stated loss allows, and write it to a new folder.
@@ -87,6 +94,8 @@ def compress(
     :param minutes: wall clock for everything, with a budget.
     :param confidence: of all intervals; by the upper end of one a loss keeps to ``max_loss``.
     :param query_only: a query encoder for an index that the base embeds, not one for both.
+    :param student: with ``query_only``, another encoder, which is projected into the base's space
+        and made for its queries: "minilm" for a base of "mpnet".
     :param report: called after each validation while an encoder is trained.
     :raises BudgetError: if nothing keeps to the budget, with the closest, or the other half does
         not confirm it; nothing is written then.
@@ -106,9 +115,13 @@ def compress(
             "--max-mb 12), "
             "or what to make (--recipe, --heads, --neurons, --layers, --precision), not both"
         )
-    documents, trial = read_texts(texts, collection)
-    user_queries = [] if queries is None else texts_of(queries)
+    student = student or (recipe.student if recipe else None) or None
+    if student is not None and not query_only:
+        raise ConfigError("--student: is for queries of what the base embeds; add --query-only")
     checkpoint = base_of(str(base))
+    most = most_documents(checkpoint, minutes if recipe is None else math.inf)
+    documents, trial = read_texts(texts, collection, most)
+    user_queries = [] if queries is None else texts_of(queries)
     kind: type[Compressor] = Compressor
     if checkpoint.head is not None:
         kind = CrossCompressor
@@ -129,6 +142,7 @@ def compress(
                     Path(name),
                     confidence=confidence,
                     query_only=query_only,
+                    student=None if student is None else student_of(str(student)),
                     report=report,
                 )
                 best = searched(compressor, recipe)
@@ -152,8 +166,28 @@ def searched(compressor: Compressor, recipe: Recipe | None) -> EncoderCandidate:
         return search(compressor)
 
 
-def read_texts(texts: Texts | None, collection: str | None) -> tuple[list[str], Trial]:
-    """Documents to calibrate on, and what losses are measured on; ConfigError without any text."""
+def most_documents(base: Checkpoint, minutes: float) -> int:
+    """How many documents a half may have, so that float32 has time for both."""
+    if minutes == math.inf:
+        return MOST_DOCUMENTS
+    for_float32 = 60 * minutes * ENCODING * load_settings().threads * RATE
+    one = multiply_accumulates(base.weights, [TYPICAL_TOKENS])
+    return max(FEWEST_DOCUMENTS, min(MOST_DOCUMENTS, round(for_float32 / one / 2)))
+
+
+def student_of(name: str) -> Checkpoint:
+    """The checkpoint of a student; ConfigError for a cross-encoder."""
+    student = base_of(name)
+    if student.head is not None:
+        raise ConfigError(f"--student {name}: a cross-encoder; name an encoder of single texts")
+    return student
+
+
+def read_texts(texts: Texts | None, collection: str | None, most: int) -> tuple[list[str], Trial]:
+    """Documents to calibrate on, and what losses are measured on; ConfigError without any text.
+
+    ``most``: documents in a half, where nothing is judged.
+    """
     if texts is None and collection is None:
         raise ConfigError(
             "no calibration text; give --texts FILE (500 of your documents or more) "
@@ -162,10 +196,12 @@ def read_texts(texts: Texts | None, collection: str | None) -> tuple[list[str], 
     documents = [] if texts is None else texts_of(texts)
     if collection is None:
         name = str(texts) if isinstance(texts, str | Path) else "the texts"
-        return documents, unlabelled_trial(documents, name)
+        return documents, unlabelled_trial(documents, name, most)
     judged = read_collection(collection)
     own = list(judged.documents.values())
-    trial = judged_trial(judged) if judged.is_judged else unlabelled_trial(own, judged.name)
+    if judged.is_judged:
+        return documents or own, judged_trial(judged)
+    trial = unlabelled_trial(own, judged.name, most)
     return documents or own, trial
 
 

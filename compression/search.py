@@ -108,7 +108,7 @@ class Exploration:
     def __init__(self, compressor: Compressor) -> None:
         self.compressor, self.budget = compressor, compressor.budget
         self.limits = replace(self.budget, max_loss=None)
-        self.whole = len(compressor.base.weights.layers)
+        self.whole = len(compressor.start.weights.layers)
         depths = (max(1, round(self.whole * share)) for share in LAYER_SHARES)
         self.depths = list(dict.fromkeys(depths))
         self.tried: dict[Shape, EncoderCandidate] = {}

@@ -60,8 +60,8 @@ class Trial:
         return outside if len(outside) >= FEWEST_OUTSIDE else list(texts)
 
 
-def unlabelled_trial(texts: Sequence[str], name: str) -> Trial:
-    """Of texts that nobody judged; CorpusError if there are too few."""
+def unlabelled_trial(texts: Sequence[str], name: str, most: int = MOST_DOCUMENTS) -> Trial:
+    """Of texts that nobody judged, at most so many in a half; CorpusError if there are too few."""
     different = list(dict.fromkeys(text for text in texts if text.strip()))
     if len(different) < FEWEST_TEXTS:
         raise CorpusError(
@@ -69,7 +69,7 @@ def unlabelled_trial(texts: Sequence[str], name: str) -> Trial:
             f"least {FEWEST_TEXTS} (500 are good)"
         )
     order = shuffled(different)
-    size = min(MOST_DOCUMENTS, len(order) // 2)
+    size = min(most, len(order) // 2)
 
     def half(purpose: str, chosen: Sequence[str]) -> Half:
         documents = {f"d{number}": text for number, text in enumerate(chosen)}

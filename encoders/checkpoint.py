@@ -58,6 +58,7 @@ class Checkpoint:
     ``normalize``: vectors are scaled to unit length; false only for encoders trained for the
     plain dot product. ``truncate_dim``: vectors are the first so many dimensions; None for all.
     ``head``: of a cross-encoder, whose texts are pairs; None for an encoder of single texts.
+    ``space``: the id of the space that its vectors are of, where that is another checkpoint's.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Checkpoint:
     prompts: dict[str, str] = field(default_factory=dict)
     truncate_dim: int | None = None
     head: ScoreHead | None = None
+    space: str | None = None
 
 
 def is_checkpoint(folder: Path) -> bool:

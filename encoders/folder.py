@@ -87,12 +87,7 @@ def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> En
     weights = checkpoint.weights
     return EncoderCard(
         name=name,
-        space=space_id(
-            checkpoint.sha256,
-            checkpoint.pooling,
-            normalize=checkpoint.normalize,
-            truncate_dim=checkpoint.truncate_dim,
-        ),
+        space=space_of(checkpoint),
         base=checkpoint.name,
         base_sha256=checkpoint.sha256,
         architecture=checkpoint.architecture,
@@ -113,6 +108,16 @@ def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> En
         cross_encoder=checkpoint.head is not None,
         structure=weights.structure,
         projected_dim=weights.vector_dim if weights.transforms else None,
+    )
+
+
+def space_of(checkpoint: Checkpoint) -> str:
+    """The id of the space that a checkpoint's vectors are of."""
+    return checkpoint.space or space_id(
+        checkpoint.sha256,
+        checkpoint.pooling,
+        normalize=checkpoint.normalize,
+        truncate_dim=checkpoint.truncate_dim,
     )
 
 
@@ -138,6 +143,7 @@ def as_checkpoint(folder: Path) -> Checkpoint:
         prompts=card.prompts,
         truncate_dim=card.truncate_dim,
         head=load_head(folder / HEAD, card.dim) if card.cross_encoder else None,
+        space=card.space,
     )
 
 

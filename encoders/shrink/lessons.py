@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from trimseek.encoders.cached import embed_with
 from trimseek.encoders.encoder import DocumentEncoder, QueryEncoder
 from trimseek.encoders.shrink.calibration import Ids
+from trimseek.encoders.tokens import TextTokenizer
 from trimseek.errors import EncoderError
 
 PROBES = 8  # lists of the IVF index that a search looks into
@@ -50,13 +51,14 @@ def teach(
     *,
     neighbours: int,
     held_out: Mapping[str, Sequence[str]] | None = None,
+    tokenizer: TextTokenizer | None = None,
     seed: int = 0,
 ) -> Lessons:
     """Lessons from a teacher's vectors, which are cached; duplicate texts are left out.
 
     ``teacher``: an encoder folder. ``role``: "query" or "document". ``held_out``: texts for
-    validation by domain; by default some of the texts, as one domain. EncoderError if there are
-    fewer than ``FEWEST`` texts.
+    validation by domain; by default some of the texts, as one domain. ``tokenizer``: the student's,
+    where it is not the teacher's. EncoderError if there are fewer than ``FEWEST`` texts.
     """
     texts = list(dict.fromkeys(texts))
     if len(texts) < FEWEST:
@@ -75,7 +77,7 @@ def teach(
     bank = vectors[generator.permutation(len(texts))[:LARGEST_BANK]]
 
     def taught(texts: Sequence[str], vectors: NDArray[np.floating]) -> TrainingTexts:
-        ids = [text.ids for text in encoder.tokenizer.encode(texts)]
+        ids = [text.ids for text in (tokenizer or encoder.tokenizer).encode(texts)]
         return TrainingTexts(ids, vectors, bank, nearest(vectors, bank, neighbours))
 
     return Lessons(

@@ -48,7 +48,8 @@ class Recipe:
     keep, with global allocation the share of all layers' arithmetic. ``heads`` and ``neurons``: how
     many each layer keeps, instead of ``keep``. ``sparsity``: share of single weights to zero.
     ``kept_in_float``: how many matrix products stay float32; those that lose most by int8 do.
-    ``align_minutes``: minutes of training towards the original's vectors.
+    ``align_minutes``: minutes of training towards the original's vectors. ``student``: a smaller
+    encoder that is projected into the original's space and takes its place, for queries; else none.
     """
 
     layers: tuple[int, ...] | int | None = None
@@ -61,6 +62,7 @@ class Recipe:
     quantization: Quantization = field(default_factory=Quantization)
     kept_in_float: int = 0
     align_minutes: float = 0.0
+    student: str = ""
 
 
 ADAPTER = TypeAdapter(Recipe)

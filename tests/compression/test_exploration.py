@@ -27,7 +27,7 @@ class Formulas:
 
     def __init__(self, budget: Budget, minutes: float = 40.0, *, relative: bool = False) -> None:
         self.budget, self.minutes, self.relative = budget, minutes, relative
-        self.base = SimpleNamespace(weights=SimpleNamespace(layers=[None] * LAYERS))
+        self.start = SimpleNamespace(weights=SimpleNamespace(layers=[None] * LAYERS))
         self.candidates: list[EncoderCandidate] = []
         self.trained: list[str] = []
         self.trains = True

@@ -5,21 +5,23 @@ import math
 import random
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import Run, write_jsonl
-from tests.tiny import WORDS
+from tests.tiny import WORDS, tiny_checkpoint, tiny_weights
 from trimseek.compression.budget import Budget, Measurement
 from trimseek.compression.candidates import Compressor, EncoderCandidate
 from trimseek.compression.commands import compress as compress_command
 from trimseek.compression.query_matcher import QueryMatcher
 from trimseek.compression.search import best_of, search
 from trimseek.compression.trial import unlabelled_trial
-from trimseek.encoders import open_encoder
+from trimseek.encoders import open_encoder, write_encoder
 from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.quantize import Quantization
 from trimseek.encoders.shrink.recipe import Recipe, Shrunk
 from trimseek.encoders.unlabelled import read_unlabelled, sentences, spans
@@ -99,6 +101,44 @@ def test_the_fastest_within_a_loss_is_found(
     (chosen,) = (each for each in answer["tried"] if each["recipe"] == answer["best"]["recipe"])
     assert chosen["expected"][1] <= 0.3
     assert open_encoder(tmp_path / "small").measured["loss"] == answer["best"]["loss"]
+
+
+def test_a_student_of_another_width_asks_the_bases_index(
+    run: Run, tiny_encoder: Path, texts: Path, tmp_path: Path
+) -> None:
+    weights = tiny_weights(seed=7, dim=24, heads=(3,), neurons=48)
+    student = replace(tiny_checkpoint(7, weights=weights), pooling=Pooling.MAX)
+    write_encoder(student, tmp_path / "student", Quantization())
+    words = ("--texts", texts, "--query-only", "--student", "student", "--precision", "int8")
+    done = compress(run, tiny_encoder, *words)
+    assert done.returncode == 0, done.stderr
+    small, base = open_encoder(tmp_path / "small"), open_encoder(tiny_encoder)
+    assert (small.dim, small.vector_dim, len(small.layers)) == (24, base.vector_dim, 1)
+    assert small.space == base.space
+    assert small.base == "tiny-7"
+    lost = small.measured["loss"]
+    assert 0 < lost < 0.9
+    corpus = write_jsonl(tmp_path / "c.jsonl", [{"id": "1", "text": "split words in the shell"}])
+    assert run("index", corpus, "--into", "i", "--encoder", tiny_encoder).returncode == 0
+    answer = run("search", "i", "shell words", "--query-encoder", "small", "--json")
+    assert json.loads(answer.stdout)["hits"][0]["id"] == "1", answer.stdout
+    again = run("encoder", "compare", tiny_encoder, "small", "--texts", texts, "--json")
+    assert json.loads(again.stdout)["query_cosine"] > 0.3
+
+    alone = compress(
+        run,
+        tiny_encoder,
+        "-o",
+        "other",
+        "--texts",
+        texts,
+        "--student",
+        "student",
+        "--precision",
+        "int8",
+    )
+    assert alone.returncode == 2
+    assert "--student: is for queries of what the base embeds; add --query-only" in alone.stderr
 
 
 def test_a_recipe_is_followed(run: Run, tiny_encoder: Path, texts: Path, tmp_path: Path) -> None:

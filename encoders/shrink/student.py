@@ -1,0 +1,46 @@
+"""A student of another width: a small encoder, projected into a large one's space.
+
+The projection is fitted to the large encoder's vectors by ridge regression, so that training begins
+where the student already is of use (as Vujanic & Rueckstiess 2025 train all at once: LEAF).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.folder import space_of
+from trimseek.encoders.shrink.agreement import encode
+from trimseek.encoders.shrink.module import EncoderModule
+from trimseek.encoders.tokens import TextTokenizer
+from trimseek.encoders.weights import Dense, FloatArray
+
+RIDGE = 1e-3  # as a share of X'X's mean diagonal
+
+
+def projected(
+    student: Checkpoint, teacher: Checkpoint, texts: Sequence[str], vectors: FloatArray
+) -> Checkpoint:
+    """The student with a projection, as an encoder of the teacher's space.
+
+    ``vectors (n, teacher's dim)``: the teacher's of the texts.
+    """
+    tokenizer = TextTokenizer(
+        student.tokenizer, student.max_tokens, student.prompts.get("query", "")
+    )
+    module = EncoderModule(student.weights, student.pooling, normalize=False).eval()
+    own = encode(module, [text.ids for text in tokenizer.encode(texts)]).astype(np.float64)
+    inputs = np.hstack([own, np.ones((len(own), 1))])
+    hessian = inputs.T @ inputs
+    hessian += RIDGE * np.trace(hessian) / len(hessian) * np.eye(len(hessian))
+    solution = np.linalg.solve(hessian, inputs.T @ vectors).astype(np.float32)
+    dense = Dense(np.ascontiguousarray(solution[:-1]), solution[-1].copy(), "identity")
+    weights = replace(student.weights, transforms=(*student.weights.transforms, dense))
+    return replace(
+        student,
+        weights=weights,
+        normalize=teacher.normalize,
+        truncate_dim=teacher.truncate_dim,
+        space=space_of(teacher),
+    )
