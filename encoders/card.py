@@ -49,7 +49,8 @@ class EncoderCard:
     benchmark by name. ``truncate_dim``: vectors are the first so many dimensions; None for all
     ``dim``. ``cross_encoder``: it reads pairs of texts, and ``HEAD`` makes scores of its vectors.
     ``structure``: in what the layers differ from BERT's. ``projected_dim``: of a vector behind the
-    transforms, where these change it; ``dim`` is a token's.
+    transforms, where these change it; ``dim`` is a token's. ``left_out``: the token that counts as
+    none. A static encoder has no layers.
     """
 
     name: str
@@ -58,7 +59,7 @@ class EncoderCard:
     base_sha256: str
     architecture: str
     dim: Size
-    layers: Annotated[tuple[LayerShape, ...], Field(min_length=1, max_length=MOST_LAYERS)]
+    layers: Annotated[tuple[LayerShape, ...], Field(max_length=MOST_LAYERS)]
     head_dim: Size
     activation: str
     layer_norm_eps: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -75,6 +76,7 @@ class EncoderCard:
     cross_encoder: bool = False
     structure: Structure = field(default_factory=Structure)
     projected_dim: Size | None = None
+    left_out: Annotated[int, Field(ge=0)] | None = None
     format_version: int = FORMAT_VERSION
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -92,6 +94,8 @@ class EncoderCard:
 
 def described(shapes: Sequence[LayerShape]) -> str:
     """Heads and neurons of the layers in words, once if all layers have the same."""
+    if not shapes:
+        return "a static encoder, the mean of its tokens' vectors"
     if len(set(shapes)) == 1:
         return f"{shapes[0].heads} heads and {shapes[0].neurons} neurons in each layer"
     pairs = ", ".join(f"{shape.heads}/{shape.neurons}" for shape in shapes)
@@ -122,7 +126,7 @@ def read_card(path: Path) -> EncoderCard:
     if fields["format_version"] == 2:
         fields |= missing_fields(path, fields) | {"format_version": FORMAT_VERSION}
     card = checked(EncoderCard, fields, path, EncoderError)
-    widest = max(shape.heads for shape in card.layers) * card.head_dim
+    widest = max((shape.heads for shape in card.layers), default=0) * card.head_dim
     if widest > LARGEST_SIZE:
         raise EncoderError(f"{path}: damaged: heads of {widest} dimensions together; make it anew")
     for name in ("rotary", "windows"):

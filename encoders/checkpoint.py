@@ -45,8 +45,13 @@ DEFAULT_TOKENIZERS = {
     "electra": "ElectraTokenizer",
 }
 # Of sentence-transformers; Dropout does nothing outside of training.
-MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
-ONCE = ("Transformer", "Pooling", "Normalize")
+MODULES = (
+    *("Transformer", "StaticEmbedding", "Pooling"),
+    *("Dense", "LayerNorm", "Normalize", "Dropout"),
+)
+ONCE = ("Transformer", "StaticEmbedding", "Pooling", "Normalize")
+MODEL2VEC_TOKENS = 512  # that model2vec reads of a text
+LONGEST_STATIC = 8192  # tokens; sentence-transformers' static encoders have no limit
 UNLIMITED = 10**6  # tokenizers write 1e30 for "no limit"
 
 
@@ -59,6 +64,7 @@ class Checkpoint:
     plain dot product. ``truncate_dim``: vectors are the first so many dimensions; None for all.
     ``head``: of a cross-encoder, whose texts are pairs; None for an encoder of single texts.
     ``space``: the id of the space that its vectors are of, where that is another checkpoint's.
+    ``left_out``: a token that counts as none, as the unknown one of model2vec's encoders.
     """
 
     name: str
@@ -73,6 +79,7 @@ class Checkpoint:
     truncate_dim: int | None = None
     head: ScoreHead | None = None
     space: str | None = None
+    left_out: int | None = None
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -84,7 +91,9 @@ def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
     """Read a checkpoint folder; EncoderError says which file is wrong and what to do."""
     modules = read_modules(folder)
     root = folder / modules.transformer
-    config = read_json(root / "config.json")
+    config = read_json(root / "config.json", {} if modules.static else MISSING)
+    if modules.static or config.get("model_type") == "model2vec":
+        return read_static(folder, root, modules, config, name)
     is_scorer = gives_scores(folder, config, root / "config.json")
     family_of(config.get("model_type"), {}, str(root / "config.json"))
     files = weight_files(root)
@@ -143,6 +152,71 @@ class Modules:
     pooling: Pooling = Pooling.MEAN
     normalize: bool = True
     transforms: tuple[TransformModule, ...] = ()
+    static: bool = False
+
+
+def read_static(
+    folder: Path, root: Path, modules: Modules, config: dict[str, Any], name: str | None
+) -> Checkpoint:
+    """A static encoder: sentence-transformers' StaticEmbedding, or model2vec's own format.
+
+    The vector of a text is the mean of its tokens' (Tulkens & van Dongen 2024: model2vec; Aarsen
+    2025: static retrieval models).
+    """
+    files = weight_files(root)
+    tensors = read_tensors(files)
+    names = [each for each in ("embedding.weight", "embeddings") if each in tensors]
+    if not names:
+        raise EncoderError(f"{root}: the weights have no tensor 'embeddings'; is it complete?")
+    table = tensors[names[0]].astype(np.float32)
+    if "mapping" in tensors:  # several tokens share a row
+        table = table[tensors["mapping"].astype(np.int64)]
+    if "weights" in tensors:
+        table = table * tensors["weights"].astype(np.float32)[:, None]
+    if table.ndim != 2 or not np.isfinite(table).all():
+        raise EncoderError(f"{root}: the table is not one of finite numbers; fetch it anew")
+    tokenizer = load_tokenizer(root / "tokenizer.json")
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    left_out, longest = None, LONGEST_STATIC
+    if config.get("model_type") == "model2vec":
+        longest = MODEL2VEC_TOKENS
+        unknown = json.loads(tokenizer.to_str())["model"].get("unk_token")
+        left_out = tokenizer.token_to_id(unknown) if isinstance(unknown, str) else None
+    tokenizer.post_processor = None  # no special tokens
+    normalize = modules.normalize
+    if not (folder / "modules.json").is_file():
+        normalize = bool(config.get("normalize", True))
+    sentences = read_json(folder / "config_sentence_transformers.json", default={})
+    weights = EncoderWeights(
+        token_embeddings=np.ascontiguousarray(table),
+        position_embeddings=None,
+        token_type_embeddings=None,
+        embedding_norm=None,
+        embedding_projection=None,
+        layers=(),
+        head_dim=1,
+        activation="gelu",
+        layer_norm_eps=1e-12,
+        longest=longest,
+    )
+    for module in modules.transforms:
+        transform = read_transform(module, weights.vector_dim)
+        weights = replace(weights, transforms=(*weights.transforms, transform))
+        files += weight_files(module.folder)
+    return Checkpoint(
+        name=name or folder.resolve().name,
+        sha256=combined_sha256(files),
+        architecture="static",
+        weights=weights,
+        tokenizer=tokenizer,
+        pooling=Pooling.MEAN,
+        normalize=normalize,
+        max_tokens=longest,
+        prompts=read_prompts(sentences, name or "", folder.resolve().name),
+        truncate_dim=read_truncation(sentences, weights.vector_dim, folder),
+        left_out=left_out,
+    )
 
 
 def read_modules(folder: Path) -> Modules:
@@ -168,10 +242,11 @@ def read_modules(folder: Path) -> Modules:
             )
         if kind in seen and kind in ONCE:
             raise EncoderError(f"{path}: two modules {kind}; an encoder has one")
-        if kind in ("Dense", "LayerNorm") and (seen[-1:] == ["Normalize"] or "Pooling" not in seen):
+        pooled = "Pooling" in seen or "StaticEmbedding" in seen
+        if kind in ("Dense", "LayerNorm") and (seen[-1:] == ["Normalize"] or not pooled):
             raise EncoderError(f"{path}: {kind} is supported behind Pooling and before Normalize")
         seen.append(kind)
-        if kind == "Transformer":
+        if kind in ("Transformer", "StaticEmbedding"):
             transformer = subfolder
         elif kind == "Pooling":
             pooling = read_pooling(folder / subfolder / "config.json")
@@ -182,7 +257,8 @@ def read_modules(folder: Path) -> Modules:
         "similarity_fn_name"
     )
     normalize = normalize or similarity not in ("dot", "dot_product")
-    return Modules(transformer, pooling, normalize, tuple(transforms))
+    static = "StaticEmbedding" in seen
+    return Modules(transformer, pooling, normalize, tuple(transforms), static)
 
 
 def read_transform(module: TransformModule, dim: int) -> Dense | LayerNorm:

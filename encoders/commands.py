@@ -1,13 +1,20 @@
-"""``trimseek pull`` and ``trimseek encoder info``."""
+"""``trimseek pull``, ``trimseek encoder info`` and ``trimseek encoder export``."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trimseek.console import print_json, say
 from trimseek.encoders.card import described
-from trimseek.encoders.catalog import find_checkpoint, find_folder, split_precision
+from trimseek.encoders.catalog import (
+    find_checkpoint,
+    find_encoder,
+    find_folder,
+    split_precision,
+)
+from trimseek.encoders.export import Target, export_encoder
 from trimseek.encoders.folder import GRAPH, open_card
 from trimseek.encoders.prompts import described_prompts
 
@@ -43,6 +50,22 @@ def pull(
         return
     say(f"checkpoint  {checkpoint}")
     say(f"encoder     {folder}  ({card.precision.value}, {size / 1e6:.1f} MB)")
+
+
+@app.command("encoder export")
+def export(
+    encoder: Annotated[str, typer.Argument(help="An encoder folder, or a name as pull takes it.")],
+    to: Annotated[Target, typer.Option(help="Who is to load it.")],
+    into: Annotated[Path, typer.Option("-o", "--into", help="The folder to write.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Write an encoder as a folder that other libraries load."""
+    exported = export_encoder(find_encoder(encoder), into, to)
+    if as_json:
+        print_json({"folder": str(exported.folder), "cosine": exported.cosine})
+        return
+    say(f"folder      {exported.folder}  (for {to.value}; README.md there says how to load it)")
+    say(f"cosine      {exported.cosine:.4f} at least to the vectors that trimseek gives")
 
 
 @app.command("encoder info")

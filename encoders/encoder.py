@@ -62,7 +62,7 @@ class Encoder:
         self.card: EncoderCard = open_encoder(folder)
         self.prompt = self.card.prompts.get(self.role, "") if prompt is None else prompt
         self.tokenizer = TextTokenizer.from_file(
-            folder / TOKENIZER, self.card.max_tokens, self.prompt
+            folder / TOKENIZER, self.card.max_tokens, self.prompt, self.card.left_out
         )
         check_room(self.tokenizer)
         threads = threads or load_settings().threads

@@ -108,6 +108,7 @@ def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> En
         cross_encoder=checkpoint.head is not None,
         structure=weights.structure,
         projected_dim=weights.vector_dim if weights.transforms else None,
+        left_out=checkpoint.left_out,
     )
 
 
@@ -144,6 +145,7 @@ def as_checkpoint(folder: Path) -> Checkpoint:
         truncate_dim=card.truncate_dim,
         head=load_head(folder / HEAD, card.dim) if card.cross_encoder else None,
         space=card.space,
+        left_out=card.left_out,
     )
 
 

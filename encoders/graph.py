@@ -48,11 +48,13 @@ INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level
 def build_graph(
     weights: EncoderWeights,
     *,
-    pooling: Pooling,
+    pooling: Pooling | None,
     normalize: bool,
     quantization: Quantization,
 ) -> onnx.ModelProto:
     """The graph ``(input_ids, attention_mask) (batch, tokens) int64 -> embedding (batch, dim)``.
+
+    Without a pooling it gives ``last_hidden_state (batch, tokens, dim)``, the tokens' vectors.
 
     Tokens are of type 0, whose embedding is added to those of the positions beforehand; those
     behind the first ``weights.separator``, where there is one, of type 1.
@@ -73,7 +75,9 @@ class GraphBuilder:
         self.constants: dict[str, onnx.TensorProto] = {}
         self.made: dict[str, str] = {}  # values that several layers take, see ``once``
 
-    def build(self, weights: EncoderWeights, pooling: Pooling, normalize: bool) -> onnx.ModelProto:
+    def build(
+        self, weights: EncoderWeights, pooling: Pooling | None, normalize: bool
+    ) -> onnx.ModelProto:
         """The whole graph; see ``build_graph``."""
         x = self.embed(weights)
         mask = self.node("Cast", "attention_mask", to=TensorProto.INT32)
@@ -81,14 +85,15 @@ class GraphBuilder:
             x = self.layer(f"layers.{i}", layer, weights, x, mask)
         if weights.final_norm is not None:
             x = self.norm("final_norm", weights.final_norm, x, weights.layer_norm_eps)
-        pooled = self.pool(x, pooling)
-        for i, transform in enumerate(weights.transforms):
-            pooled = self.transform(f"transforms.{i}", transform, pooled)
-        self.nodes.append(
-            helper.make_node(
-                "Identity", [self.unit(pooled) if normalize else pooled], ["embedding"]
-            )
-        )
+        shape: list[str | int | None] = ["batch", "tokens", weights.dim]
+        name = "last_hidden_state"
+        if pooling is not None:
+            name, shape = "embedding", ["batch", weights.vector_dim]
+            x = self.pool(x, pooling)
+            for i, transform in enumerate(weights.transforms):
+                x = self.transform(f"transforms.{i}", transform, x)
+            x = self.unit(x) if normalize else x
+        self.nodes.append(helper.make_node("Identity", [x], [name]))
         graph = helper.make_graph(
             self.nodes,
             "encoder",
@@ -96,11 +101,7 @@ class GraphBuilder:
                 helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
                 for name in ("input_ids", "attention_mask")
             ],
-            [
-                helper.make_tensor_value_info(
-                    "embedding", TensorProto.FLOAT, ["batch", weights.vector_dim]
-                )
-            ],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)],
             list(self.constants.values()),
         )
         domains = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
@@ -121,7 +122,8 @@ class GraphBuilder:
             x = self.node("Add", x, self.node("Slice", table, start, length))
         if weights.separator is not None and types is not None and len(types) > 1:
             x = self.node("Add", x, self.second_type(weights.separator, types[1] - types[0]))
-        x = self.norm("embedding_norm", weights.embedding_norm, x, weights.layer_norm_eps)
+        if weights.embedding_norm is not None:
+            x = self.norm("embedding_norm", weights.embedding_norm, x, weights.layer_norm_eps)
         if weights.embedding_projection is not None:
             x = self.linear("embedding_projection", weights.embedding_projection, x)
         return x
@@ -251,6 +253,8 @@ class GraphBuilder:
             return self.node("ReduceMax", self.node("Where", is_token, x, lowest), axis, keepdims=0)
         mask = self.node("Cast", "attention_mask", to=TensorProto.FLOAT)
         count = self.node("ReduceSum", mask, axis, keepdims=1)
+        if pooling is Pooling.MEAN:  # a text without tokens gets zeros
+            count = self.node("Max", count, self.constant("one", np.array(1, np.float32)))
         if pooling in (Pooling.WEIGHTED, Pooling.LAST):
             places = self.node("CumSum", mask, self.constant("tokens_axis", np.array(1, np.int64)))
             if pooling is Pooling.WEIGHTED:

@@ -30,9 +30,18 @@ _opening = Lock()
 
 
 class TextTokenizer:
-    """Adds a prompt and the special tokens, and keeps at most ``max_tokens`` tokens in all."""
+    """Adds a prompt and the special tokens, and keeps at most ``max_tokens`` tokens in all.
 
-    def __init__(self, tokenizer: Tokenizer, max_tokens: int, prompt: str = "") -> None:
+    ``left_out``: a token that counts as none.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        max_tokens: int,
+        prompt: str = "",
+        left_out: int | None = None,
+    ) -> None:
         probe = tokenizer.encode("a", add_special_tokens=True)
         word = probe.special_tokens_mask.index(0)
         end = len(probe.ids) - probe.special_tokens_mask[::-1].index(0)
@@ -41,10 +50,12 @@ class TextTokenizer:
         self.prompt = prompt
         self._room = max_tokens - len(self._before) - len(self._after)
         self._longest_text = max_tokens * LONGEST_TOKEN
-        self.max_tokens = max_tokens
+        self.max_tokens, self._left_out = max_tokens, left_out
 
     @classmethod
-    def from_file(cls, path: Path, max_tokens: int, prompt: str = "") -> "TextTokenizer":
+    def from_file(
+        cls, path: Path, max_tokens: int, prompt: str = "", left_out: int | None = None
+    ) -> "TextTokenizer":
         """From a tokenizer.json; EncoderError if it is damaged or missing.
 
         While one of the same file and prompt is open, that one, which takes some MB.
@@ -53,11 +64,12 @@ class TextTokenizer:
             status = path.stat()
         except OSError as error:
             raise EncoderError(f"{path}: cannot be read: {error.strerror}") from error
-        key = (status.st_dev, status.st_ino, status.st_mtime_ns, max_tokens, prompt)
+        file = status.st_dev, status.st_ino, status.st_mtime_ns
+        key = (*file, max_tokens, prompt, left_out)
         with _opening:
             tokenizer = _open.get(key)
             if tokenizer is None:
-                tokenizer = _open[key] = cls(load_tokenizer(path), max_tokens, prompt)
+                tokenizer = _open[key] = cls(load_tokenizer(path), max_tokens, prompt, left_out)
         return tokenizer
 
     @property
@@ -68,13 +80,15 @@ class TextTokenizer:
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, with prompt and special tokens."""
         shortened = [(self.prompt + text)[: self._longest_text] for text in texts]
-        encodings = self._encodings(shortened)
+        encoded = [encoding.ids for encoding in self._encodings(shortened)]
+        if self._left_out is not None:
+            encoded = [[token for token in ids if token != self._left_out] for ids in encoded]
         return [
             Tokens(
-                self._before + encoding.ids[: self._room] + self._after,
-                len(encoding.ids) > self._room or len(self.prompt) + len(text) > len(short),
+                self._before + ids[: self._room] + self._after,
+                len(ids) > self._room or len(self.prompt) + len(text) > len(short),
             )
-            for encoding, text, short in zip(encodings, texts, shortened, strict=True)
+            for ids, text, short in zip(encoded, texts, shortened, strict=True)
         ]
 
     def _encodings(self, texts: Sequence[str]) -> Sequence[Encoding]:

@@ -105,6 +105,8 @@ class Structure:
 class EncoderWeights:
     """A whole encoder, from token ids to token vectors; pooling is not part of the weights.
 
+    A static encoder has no layers and no ``embedding_norm``: pooling takes the table's rows.
+
     token_embeddings ``(vocabulary, embedding_dim)``; position_embeddings
     ``(max_tokens, embedding_dim)``, where row 0 is the first token's whatever the family's own
     offset was, or None where attention alone knows positions; token_type_embeddings
@@ -119,7 +121,7 @@ class EncoderWeights:
     token_embeddings: FloatArray
     position_embeddings: FloatArray | None
     token_type_embeddings: FloatArray | None
-    embedding_norm: LayerNorm
+    embedding_norm: LayerNorm | None
     embedding_projection: Linear | None
     layers: tuple[LayerWeights, ...]
     head_dim: int
@@ -163,7 +165,9 @@ class EncoderWeights:
     @property
     def dim(self) -> int:
         """Size of a token's vector between layers."""
-        return int(self.layers[0].output.weight.shape[1])
+        if self.layers:
+            return int(self.layers[0].output.weight.shape[1])
+        return int(self.token_embeddings.shape[1])
 
     @property
     def heads(self) -> tuple[int, ...]:
@@ -181,7 +185,8 @@ class EncoderWeights:
         for name in ("token_embeddings", "position_embeddings", "token_type_embeddings"):
             if (array := getattr(self, name)) is not None:
                 flat[name] = array
-        flat |= named("embedding_norm", self.embedding_norm)
+        if self.embedding_norm is not None:
+            flat |= named("embedding_norm", self.embedding_norm)
         if self.embedding_projection is not None:
             flat |= named("embedding_projection", self.embedding_projection)
         for i, layer in enumerate(self.layers):
@@ -242,7 +247,7 @@ def save_weights(weights: EncoderWeights, path: Path) -> None:
     }
     if facts.separator is not None:
         metadata["separator"] = str(facts.separator)
-    if facts.structure != Structure():
+    if facts.structure != Structure() or weights.position_embeddings is None:
         metadata["positions"], metadata["reach"] = str(facts.positions), str(facts.reach)
         metadata["structure"] = json.dumps(asdict(facts.structure))
     arrays = {name: np.ascontiguousarray(array) for name, array in weights.arrays().items()}
@@ -320,11 +325,12 @@ def from_arrays(arrays: dict[str, FloatArray], facts: WeightsFacts) -> EncoderWe
         return Dense(*linear(f"transforms.{i}"), kind)
 
     projected = "embedding_projection.weight" in arrays
+    has_positions = facts.layers > 0 and not structure.rotary
     return EncoderWeights(
         token_embeddings=arrays["token_embeddings"],
-        position_embeddings=None if structure.rotary else arrays["position_embeddings"],
+        position_embeddings=arrays["position_embeddings"] if has_positions else None,
         token_type_embeddings=arrays.get("token_type_embeddings"),
-        embedding_norm=norm("embedding_norm"),
+        embedding_norm=norm("embedding_norm") if facts.layers else None,
         embedding_projection=linear("embedding_projection") if projected else None,
         layers=tuple(map(layer, range(facts.layers))),
         head_dim=facts.head_dim,
@@ -334,7 +340,7 @@ def from_arrays(arrays: dict[str, FloatArray], facts: WeightsFacts) -> EncoderWe
         final_norm=norm("final_norm") if structure.pre_norm else None,
         pre_norm=structure.pre_norm,
         gated=structure.gated,
-        longest=facts.positions if structure.rotary else 0,
+        longest=0 if has_positions else facts.positions,
         reach=facts.reach,
         transforms=tuple(transform(i, kind) for i, kind in enumerate(structure.transforms)),
     )

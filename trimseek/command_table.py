@@ -23,6 +23,8 @@ COMMANDS = {
          "Make an encoder as small and fast as a stated loss allows, and prove it."),
         ("encoder info", "encoders.commands",
          "Say what an encoder is and what was measured of it."),
+        ("encoder export", "encoders.commands",
+         "Write an encoder as a folder that other libraries load."),
         ("encoder compare", "compression.compare_commands",
          "Compare two encoders of one space: size, speed, and how far they agree."),
         ("encoder storage", "compression.commands",

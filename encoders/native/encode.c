@@ -193,7 +193,7 @@ Encoder *encoder_new(const EncoderSpec *spec, const char *name, int threads)
     encoder->spec = *spec;
     encoder->kernels = kernels;
     pthread_mutex_init(&encoder->lock, NULL);
-    encoder->layers = calloc(spec->layers, sizeof *encoder->layers);
+    encoder->layers = calloc(spec->layers + 1, sizeof *encoder->layers); /* 0: a static encoder */
     const int panel = kernels->panel;
     encoder->panels_size = (all_panel_bytes(spec, panel) + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     int8_t *at = encoder->panels = map_huge_pages(encoder->panels_size);

@@ -89,7 +89,7 @@ class SpecReader:
             token_scale=0 if scale is None else keep(self.kept, scale, np.float32),
             position=None if positions is None else keep(self.kept, positions, np.float32),
             second_type=second_type,
-            embedding_norm=self.norm("embedding_norm", embedding_dim),
+            embedding_norm=self.norm("embedding_norm", embedding_dim) if layers else Norm(),
             final_norm=self.norm("final_norm", card.dim) if structure.pre_norm else Norm(),
             projection=self.matrix("embedding_projection", embedding_dim, card.dim)
             if projected
@@ -187,7 +187,7 @@ class SpecReader:
         None where the card says that positions are in the attention.
         """
         name = "position_embeddings"
-        if self.card.structure.rotary:
+        if self.card.structure.rotary or not self.card.layers:
             return None
         if name in self.constants:
             return self.array(name, 2)

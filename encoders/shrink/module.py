@@ -170,7 +170,8 @@ class EncoderModule(nn.Module):
         self.positions = (
             None if positions is None else nn.Parameter(torch.from_numpy(positions.copy()))
         )
-        self.embedding_norm = norm_module(weights.embedding_norm, eps)
+        norm = weights.embedding_norm
+        self.embedding_norm = nn.Identity() if norm is None else norm_module(norm, eps)
         self.projection = (
             None
             if weights.embedding_projection is None
@@ -257,13 +258,13 @@ class EncoderModule(nn.Module):
         table = self.tokens
         if self.up is not None and self.down is not None:
             table = table + self.up @ self.down
-        projection, final = self.projection, self.final_norm
+        projection = self.projection
         return replace(
             self.origin,
             token_embeddings=to_array(table),
             position_embeddings=None if self.positions is None else to_array(self.positions),
             token_type_embeddings=self._types(),
-            embedding_norm=LayerNorm(*to_arrays(self.embedding_norm)),
+            embedding_norm=layer_norm(self.embedding_norm),
             embedding_projection=None if projection is None else Linear(*to_arrays(projection)),
             layers=tuple(layer.weights() for layer in self.stack),
             transforms=tuple(
@@ -272,7 +273,7 @@ class EncoderModule(nn.Module):
                 else Dense(*to_arrays(cast("nn.Linear", module)), activation)
                 for module, activation in zip(self.transforms, self.activations, strict=True)
             ),
-            final_norm=LayerNorm(*to_arrays(final)) if isinstance(final, nn.LayerNorm) else None,
+            final_norm=layer_norm(self.final_norm),
         )
 
 
@@ -329,6 +330,11 @@ def filled(module: Affine, weight: FloatArray, bias: FloatArray) -> Affine:
         module.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
         module.bias.copy_(torch.from_numpy(bias))
     return module
+
+
+def layer_norm(module: nn.Module) -> LayerNorm | None:
+    """The norm of a module; None for one that does nothing."""
+    return LayerNorm(*to_arrays(module)) if isinstance(module, nn.LayerNorm) else None
 
 
 def to_arrays(module: nn.Linear | nn.LayerNorm) -> tuple[FloatArray, FloatArray]:

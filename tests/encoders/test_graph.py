@@ -11,7 +11,7 @@ from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.cpu import SATURATING, int8_path
 from trimseek.encoders.graph import build_graph
 from trimseek.encoders.onnx_runtime import pad
-from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.pooling import Pooling, pooled_states
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.tokens import Tokens
 from trimseek.encoders.weights import FloatArray
@@ -61,10 +61,7 @@ def token_vectors(tiny: Checkpoint, text: Tokens) -> FloatArray:
 
 @pytest.mark.parametrize("pooling", Pooling)
 def test_poolings_ignore_padding(pooling: Pooling, tiny: Checkpoint) -> None:
-    def pool(x: FloatArray) -> Any:
-        return {Pooling.MEAN: x.mean(0), Pooling.CLS: x[0], Pooling.MAX: x.max(0)}[pooling]
-
-    expected = np.stack([pool(token_vectors(tiny, text)) for text in BATCH])
+    expected = np.stack([pooled_states(token_vectors(tiny, text), pooling) for text in BATCH])
     np.testing.assert_allclose(run(tiny.weights, BATCH, pooling), expected, atol=2e-5)
 
 
