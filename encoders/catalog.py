@@ -4,11 +4,13 @@ A name is, in this order: an encoder folder; a checkpoint folder (Hugging Face o
 sentence-transformers); a name of the catalog ("minilm") or of an encoder aligned to one of its
 models ("minilm-swift"); an id of the model hub ("owner/name", or "owner/name@revision").
 ``-int8``, ``-int4`` or ``-float32`` behind it chooses the precision; int8 is the default.
+``-dim128`` before that cuts vectors to so many dimensions, which are another space.
 """
 
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -29,9 +31,10 @@ from trimseek.encoders.folder import (
 )
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.runtime import needs_reduced_range
-from trimseek.errors import EncoderError
+from trimseek.errors import ConfigError, EncoderError
 from trimseek.settings import load_settings
 
+CUT = re.compile(r"(.+)-dim([1-9]\d{0,4})", re.ASCII)
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?:@[A-Za-z0-9][\w./-]*)?", re.ASCII)
 DEFAULT_ENCODER = "minilm-int8"
 # Raise it when another graph or card is made of a checkpoint: cached encoders are built again.
@@ -81,6 +84,7 @@ def find_index_encoder(name: str, index: Path) -> Path:
     known, and no relative path is opened. EncoderError.
     """
     base, _ = split_precision(name, relative=False)
+    base, _ = split_dim(base, relative=False)
     known = base in CATALOG or aligned_file(base) is not None or Path(base).is_absolute()
     if not known and not (HUB_ID.fullmatch(base) and checkpoint_folder(base).is_dir()):
         raise EncoderError(
@@ -97,6 +101,10 @@ def local_path(name: str, relative: bool) -> Path | None:
 
 def read_encoder(name: str, *, relative: bool = True) -> tuple[Checkpoint, tuple[str, ...]]:
     """The checkpoint of a name without a precision, and in words what was done to its base."""
+    whole, dim = split_dim(name, relative=relative)
+    if dim is not None:
+        checkpoint, steps = read_encoder(whole, relative=relative)
+        return cut_to(checkpoint, dim, name), (*steps, f"keep {dim} dimensions of a vector")
     path = aligned_file(name)
     if path is None:
         return read_checkpoint(find_checkpoint(name, relative=relative), name), ()
@@ -121,9 +129,39 @@ def split_precision(name: str, *, relative: bool = True) -> tuple[str, Precision
     return name, Precision.INT8
 
 
+def split_dim(name: str, *, relative: bool = True) -> tuple[str, int | None]:
+    """``minilm-dim128`` is minilm cut to 128 dimensions, unless a folder of that name exists."""
+    found = CUT.fullmatch(name)
+    if found is None or local_path(name, relative) is not None:
+        return name, None
+    return found[1], int(found[2])
+
+
+def with_dim(name: str, dim: int | None) -> str:
+    """The name of an encoder cut to so many dimensions; ConfigError for a folder that is one."""
+    if dim is None:
+        return name
+    if is_encoder_folder(Path(name)):
+        raise ConfigError(
+            f"--dim {dim}: {name} is an encoder folder, whose vectors are as they are; name the "
+            "checkpoint that it was made of"
+        )
+    base, precision = split_precision(name)
+    return f"{base}-dim{dim}" + ("" if base == name else f"-{precision.value}")
+
+
+def cut_to(checkpoint: Checkpoint, dim: int, name: str) -> Checkpoint:
+    """The checkpoint with vectors of so many dimensions; EncoderError if it has fewer."""
+    most = checkpoint.truncate_dim or checkpoint.weights.vector_dim
+    if not 0 < dim <= most:
+        raise EncoderError(f"{name}: {dim} dimensions; the encoder has {most}")
+    return replace(checkpoint, name=name, truncate_dim=None if dim == most else dim)
+
+
 def absolute_name(name: str) -> str:
     """The name of a folder made absolute; any other name unchanged."""
     base, _ = split_precision(name)
+    base, _ = split_dim(base)
     if base and Path(base).exists():
         return str(Path(base).resolve()) + name.removeprefix(base)
     return name
@@ -131,6 +169,7 @@ def absolute_name(name: str) -> str:
 
 def find_checkpoint(name: str, *, relative: bool = True) -> Path:
     """The checkpoint folder that ``name`` stands for or is aligned to, fetched if need be."""
+    name, _ = split_dim(name, relative=relative)
     if (path := aligned_file(name)) is not None:
         return find_checkpoint(read_provenance(path).base, relative=relative)
     if (folder := local_path(name, relative)) is not None:
@@ -148,6 +187,9 @@ def find_checkpoint(name: str, *, relative: bool = True) -> Path:
 
 def cache_key(name: str, *, relative: bool = True) -> str:
     """A folder name that changes when a local checkpoint does; fetched checkpoints never change."""
+    whole, dim = split_dim(name, relative=relative)
+    if dim is not None:
+        return f"{cache_key(whole, relative=relative)}-dim{dim}"
     if (path := aligned_file(name)) is not None:
         return f"{name}-{sha256_of(path)[:16]}"
     folder = local_path(name, relative)

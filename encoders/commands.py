@@ -13,10 +13,12 @@ from trimseek.encoders.catalog import (
     find_encoder,
     find_folder,
     split_precision,
+    with_dim,
 )
 from trimseek.encoders.export import Target, export_encoder
 from trimseek.encoders.folder import GRAPH, open_card
 from trimseek.encoders.prompts import described_prompts
+from trimseek.options import Dim
 
 app = typer.Typer()
 
@@ -30,9 +32,11 @@ def pull(
             "with -int8 (the default) or -float32 behind it."
         ),
     ] = "minilm",
+    dim: Dim = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Fetch a base model and quantize it, so that it is ready to run."""
+    model = with_dim(model, dim)
     checkpoint = find_checkpoint(split_precision(model)[0])
     folder = find_folder(model, open_card)
     card = open_card(folder)

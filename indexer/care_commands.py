@@ -8,13 +8,13 @@ import typer
 
 from trimseek.console import note, print_json, say
 from trimseek.encoders import DocumentEncoder, find_encoder
-from trimseek.encoders.catalog import absolute_name
+from trimseek.encoders.catalog import absolute_name, with_dim
 from trimseek.errors import ConfigError
 from trimseek.indexer.backup import restore_backup, write_backup
 from trimseek.indexer.care import compact_index, find_damage
 from trimseek.indexer.export import export_index
 from trimseek.indexer.reembed import reembed
-from trimseek.options import AsJson, DocumentPrompt, Folder, Language, QueryPrompt
+from trimseek.options import AsJson, Dim, DocumentPrompt, Folder, Language, QueryPrompt
 
 app = typer.Typer()
 
@@ -55,12 +55,13 @@ def compact(folder: Folder, language: Language = None, as_json: AsJson = False) 
 def reembed_index(
     folder: Folder,
     encoder: Annotated[str, typer.Option(help="The new document encoder, as trimseek index.")],
+    dim: Dim = None,
     query_prompt: QueryPrompt = None,
     document_prompt: DocumentPrompt = None,
     as_json: AsJson = False,
 ) -> None:
     """Embed an index anew with another encoder, while the old one goes on serving."""
-    name = absolute_name(encoder)
+    name = absolute_name(with_dim(encoder, dim))
     report = reembed(
         folder,
         DocumentEncoder(find_encoder(name), prompt=document_prompt),

@@ -8,7 +8,7 @@ import typer
 
 from trimseek.console import note, print_json, say
 from trimseek.encoders import DEFAULT_ENCODER, DocumentEncoder, find_encoder
-from trimseek.encoders.catalog import absolute_name, find_index_encoder
+from trimseek.encoders.catalog import absolute_name, find_index_encoder, with_dim
 from trimseek.errors import ConfigError
 from trimseek.indexer.card import is_index, read_card
 from trimseek.indexer.chunks import DEFAULT_OVERLAP
@@ -21,6 +21,7 @@ from trimseek.indexer.prompts import check_given, given_prompt
 from trimseek.indexer.summary import summarize
 from trimseek.options import (
     AsJson,
+    Dim,
     DocumentPrompt,
     FacetFields,
     IdField,
@@ -61,6 +62,7 @@ def index(
             f"behind it. Default: the index's own, or {DEFAULT_ENCODER}."
         ),
     ] = None,
+    dim: Dim = None,
     query_prompt: QueryPrompt = None,
     document_prompt: DocumentPrompt = None,
     id_field: IdField = None,
@@ -97,10 +99,10 @@ def index(
     fields = Fields(id_field, title_field, text_field)
     source = open_corpus(corpus, ReadOptions(fields, text_columns, skip_bad, split))
     card = read_card(target) if is_index(target) else None
-    if card is not None and encoder is None:
+    if card is not None and encoder is None and dim is None:
         name, path = card.encoder, find_index_encoder(card.encoder, target)
     else:
-        name = absolute_name(encoder or DEFAULT_ENCODER)
+        name = absolute_name(with_dim(encoder or DEFAULT_ENCODER, dim))
         path = find_encoder(name)
     if card is not None:
         check_given(card, target, query_prompt, document_prompt)

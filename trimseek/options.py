@@ -12,6 +12,13 @@ Where = Annotated[
 Folder = Annotated[Path, typer.Argument(help="The index folder.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it nothing is changed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Dim = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Cut vectors to so many dimensions, for encoders trained for it (Matryoshka).",
+    ),
+]
 Language = Annotated[
     str | None,
     typer.Option(

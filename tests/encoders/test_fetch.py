@@ -9,16 +9,24 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.conftest import Run
+from tests.conftest import Run, write_jsonl
 from tests.tiny import save_hugging_face
 from trimseek.atomic import sha256_of
+from trimseek.encoders import QueryEncoder, open_encoder
 from trimseek.encoders.base_models import BaseModel, Part
-from trimseek.encoders.catalog import cache_key, find_checkpoint, find_encoder, split_precision
+from trimseek.encoders.catalog import (
+    cache_key,
+    find_checkpoint,
+    find_encoder,
+    split_precision,
+    with_dim,
+)
 from trimseek.encoders.fetch import fetch, from_wheel
 from trimseek.encoders.quantize import Precision
-from trimseek.errors import DownloadError, EncoderError
+from trimseek.errors import ConfigError, DownloadError, EncoderError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -168,6 +176,44 @@ def test_names_of_encoders(checkpoint: Path) -> None:
         find_encoder("nothing")
     with pytest.raises(EncoderError, match="neither an encoder folder nor a checkpoint"):
         find_encoder(str(checkpoint.parent))
+
+
+@pytest.mark.usefixtures("home")
+def test_vectors_cut_to_fewer_dimensions(checkpoint: Path) -> None:
+    name = with_dim(f"{checkpoint}-float32", 8)
+    assert name == f"{checkpoint}-dim8-float32"
+    whole, part = (
+        open_encoder(find_encoder(f"{checkpoint}-float32")),
+        open_encoder(find_encoder(name)),
+    )
+    assert (part.vector_dim, whole.vector_dim) == (8, 32)
+    assert part.space != whole.space
+    assert part.recipe[1] == "keep 8 dimensions of a vector"
+    texts = ["split words", "the shell"]
+    vectors = QueryEncoder(find_encoder(f"{checkpoint}-float32")).encode(texts).vectors[:, :8]
+    cut = QueryEncoder(find_encoder(name)).encode(texts).vectors
+    np.testing.assert_allclose(
+        cut, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), atol=1e-6
+    )
+    assert find_encoder(f"{checkpoint}-dim32-float32") != find_encoder(name)
+    with pytest.raises(EncoderError, match="dim33: 33 dimensions; the encoder has 32"):
+        find_encoder(f"{checkpoint}-dim33")
+    with pytest.raises(ConfigError, match="--dim 8: .* is an encoder folder"):
+        with_dim(str(find_encoder(name)), 8)
+
+
+def test_an_index_of_fewer_dimensions(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    corpus = write_jsonl(tmp_path / "c.jsonl", [{"id": "1", "text": "split words in the shell"}])
+    done = run("index", corpus, "--into", "i", "--encoder", checkpoint, "--dim", 8)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(run("info", "i", "--json").stdout)["dim"] == 8
+    again = write_jsonl(tmp_path / "d.jsonl", [{"id": "2", "text": "a list of files"}])
+    assert run("index", again, "--into", "i").returncode == 0
+    answer = run("search", "i", "a list of files", "--mode", "dense", "--json")
+    assert json.loads(answer.stdout)["hits"][0]["id"] == "2"
+    other = run("index", again, "--into", "i", "--encoder", checkpoint, "--dim", 16)
+    assert other.returncode == 2
+    assert "space" in other.stderr
 
 
 @pytest.mark.usefixtures("home")

@@ -58,7 +58,7 @@ def expected(texts: list[str], rows: FloatArray, *, left_out: bool, longest: int
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         ids = [id_ for id_ in ids if id_ != UNKNOWN or not left_out][:longest]
         mean = rows[ids].mean(0) if ids else np.zeros(rows.shape[1], np.float32)
-        found.append(mean / max(np.linalg.norm(mean), 1e-12))
+        found.append(mean / max(float(np.linalg.norm(mean)), 1e-12))
     return np.stack(found)
 
 

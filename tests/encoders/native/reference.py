@@ -81,7 +81,8 @@ def one(
         x = x + weights.position_embeddings[: len(ids)].astype(float)
         if weights.token_type_embeddings is not None:
             x = x + weights.token_type_embeddings[0]
-    x = norm(weights.embedding_norm, x)
+    if weights.embedding_norm is not None:
+        x = norm(weights.embedding_norm, x)
     if weights.embedding_projection is not None:
         x = linear(weights.embedding_projection, x)
     for layer in weights.layers:
