@@ -103,8 +103,8 @@ def read_encoder(name: str, *, relative: bool = True) -> tuple[Checkpoint, tuple
     """The checkpoint of a name without a precision, and in words what was done to its base."""
     whole, dim = split_dim(name, relative=relative)
     if dim is not None:
-        checkpoint, steps = read_encoder(whole, relative=relative)
-        return cut_to(checkpoint, dim, name), (*steps, f"keep {dim} dimensions of a vector")
+        uncut, steps = read_encoder(whole, relative=relative)
+        return cut_to(uncut, dim, name), (*steps, f"keep {dim} dimensions of a vector")
     path = aligned_file(name)
     if path is None:
         return read_checkpoint(find_checkpoint(name, relative=relative), name), ()
