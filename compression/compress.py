@@ -119,6 +119,8 @@ def compress(
     if student is not None and not query_only:
         raise ConfigError("--student: is for queries of what the base embeds; add --query-only")
     checkpoint = base_of(str(base))
+    if checkpoint.query is not None:
+        raise ConfigError(f"{base}: has two towers, and one is made smaller; name a model of one")
     most = most_documents(checkpoint, minutes if recipe is None else math.inf)
     documents, trial = read_texts(texts, collection, most)
     user_queries = [] if queries is None else texts_of(queries)

@@ -19,6 +19,7 @@ CARD = "encoder.json"
 TOKENIZER = "tokenizer.json"
 WEIGHTS = "weights.safetensors"
 GRAPH = "model.onnx"
+QUERY_TOWER = "query"  # a folder
 HEAD = "head.safetensors"  # of a cross-encoder
 FORMAT_VERSION = 3
 READABLE_VERSIONS = (2, 3)
@@ -50,7 +51,8 @@ class EncoderCard:
     ``dim``. ``cross_encoder``: it reads pairs of texts, and ``HEAD`` makes scores of its vectors.
     ``structure``: in what the layers differ from BERT's. ``projected_dim``: of a vector behind the
     transforms, where these change it; ``dim`` is a token's. ``left_out``: the token that counts as
-    none. A static encoder has no layers.
+    none. ``query_tower``: queries have an encoder of their own, in ``QUERY_TOWER``. A static
+    encoder has no layers.
     """
 
     name: str
@@ -77,6 +79,7 @@ class EncoderCard:
     structure: Structure = field(default_factory=Structure)
     projected_dim: Size | None = None
     left_out: Annotated[int, Field(ge=0)] | None = None
+    query_tower: bool = False
     format_version: int = FORMAT_VERSION
 
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -5,29 +5,32 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import ml_dtypes  # noqa: F401 - registers bfloat16, which safetensors then reads
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from tokenizers.implementations import BertWordPieceTokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer, Lowercase, Sequence
 
-from trimseek.atomic import sha256_of
 from trimseek.console import note
+from trimseek.encoders.checkpoint_files import (
+    MISSING,
+    combined_sha256,
+    load_tokenizer,
+    read_json,
+    read_tensors,
+    weight_files,
+)
 from trimseek.encoders.families import Family, family_of
 from trimseek.encoders.head import ScoreHead
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.prompts import known_prompts
-from trimseek.encoders.transforms import ACTIVATIONS as TRANSFORM_ACTIVATIONS
+from trimseek.encoders.sentence_modules import Modules, read_modules, read_transform
 from trimseek.encoders.weights import (
     LAYER_PARTS,
-    Dense,
     EncoderWeights,
     FloatArray,
-    LayerNorm,
     Linear,
     Structure,
     WeightsFacts,
@@ -44,13 +47,9 @@ DEFAULT_TOKENIZERS = {
     "distilbert": "DistilBertTokenizer",
     "electra": "ElectraTokenizer",
 }
-# Of sentence-transformers; Dropout does nothing outside of training.
-MODULES = (
-    *("Transformer", "StaticEmbedding", "Pooling"),
-    *("Dense", "LayerNorm", "Normalize", "Dropout"),
-)
-ONCE = ("Transformer", "StaticEmbedding", "Pooling", "Normalize")
 MODEL2VEC_TOKENS = 512  # that model2vec reads of a text
+
+
 LONGEST_STATIC = 8192  # tokens; sentence-transformers' static encoders have no limit
 UNLIMITED = 10**6  # tokenizers write 1e30 for "no limit"
 
@@ -65,6 +64,7 @@ class Checkpoint:
     ``head``: of a cross-encoder, whose texts are pairs; None for an encoder of single texts.
     ``space``: the id of the space that its vectors are of, where that is another checkpoint's.
     ``left_out``: a token that counts as none, as the unknown one of model2vec's encoders.
+    ``query``: the tower for queries, where that is another than this one, for documents.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Checkpoint:
     head: ScoreHead | None = None
     space: str | None = None
     left_out: int | None = None
+    query: "Checkpoint | None" = None
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -89,11 +90,23 @@ def is_checkpoint(folder: Path) -> bool:
 
 def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
     """Read a checkpoint folder; EncoderError says which file is wrong and what to do."""
-    modules = read_modules(folder)
-    root = folder / modules.transformer
+    towers = read_modules(folder)
+    if "query" not in towers:
+        return read_tower(folder, towers[""], name)
+    document, query = (read_tower(folder, towers[role], name) for role in ("document", "query"))
+    widths = document.weights.vector_dim, query.weights.vector_dim
+    if widths[0] != widths[1]:
+        raise EncoderError(f"{folder}: towers of {widths[0]} and {widths[1]} dimensions")
+    both = hashlib.sha256(f"{document.sha256}{query.sha256}".encode()).hexdigest()
+    return replace(document, sha256=both, query=replace(query, sha256=both))
+
+
+def read_tower(folder: Path, modules: Modules, name: str | None) -> Checkpoint:
+    """Read one tower of a checkpoint folder, mostly the only one."""
+    root = modules.root
     config = read_json(root / "config.json", {} if modules.static else MISSING)
     if modules.static or config.get("model_type") == "model2vec":
-        return read_static(folder, root, modules, config, name)
+        return read_static(folder, modules, config, name)
     is_scorer = gives_scores(folder, config, root / "config.json")
     family_of(config.get("model_type"), {}, str(root / "config.json"))
     files = weight_files(root)
@@ -111,7 +124,7 @@ def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
     if is_scorer:
         head = read_head(tensors, family, root)
         weights = replace(weights, separator=separator_of(tokenizer, weights, family, root))
-        modules = Modules(modules.transformer, Pooling.CLS, normalize=False)
+        modules = Modules(root, Pooling.CLS, normalize=False)
         check_prompts(sentences, folder)
     for module in modules.transforms:
         transform = read_transform(module, weights.vector_dim)
@@ -137,32 +150,15 @@ def read_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
     )
 
 
-class TransformModule(NamedTuple):
-    """A module behind pooling: "Dense" or "LayerNorm", and its folder."""
-
-    kind: str
-    folder: Path
-
-
-@dataclass(frozen=True)
-class Modules:
-    """What modules.json says; the defaults are for a folder that has no such file."""
-
-    transformer: str = ""
-    pooling: Pooling = Pooling.MEAN
-    normalize: bool = True
-    transforms: tuple[TransformModule, ...] = ()
-    static: bool = False
-
-
 def read_static(
-    folder: Path, root: Path, modules: Modules, config: dict[str, Any], name: str | None
+    folder: Path, modules: Modules, config: dict[str, Any], name: str | None
 ) -> Checkpoint:
     """A static encoder: sentence-transformers' StaticEmbedding, or model2vec's own format.
 
     The vector of a text is the mean of its tokens' (Tulkens & van Dongen 2024: model2vec; Aarsen
     2025: static retrieval models).
     """
+    root = modules.root
     files = weight_files(root)
     tensors = read_tensors(files)
     names = [each for each in ("embedding.weight", "embeddings") if each in tensors]
@@ -217,97 +213,6 @@ def read_static(
         truncate_dim=read_truncation(sentences, weights.vector_dim, folder),
         left_out=left_out,
     )
-
-
-def read_modules(folder: Path) -> Modules:
-    """modules.json of sentence-transformers; EncoderError for a module that is not supported."""
-    path = folder / "modules.json"
-    if not path.is_file():
-        return Modules()
-    transformer, pooling, normalize = "", Pooling.MEAN, False
-    transforms: list[TransformModule] = []
-    seen: list[str] = []
-    for module in read_json(path):
-        name, subfolder = str(module.get("type", "")), str(module.get("path", ""))
-        kind = name.rpartition(".")[2]
-        own, _, _ = name.partition(".")
-        if "--" in name or (folder / f"{own}.py").is_file():
-            raise EncoderError(
-                f"{path}: asks for code of its own ({name!a:.60}), which is never run; use a model "
-                "of sentence-transformers' own modules"
-            )
-        if kind not in MODULES:
-            raise EncoderError(
-                f"{path}: unsupported module {kind!r}; supported: {', '.join(MODULES)}"
-            )
-        if kind in seen and kind in ONCE:
-            raise EncoderError(f"{path}: two modules {kind}; an encoder has one")
-        pooled = "Pooling" in seen or "StaticEmbedding" in seen
-        if kind in ("Dense", "LayerNorm") and (seen[-1:] == ["Normalize"] or not pooled):
-            raise EncoderError(f"{path}: {kind} is supported behind Pooling and before Normalize")
-        seen.append(kind)
-        if kind in ("Transformer", "StaticEmbedding"):
-            transformer = subfolder
-        elif kind == "Pooling":
-            pooling = read_pooling(folder / subfolder / "config.json")
-        elif kind in ("Dense", "LayerNorm"):
-            transforms.append(TransformModule(kind, folder / subfolder))
-    normalize = "Normalize" in seen
-    similarity = read_json(folder / "config_sentence_transformers.json", default={}).get(
-        "similarity_fn_name"
-    )
-    normalize = normalize or similarity not in ("dot", "dot_product")
-    static = "StaticEmbedding" in seen
-    return Modules(transformer, pooling, normalize, tuple(transforms), static)
-
-
-def read_transform(module: TransformModule, dim: int) -> Dense | LayerNorm:
-    """A module behind pooling, for vectors of that dimension; EncoderError if it does not fit."""
-    path = module.folder / "config.json"
-    config = read_json(path)
-    tensors = read_tensors(weight_files(module.folder))
-    name = "linear" if module.kind == "Dense" else "norm"
-    try:
-        weight = tensors[f"{name}.weight"].astype(np.float32)
-    except KeyError:
-        raise EncoderError(f"{module.folder}: the weights have no tensor {name}.weight") from None
-    bias = tensors.get(f"{name}.bias", np.zeros(len(weight))).astype(np.float32)
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise EncoderError(f"{module.folder}: holds numbers that are not finite")
-    width = weight.shape[-1]
-    if width != dim:
-        raise EncoderError(f"{path}: takes {width} dimensions, and the vectors have {dim}")
-    if module.kind == "LayerNorm":
-        return LayerNorm(weight, bias)
-    if config.get("module_input_name", "sentence_embedding") != "sentence_embedding":
-        raise EncoderError(f"{path}: a projection of tokens; those of texts are supported")
-    activation = str(config.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2]
-    if activation not in TRANSFORM_ACTIVATIONS:
-        raise EncoderError(
-            f"{path}: unsupported activation {activation!a:.40}; supported: "
-            f"{', '.join(TRANSFORM_ACTIVATIONS)}"
-        )
-    return Dense(np.ascontiguousarray(weight.T), bias, TRANSFORM_ACTIVATIONS[activation])
-
-
-def read_pooling(path: Path) -> Pooling:
-    """The pooling mode of a config.json; EncoderError if it is not supported."""
-    config = read_json(path)
-    modes = [str(config["pooling_mode"])] if "pooling_mode" in config else []
-    modes += [
-        key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
-        for key, value in config.items()
-        if key.startswith("pooling_mode_") and value is True
-    ]
-    supported = [mode.value for mode in Pooling]
-    if len(modes) != 1 or modes[0] not in supported:
-        raise EncoderError(
-            f"{path}: unsupported pooling {'+'.join(modes) or 'none'}; "
-            f"supported: one of {', '.join(supported)}"
-        )
-    if config.get("include_prompt") is False:
-        raise EncoderError(f"{path}: pooling that leaves the prompt out is not supported")
-    return Pooling(modes[0])
 
 
 def read_prompts(config: dict[str, Any], *names: str) -> dict[str, str]:
@@ -486,42 +391,6 @@ def rotary_of(config: dict[str, Any], family: Family, layer: int) -> tuple[float
     return float(own.get("rope_theta", default)), window
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors file, or the shards that its index names; EncoderError if there is none."""
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.is_file():
-        return [single]
-    if index.is_file():
-        return [folder / shard for shard in sorted(set(read_json(index)["weight_map"].values()))]
-    if (folder / "pytorch_model.bin").is_file():
-        raise EncoderError(
-            f"{folder}: only pytorch_model.bin, a pickle, which is never opened; convert it with "
-            "transformers: AutoModel.from_pretrained(DIR).save_pretrained(DIR)"
-        )
-    raise EncoderError(f"{folder}: no model.safetensors; is this a complete checkpoint?")
-
-
-def read_tensors(files: list[Path]) -> dict[str, FloatArray]:
-    """All tensors of the files in their own types; EncoderError naming a damaged file."""
-    tensors: dict[str, FloatArray] = {}
-    for path in files:
-        try:
-            with safe_open(path, framework="np") as file:
-                for name in file.keys():  # noqa: SIM118 - not a dict
-                    tensors[name] = file.get_tensor(name)
-        except (SafetensorError, OSError, TypeError) as error:
-            raise EncoderError(f"{path}: damaged or incomplete: {error}; fetch it anew") from error
-    return tensors
-
-
-def combined_sha256(files: list[Path]) -> str:
-    """The sha256 of a single file; of several, the sha256 of their joined sha256s."""
-    digests = [sha256_of(path) for path in files]
-    if len(digests) == 1:
-        return digests[0]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
 def build_weights(
     tensors: dict[str, FloatArray], config: dict[str, Any], family: Family, folder: Path
 ) -> EncoderWeights:
@@ -684,24 +553,3 @@ def read_tokenizer(folder: Path, model_type: str, *, lowercase: bool) -> Tokeniz
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-def load_tokenizer(path: Path) -> Tokenizer:
-    """A tokenizer.json; EncoderError if it is damaged or missing."""
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise EncoderError(f"{path}: damaged or missing: {error}") from error
-
-
-MISSING: Any = object()
-
-
-def read_json(path: Path, default: Any = MISSING) -> Any:
-    """A JSON file; ``default``, if given, where there is none. EncoderError if it is damaged."""
-    if default is not MISSING and not path.is_file():
-        return default
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EncoderError(f"{path}: cannot be read: {error}") from error

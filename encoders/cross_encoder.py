@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.catalog import find_cross_encoder
-from trimseek.encoders.checkpoint import load_tokenizer
+from trimseek.encoders.checkpoint_files import load_tokenizer
 from trimseek.encoders.folder import GRAPH, HEAD, TOKENIZER, open_cross_encoder
 from trimseek.encoders.head import load_head
 from trimseek.encoders.runtime import Runtime, open_runtime

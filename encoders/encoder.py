@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trimseek.encoders.card import EncoderCard
-from trimseek.encoders.folder import GRAPH, TOKENIZER, open_encoder
+from trimseek.encoders.folder import GRAPH, QUERY_TOWER, TOKENIZER, open_encoder
 from trimseek.encoders.runtime import Runtime, open_runtime
 from trimseek.encoders.tokens import TextTokenizer
 from trimseek.encoders.transforms import unit
@@ -42,6 +42,8 @@ class EncodedEach(NamedTuple):
 class Encoder:
     """Vectors of texts; safe to call from several threads at once.
 
+    Of an encoder of two towers, the one for ``role``.
+
     Vectors have unit length unless the card says ``normalize: false``. ``role`` picks the
     prompt of the card, in whose place ``prompt`` comes. ``threads`` defaults to TRIMSEEK_THREADS.
     ``shared``: set when several encoders run at once; onnxruntime then gets one thread.
@@ -58,8 +60,11 @@ class Encoder:
         shared: bool = False,
         prompt: str | None = None,
     ) -> None:
-        self.folder = folder
         self.card: EncoderCard = open_encoder(folder)
+        if self.card.query_tower and self.role == "query":
+            folder = folder / QUERY_TOWER
+            self.card = open_encoder(folder)
+        self.folder = folder
         self.prompt = self.card.prompts.get(self.role, "") if prompt is None else prompt
         self.tokenizer = TextTokenizer.from_file(
             folder / TOKENIZER, self.card.max_tokens, self.prompt, self.card.left_out

@@ -16,9 +16,10 @@ from tokenizers import Tokenizer
 
 from trimseek.atomic import atomic_folder, write_text
 from trimseek.encoders.card import TOKENIZER, EncoderCard
-from trimseek.encoders.checkpoint import Checkpoint, load_tokenizer
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.checkpoint_files import load_tokenizer
 from trimseek.encoders.encoder import DocumentEncoder, shortened
-from trimseek.encoders.folder import as_checkpoint, cut_positions, open_encoder
+from trimseek.encoders.folder import QUERY_TOWER, as_checkpoint, cut_positions, open_encoder
 from trimseek.encoders.graph import build_graph
 from trimseek.encoders.onnx_runtime import open_session, run_batches
 from trimseek.encoders.pooling import pooled_states
@@ -78,6 +79,10 @@ def export_encoder(encoder: Path, into: Path, target: Target) -> Exported:
     if into.exists():
         raise ConfigError(f"{into}: exists already; name a folder that does not")
     card, checkpoint = open_encoder(encoder), as_checkpoint(encoder)
+    if card.query_tower:
+        raise ConfigError(
+            f"{encoder}: two towers; export each: {encoder / QUERY_TOWER} for queries"
+        )
     pooled = target is Target.FASTEMBED
     graph = build_graph(
         cut_positions(checkpoint.weights, checkpoint.max_tokens),

@@ -9,6 +9,7 @@ from trimseek.encoders.card import (
     CARD,
     GRAPH,
     HEAD,
+    QUERY_TOWER,
     TOKENIZER,
     WEIGHTS,
     EncoderCard,
@@ -17,7 +18,8 @@ from trimseek.encoders.card import (
     space_id,
     write_card,
 )
-from trimseek.encoders.checkpoint import Checkpoint, load_tokenizer
+from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.checkpoint_files import load_tokenizer
 from trimseek.encoders.graph import build_graph
 from trimseek.encoders.head import load_head, save_head
 from trimseek.encoders.quantize import Quantization
@@ -29,6 +31,7 @@ __all__ = [
     "CARD",
     "GRAPH",
     "HEAD",
+    "QUERY_TOWER",
     "TOKENIZER",
     "WEIGHTS",
     "as_checkpoint",
@@ -59,9 +62,13 @@ def write_encoder(
     """
     quantization = replace(quantization, reduced_range=needs_reduced_range(quantization))
     with atomic_folder(folder) as temporary:
+        names = [TOKENIZER, WEIGHTS, GRAPH]
+        if checkpoint.query is not None:
+            query = replace(checkpoint.query, space=space_of(checkpoint))
+            write_encoder(query, temporary / QUERY_TOWER, quantization, recipe)
+            names.append(f"{QUERY_TOWER}/{CARD}")
         checkpoint.tokenizer.save(str(temporary / TOKENIZER))
         save_weights(checkpoint.weights, temporary / WEIGHTS)
-        names = [TOKENIZER, WEIGHTS, GRAPH]
         if checkpoint.head is not None:
             save_head(checkpoint.head, temporary / HEAD)
             names.append(HEAD)
@@ -109,6 +116,7 @@ def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> En
         structure=weights.structure,
         projected_dim=weights.vector_dim if weights.transforms else None,
         left_out=checkpoint.left_out,
+        query_tower=checkpoint.query is not None,
     )
 
 
@@ -146,6 +154,7 @@ def as_checkpoint(folder: Path) -> Checkpoint:
         head=load_head(folder / HEAD, card.dim) if card.cross_encoder else None,
         space=card.space,
         left_out=card.left_out,
+        query=as_checkpoint(folder / QUERY_TOWER) if card.query_tower else None,
     )
 
 
@@ -179,6 +188,11 @@ def open_card(folder: Path) -> EncoderCard:
     card = read_card(folder / CARD)
     for name in (TOKENIZER, GRAPH, *([HEAD] if card.cross_encoder else [])):
         verify_file(folder, name, card)
+    if card.query_tower:
+        verify_file(folder, f"{QUERY_TOWER}/{CARD}", card)
+        query = open_card(folder / QUERY_TOWER)
+        if (query.space, query.vector_dim) != (card.space, card.vector_dim) or query.query_tower:
+            raise EncoderError(f"{folder / QUERY_TOWER}: of another encoder; make it anew")
     return card
 
 

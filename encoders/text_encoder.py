@@ -57,6 +57,7 @@ class TextEncoder:
     def _documents(self) -> Encoder:
         prompts = self.card.prompts
         same = prompts.get("query", "") == prompts.get("document", "")
+        same = same and not self.card.query_tower
         return self._queries if same else DocumentEncoder(self.folder)
 
 

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 from tokenizers import Encoding, Tokenizer
 
-from trimseek.encoders.checkpoint import load_tokenizer
+from trimseek.encoders.checkpoint_files import load_tokenizer
 from trimseek.errors import EncoderError
 
 # Characters that are tokenized for each token that is kept. An absurdly long query then costs

@@ -157,7 +157,7 @@ def test_a_vector_does_not_depend_on_the_batch() -> None:
     ("change", "message"),
     [
         ({2: "custom.Dense"}, r"asks for code of its own \('custom.Dense'\), which is never run"),
-        ({3: f"{LIBRARY}.Router"}, "unsupported module 'Router'; supported: Transformer, Pooling"),
+        ({3: f"{LIBRARY}.Router"}, "a Router is supported as the first module, once"),
         ({2: f"{LIBRARY}.Pooling"}, "two modules Pooling; an encoder has one"),
         ({1: f"{LIBRARY}.Dense"}, "Dense is supported behind Pooling and before Normalize"),
         ({3: f"{LIBRARY}.Normalize"}, "Dense is supported behind Pooling and before Normalize"),
