@@ -454,8 +454,8 @@ def build_weights(
         family.pre_norm,
         family.gated,
         bool(family.relative),
-        rotary if any(rotary) else (),
-        windows if any(windows) else (),
+        rotary=rotary if any(rotary) else (),
+        windows=windows if any(windows) else (),
     )
     return from_arrays(
         arrays,

@@ -173,6 +173,7 @@ class GraphBuilder:
             *(query, key, value, "", mask, *added),
             domain=CONTRIB,
             num_heads=width // weights.head_dim,
+            unidirectional=int(weights.causal),
             scale=1.0,
             mask_filter_value=MASKED_OUT,
         )

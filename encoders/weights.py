@@ -89,14 +89,15 @@ class Structure:
     ``pre_norm``: norms stand before attention and FFN, and one behind all layers, not behind sums.
     ``gated``: the FFN multiplies its activated first half by its second (Shazeer 2020).
     ``distances``: scores have a bias by distance. ``transforms``: what comes behind pooling, a
-    projection's activation or ``LAYER_NORM``. ``rotary``, ``windows``: of each layer, as in
-    ``LayerWeights``; empty where no layer has one.
+    projection's activation or ``LAYER_NORM``. ``causal``: attention reaches no token behind.
+    ``rotary``, ``windows``: of each layer, as in ``LayerWeights``; empty where no layer has one.
     """
 
     pre_norm: bool = False
     gated: bool = False
     distances: bool = False
     transforms: tuple[str, ...] = ()
+    causal: bool = False
     rotary: tuple[Annotated[float, Field(ge=0, le=1e12)], ...] = ()
     windows: tuple[Annotated[int, Field(ge=0, le=2**20)], ...] = ()
 
@@ -114,8 +115,8 @@ class EncoderWeights:
     ELECTRA's embeddings are narrower than its layers. ``separator``: the token behind which tokens
     are of type 1, in a cross-encoder; None: all are of type 0. ``longest``: how many tokens a text
     may have where there is no table of positions. ``reach``: the distance from which on all
-    distances are in the last bucket. ``pre_norm`` and ``gated`` as in ``Structure``; ``final_norm``
-    where it is pre-norm. ``transforms``: what comes behind pooling, in order.
+    distances are in the last bucket. ``pre_norm``, ``gated`` and ``causal`` as in ``Structure``;
+    ``final_norm`` where it is pre-norm. ``transforms``: what comes behind pooling, in order.
     """
 
     token_embeddings: FloatArray
@@ -134,6 +135,7 @@ class EncoderWeights:
     longest: int = 0
     reach: int = 0
     transforms: tuple[Dense | LayerNorm, ...] = ()
+    causal: bool = False
 
     @property
     def vector_dim(self) -> int:
@@ -158,6 +160,7 @@ class EncoderWeights:
                 LAYER_NORM if isinstance(each, LayerNorm) else each.activation
                 for each in self.transforms
             ),
+            self.causal,
             rotary if any(rotary) else (),
             windows if any(windows) else (),
         )
@@ -343,6 +346,7 @@ def from_arrays(arrays: dict[str, FloatArray], facts: WeightsFacts) -> EncoderWe
         longest=0 if has_positions else facts.positions,
         reach=facts.reach,
         transforms=tuple(transform(i, kind) for i, kind in enumerate(structure.transforms)),
+        causal=structure.causal,
     )
 
 

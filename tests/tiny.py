@@ -122,6 +122,7 @@ STRUCTURES = {
     "rotary": tiny_rotary(),
     "windows": tiny_rotary(windows=(3, 0), silu=True),
     "pre-norm": tiny_rotary(windows=(0, 20), pre_norm=True),
+    "causal": replace(tiny_rotary(windows=(0, 5)), causal=True),
 }
 
 

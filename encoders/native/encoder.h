@@ -48,6 +48,7 @@ typedef struct {
     int32_t separator; /* the token behind which tokens are of the second type; -1 if none is */
     int32_t pre_norm; /* norms stand before attention and the FFN, not behind the sums */
     int32_t gated;    /* the FFN multiplies its activated first half by its second */
+    int32_t causal;   /* attention reaches no token behind */
     float epsilon;
     const void *tokens;       /* (vocabulary, embedding_dim) in the format of `table` */
     const float *token_scale; /* (vocabulary,), unless the table is float32 */

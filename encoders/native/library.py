@@ -74,7 +74,7 @@ class EncoderSpec(Structure):
         *((name, c_int32) for name in ("vocabulary", "embedding_dim", "positions", "dim")),
         *((name, c_int32) for name in ("head_dim", "layers", "table", "activation")),
         *((name, c_int32) for name in ("pooling", "normalize", "separator")),
-        *((name, c_int32) for name in ("pre_norm", "gated")),
+        *((name, c_int32) for name in ("pre_norm", "gated", "causal")),
         ("epsilon", c_float),
         ("tokens", c_void_p),
         ("token_scale", c_void_p),

@@ -84,6 +84,7 @@ class SpecReader:
             separator=-1 if separator is None else separator,
             pre_norm=structure.pre_norm,
             gated=structure.gated,
+            causal=structure.causal,
             epsilon=card.layer_norm_eps,
             tokens=keep(self.kept, tokens, dtype),
             token_scale=0 if scale is None else keep(self.kept, scale, np.float32),

@@ -47,6 +47,7 @@ class LayerModule(nn.Module):
         self.heads, self.head_dim = layer.query.weight.shape[1] // head_dim, head_dim
         self.activation, self.origin = weights.activation, layer
         self.pre_norm, self.gated, self.reach = weights.pre_norm, weights.gated, weights.reach
+        self.causal = weights.causal
         self.query = linear_module(layer.query)
         self.key = linear_module(layer.key)
         self.value = linear_module(layer.value)
@@ -98,7 +99,7 @@ class LayerModule(nn.Module):
     ) -> Tensor | None:
         """A mask (bool) or what is added to scores, for ``(batch, heads, tokens, tokens)``."""
         seen = None if mask is None else mask[:, None, None, :]
-        if self.distances is None and not self.origin.window:
+        if self.distances is None and not self.origin.window and not self.causal:
             return seen
         places = np.arange(tokens)
         distances = places[None, :] - places[:, None]
@@ -106,6 +107,9 @@ class LayerModule(nn.Module):
         if self.origin.window:
             near = torch.from_numpy(np.abs(distances) <= self.origin.window).to(device)
             seen = near if seen is None else seen & near
+        if self.causal:
+            before = torch.from_numpy(distances <= 0).to(device)
+            seen = before if seen is None else seen & before
         if self.distances is None:
             return seen
         buckets = bucket_of(distances, len(self.distances), self.reach)

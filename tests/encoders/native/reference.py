@@ -141,7 +141,7 @@ def added(weights: EncoderWeights, layer: LayerWeights, tokens: int) -> Array:
     found = np.zeros((1, tokens, tokens))
     for i in range(tokens):
         for j in range(tokens):
-            if layer.window and abs(i - j) > layer.window:
+            if (layer.window and abs(i - j) > layer.window) or (weights.causal and j > i):
                 found[:, i, j] = -np.inf
     if layer.distances is None:
         return found
