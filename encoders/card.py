@@ -20,6 +20,7 @@ TOKENIZER = "tokenizer.json"
 WEIGHTS = "weights.safetensors"
 GRAPH = "model.onnx"
 QUERY_TOWER = "query"  # a folder
+STATIC = "static"  # architecture of encoders without layers
 HEAD = "head.safetensors"  # of a cross-encoder
 FORMAT_VERSION = 3
 READABLE_VERSIONS = (2, 3)
@@ -129,6 +130,8 @@ def read_card(path: Path) -> EncoderCard:
     if fields["format_version"] == 2:
         fields |= missing_fields(path, fields) | {"format_version": FORMAT_VERSION}
     card = checked(EncoderCard, fields, path, EncoderError)
+    if not card.layers and card.architecture != STATIC:
+        raise EncoderError(f"{path}: damaged: no layers; make it anew")
     widest = max((shape.heads for shape in card.layers), default=0) * card.head_dim
     if widest > LARGEST_SIZE:
         raise EncoderError(f"{path}: damaged: heads of {widest} dimensions together; make it anew")

@@ -14,6 +14,7 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer, Lowercase, Sequence
 
 from trimseek.console import note
+from trimseek.encoders.card import STATIC
 from trimseek.encoders.checkpoint_files import (
     MISSING,
     combined_sha256,
@@ -203,7 +204,7 @@ def read_static(
     return Checkpoint(
         name=name or folder.resolve().name,
         sha256=combined_sha256(files),
-        architecture="static",
+        architecture=STATIC,
         weights=weights,
         tokenizer=tokenizer,
         pooling=Pooling.MEAN,

@@ -203,6 +203,15 @@ class EncoderModule(nn.Module):
         self.up = nn.Parameter(torch.from_numpy(up.copy()))
         self.down = nn.Parameter(torch.from_numpy(down.copy()))
 
+    @torch.no_grad()
+    def mix(self, weights: EncoderWeights, up: FloatArray, down: FloatArray, share: float) -> None:
+        """Take this share of another encoder of the same shape into the weights."""
+        other = EncoderModule(weights, self.pooling, normalize=self.normalize)
+        other.set_change(up, down)
+        theirs = dict(other.named_parameters())
+        for name, parameter in self.named_parameters():
+            parameter.lerp_(theirs[name].to(parameter.device), share)
+
     @property
     def stack(self) -> list[LayerModule]:
         """The layers, from the first to the last."""

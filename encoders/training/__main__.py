@@ -32,6 +32,7 @@ from trimseek.encoders.cached import text_hash
 from trimseek.encoders.catalog import find_checkpoint, find_encoder
 from trimseek.encoders.checkpoint import Checkpoint, read_checkpoint
 from trimseek.encoders.cpu import cpu_name
+from trimseek.encoders.shrink.agreement import Agreement, encode
 from trimseek.encoders.shrink.align import AlignmentSettings, train
 from trimseek.encoders.shrink.lessons import Lessons, teach
 from trimseek.encoders.shrink.recipe import Shrinker
@@ -86,11 +87,15 @@ def main() -> None:
         report=note_validation,
     )
     last = history[-1]
+    if begun.change is not None and arguments.mean is not None:
+        module.mix(begun.checkpoint.weights, *begun.change, 1 - arguments.mean)
+        found = Agreement(lessons.held_out).measure(lambda ids: encode(module, ids))
+        last = Validation(last.step, last.seconds, *found)
     made = {
         **begun.made,
         "texts": f"{len(texts):,} unlabelled texts of {len(lessons.held_out)} domains, of "
         f"{len(corpus.training):,} documents, sha256 {text_hash(texts)}",
-        "training": training_in_words(settings, last),
+        "training": training_in_words(settings, last, arguments.mean),
         "held-out texts": f"cosine {last.cosine:.4f} to {BASE}, in the worst domain "
         f"({last.worst}) {last.domains[last.worst]:.4f}; overlap@10 {last.overlap:.3f}",
         "command": command(arguments),
@@ -147,20 +152,30 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--from", dest="begin", type=Path, metavar="FILE", help="an aligned encoder to begin with"
     )
+    parser.add_argument(
+        "--mean",
+        type=float,
+        metavar="SHARE",
+        help="of the trained weights in a mean with what it began with, which keeps more of what "
+        "that had learnt (Wortsman et al. 2022)",
+    )
     parser.add_argument("--most", type=int, help="train on at most so many texts")
     parser.add_argument("--steps", type=int, help="train for so many steps instead")
     parser.add_argument("--into", type=Path, default=FOLDER)
     return parser.parse_args()
 
 
-def training_in_words(settings: AlignmentSettings, last: Validation) -> str:
+def training_in_words(
+    settings: AlignmentSettings, last: Validation, mean: float | None = None
+) -> str:
     """How long and where the encoder was trained."""
+    mixed = "" if mean is None else f"; {mean:.0%} of it in a mean with what it began from"
     return (
         f"{last.step:,} steps of at most {settings.batch} texts, token states in the first "
         f"{settings.states:.0%}, rounded weights in the last {settings.rounding:.0%}, from a "
         f"learning rate of {settings.learning_rate:g}, seed {settings.seed}, "
         f"{last.seconds / 60:.0f} minutes on {cpu_name()} ({os.cpu_count()} cores), "
-        f"torch {torch.__version__}, {datetime.now(UTC).date().isoformat()}"
+        f"torch {torch.__version__}, {datetime.now(UTC).date().isoformat()}{mixed}"
     )
 
 
@@ -170,6 +185,7 @@ def command(arguments: argparse.Namespace) -> str:
     words += ["--published PUBLISHED"] * (arguments.published is not None)
     words += ["--without", *(path.name for path in arguments.without)] if arguments.without else []
     words += [f"--from {arguments.begin.name}"] if arguments.begin else []
+    words += [f"--mean {arguments.mean:g}"] if arguments.mean is not None else []
     words += [f"--most {arguments.most}"] if arguments.most else []
     words += [f"--steps {arguments.steps}"] if arguments.steps else []
     return " ".join(words)

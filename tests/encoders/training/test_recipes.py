@@ -6,9 +6,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import shared
+from trimseek.atomic import sha256_of
 from trimseek.encoders.aligned import load_aligned, read_provenance
 from trimseek.encoders.catalog import find_checkpoint
 from trimseek.encoders.checkpoint import read_checkpoint
@@ -50,5 +52,20 @@ def test_an_encoder_from_texts_to_a_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert made.made["command"].endswith("minilm-dash TEXTS --steps 3")
     assert list(made.files) == [source.name]
     assert "held-out" in json.dumps(made.made)
+    again = ["train", "minilm-dash", str(texts), "--steps", "2", "--from", str(path)]
+    again += ["--into", str(tmp_path / "again"), "--mean", "0.25", "--most", "1500"]
+    monkeypatch.setattr(sys, "argv", again)
+    command.main()
+    base = read_checkpoint(find_checkpoint("minilm"), "minilm")
+    before, after = (
+        load_aligned(each / "minilm-dash.safetensors", base).weights
+        for each in (tmp_path / "out", tmp_path / "again")
+    )
+    change = np.abs(after.layers[0].output.weight - before.layers[0].output.weight).max()
+    assert 0 < change < 0.02
+    further = read_provenance(tmp_path / "again" / "minilm-dash.safetensors").made
+    assert further["shape"] == made.made["shape"]
+    assert "25% of it in a mean with what it began from" in further["training"]
+    assert f"sha256 {sha256_of(path)}" in further["begun with"]
     checkpoint = load_aligned(path, read_checkpoint(find_checkpoint("minilm"), "minilm"))
     assert len(checkpoint.weights.layers) == 1
