@@ -223,7 +223,8 @@ def test_bad_checkpoints_say_which_file(
 
 
 def test_unsupported_pooling_names_the_supported(tmp_path: Path) -> None:
-    modes = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}
+    modes: dict[str, object] = {"pooling_mode_cls_token": True}
+    modes["pooling_mode_mean_tokens"] = True
     sentence_transformers_folder(tmp_path, modes)
     with pytest.raises(EncoderError, match=r"unsupported pooling cls\+mean; supported: one of me"):
         read_checkpoint(tmp_path)
