@@ -17,6 +17,7 @@ from trimseek.encoders.checkpoint import read_checkpoint
 from trimseek.encoders.training import __main__ as command
 from trimseek.encoders.training.corpus import Corpus, Document
 from trimseek.encoders.training.recipes import TRAININGS, held_out_texts, training_texts
+from trimseek.settings import load_settings
 
 LONG = " ".join(f"The word number {i} of it is long." for i in range(5))
 DOCUMENTS = [Document("news", f"Title {i}", f"{i} {LONG}") for i in range(30)]
@@ -42,6 +43,9 @@ def test_an_encoder_from_texts_to_a_file(tmp_path: Path, monkeypatch: pytest.Mon
     source = shared("text") / "passages.jsonl.gz"
     with gzip.open(source, "rt") as lines, gzip.open(texts / source.name, "wt") as file:
         file.writelines(line for line, _ in zip(lines, range(400), strict=False))
+    # not the user's own, where a training of that name may wait to be resumed
+    own = replace(load_settings(), home=tmp_path / "home")
+    monkeypatch.setattr(command, "load_settings", lambda: own)
     short = replace(TRAININGS["minilm-dash"], joined=200)
     monkeypatch.setitem(TRAININGS, "minilm-dash", short)
     monkeypatch.setattr(sys, "argv", ["train", "minilm-dash", str(texts), "--steps", "3"])
