@@ -44,7 +44,7 @@ def test_an_encoder_from_texts_to_a_file(tmp_path: Path, monkeypatch: pytest.Mon
     with gzip.open(source, "rt") as lines, gzip.open(texts / source.name, "wt") as file:
         file.writelines(line for line, _ in zip(lines, range(400), strict=False))
     # not the user's own, where a training of that name may wait to be resumed
-    own = replace(load_settings(), home=tmp_path / "home")
+    own = load_settings().model_copy(update={"home": tmp_path})
     monkeypatch.setattr(command, "load_settings", lambda: own)
     short = replace(TRAININGS["minilm-dash"], joined=200)
     monkeypatch.setitem(TRAININGS, "minilm-dash", short)
