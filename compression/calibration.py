@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from trimseek.atomic import write_text
-from trimseek.compression.estimate import Estimate, measured
+from trimseek.compression.estimate import Estimate
 from trimseek.compression.judge import Judge
 from trimseek.compression.pseudo_judgments import EXPONENT, LEAST_SPREAD
+from trimseek.compression.storage import FLOAT32
 from trimseek.compression.trial import Half, unlabelled_trial, whole
 from trimseek.console import note
 from trimseek.encoders.aligned import FOLDER, aligned_names, load_aligned
@@ -37,10 +38,8 @@ from trimseek.encoders.shrink.recipe import Allocation, Recipe, Shrinker
 from trimseek.encoders.tokens import TextTokenizer
 from trimseek.encoders.weights import FloatArray
 from trimseek.eval.quality.collection import TestCollection, read_collection
-from trimseek.eval.quality.retrieval import EXACT, build_index
 
 BASE = "minilm"
-FLOAT32 = Quantization.everywhere(Precision.FLOAT32)
 ENCODERS = {
     "int8": Recipe(),
     **{f"keep {keep:.0%}": Recipe(keep=keep) for keep in (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)},
@@ -94,15 +93,6 @@ class CollectionJudge(Judge):
     def document_vectors(self, folder: Path, *, cached: bool = False) -> FloatArray:
         """The documents' vectors by an encoder, as ``Judge``."""
         return self.vectors[folder][self.rows]
-
-    def losses(self, documents: Path, queries: Path) -> tuple[Estimate, Estimate]:
-        """As ``measure``, of an encoder for documents and one for queries."""
-        index = build_index(EXACT, self.document_vectors(documents))
-        judged, agreement = (
-            measured(kind.exact, self.values(kind.collection, index, queries))
-            for kind in (self.judged, self.made)
-        )
-        return judged, agreement
 
 
 def main() -> None:
@@ -158,8 +148,8 @@ def points_of(collection: TestCollection) -> list[Point]:
             if encoder == "float32":
                 continue
             for sides, documents in (("both", folder), ("queries", int8)):
-                loss, _ = judged.losses(documents, folder)
-                _, agreement = made.losses(documents, folder)
+                loss = judged.loss(judged.judged, judged.index_of(documents), folder)
+                agreement = made.loss(made.made, made.index_of(documents), folder)
                 point = Point(
                     collection.name, encoder, sides, agreement, loss, len(judged.judged.exact)
                 )

@@ -22,7 +22,7 @@ from trimseek.compression.estimate import CONFIDENCE
 from trimseek.compression.judge import HalfJudge, Judge
 from trimseek.compression.latency import query_milliseconds
 from trimseek.compression.query_matcher import QueryMatcher
-from trimseek.compression.trial import Half, Trial, shuffled
+from trimseek.compression.trial import SEED, Half, Trial
 from trimseek.console import note
 from trimseek.encoders.aligned import FOLDER, aligned_names, load_aligned, read_provenance
 from trimseek.encoders.cached import embed_with, text_hash
@@ -38,7 +38,7 @@ from trimseek.encoders.shrink.recipe import Allocation, Method, Recipe, Shrinker
 from trimseek.encoders.shrink.student import projected
 from trimseek.encoders.shrink.validation import Report
 from trimseek.encoders.tokens import TextTokenizer
-from trimseek.encoders.unlabelled import sentences, spans
+from trimseek.encoders.unlabelled import sentences, shuffled, spans
 from trimseek.errors import BudgetError
 from trimseek.settings import load_settings
 from trimseek.time_limit import time_left
@@ -98,7 +98,7 @@ class Compressor:
         report: Report = silent,
     ) -> None:
         self.base, self.trial, self.budget, self.folder = base, trial, budget, folder
-        self.texts, self.queries = shuffled(trial.outside_confirming(texts)), queries
+        self.texts, self.queries = shuffled(trial.outside_confirming(texts), SEED), queries
         self.confidence, self.query_only, self.report = confidence, query_only, report
         self.longest = 0.0  # seconds of the slowest candidate, training apart
         self.candidates: list[EncoderCandidate] = []

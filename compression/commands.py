@@ -91,6 +91,7 @@ def compress(
     With a budget (--max-loss, --speedup, --max-ms, --max-mb) it searches; with a recipe or shapes
     it makes just that, and measures it.
     """
+    share = as_share(confidence, "--confidence", "95%")
     made = compress_encoder(
         base,
         into,
@@ -103,7 +104,7 @@ def compress(
         max_mb=positive(max_mb, "--max-mb"),
         recipe=explicit_recipe(recipe, heads, neurons, layers, precision),
         minutes=minutes,
-        confidence=as_share(confidence, "--confidence", "95%"),
+        confidence=share,
         query_only=query_only,
         student=student,
         report=training_report(tensorboard),
@@ -119,7 +120,7 @@ def compress(
         )
         return
     print_table(terminal_table(measurement_cells(made.tried, "what was tried")))
-    note(f"{into}: {claim_in_words(made.best, as_share(confidence, '--confidence', '95%'))}")
+    note(f"{into}: {claim_in_words(made.best, share)}")
 
 
 @app.command("encoder storage")

@@ -47,13 +47,13 @@ class Ordering(NamedTuple):
 
 
 class OrderJudge:
-    """Measures losses of cross-encoders on a half; ``reference``: the folder of float32's.
+    """Measures losses of cross-encoders on a half and its orderings.
 
-    CorpusError if there are too few queries.
+    ``reference``: the folder of float32's. CorpusError if there are too few queries.
     """
 
-    def __init__(self, half: Half, reference: Path) -> None:
-        self.half, self.orderings = half, orderings(half)
+    def __init__(self, half: Half, found: list[Ordering], reference: Path) -> None:
+        self.half, self.orderings = half, found
         if len(self.orderings) < FEWEST_QUERIES:
             raise CorpusError(
                 f"{half.name}: {len(self.orderings)} queries with two documents that have their "
@@ -100,8 +100,9 @@ class CrossCompressor(Compressor):
 
     def judge(self, half: Half, documents_by: Path | None) -> HalfJudge:
         """Measures losses on a half."""
+        found = self.orderings if half is self.trial.choosing else orderings(half)
         began = time.monotonic()
-        judge = OrderJudge(half, self.reference)
+        judge = OrderJudge(half, found, self.reference)
         self.judging_seconds = time.monotonic() - began
         return judge
 

@@ -62,14 +62,11 @@ class Judge:
         self.judged = self.questions(half.queries, half.qrels, index, reference)
         if half.queries and not self.judged.exact.any():
             raise CorpusError(f"{half.name}: float32 finds nothing there; nothing can be compared")
-        qrels: Qrels = {}
-        if half.made:
-            ranking, _ = self.ranking(self.collection(half.made, {}), index, reference)
-            qrels = agreed(half.made, half.documents, ranking)
-        self.made = self.questions(half.made, qrels, index, reference)
-        if max(len(self.judged.exact), len(self.made.exact)) < FEWEST_QUERIES:
+        self.made = self.made_questions(index, reference)
+        agreed_on = len(self.made.exact)
+        if max(len(self.judged.exact), agreed_on) < FEWEST_QUERIES:
             raise CorpusError(
-                f"{half.name}: float32 and the words agree on documents for {len(qrels)} queries "
+                f"{half.name}: float32 and the words agree on documents for {agreed_on} queries "
                 "made from these texts, which are too few to measure a loss on; give more texts"
             )
         self.fixed = None
@@ -93,6 +90,17 @@ class Judge:
         collection = self.collection({id_: queries[id_] for id_ in qrels}, qrels)
         return Questions(collection, self.values(collection, index, reference))
 
+    def made_questions(self, index: BuiltIndex, reference: Path) -> Questions:
+        """The made queries for which float32 and BM25 agree; ``index`` as in ``questions``."""
+        made = self.half.made
+        if not made:
+            return self.questions({}, {}, index, reference)
+        ranking, scores = self.ranking(self.collection(made, {}), index, reference)
+        qrels = agreed(made, self.half.documents, ranking)
+        rows = [row for row, id_ in enumerate(made) if id_ in qrels]
+        collection = self.collection({id_: made[id_] for id_ in qrels}, qrels)
+        return Questions(collection, ndcg(collection, ranking[rows], scores[rows]))
+
     def ranking(
         self, collection: TestCollection, index: BuiltIndex, folder: Path
     ) -> tuple[Ranking, FloatArray]:
@@ -106,22 +114,22 @@ class Judge:
         """nDCG@10 of each query, encoded by ``folder`` and searched exactly."""
         if not collection.queries:
             return np.zeros(0)
-        ranking, scores = self.ranking(collection, index, folder)
-        values = measure_run(collection.qrels, as_run(collection, ranking, scores), [MEASURE])
-        return np.array([values[str(MEASURE)][query] for query in collection.queries])
+        return ndcg(collection, *self.ranking(collection, index, folder))
 
-    def measure(self, folder: Path) -> tuple[Estimate, Estimate]:
-        """The loss of an encoder on the judged queries, and that against agreed documents."""
-        index = self.fixed or build_index(EXACT, self.document_vectors(folder))
-        by_judgements, by_agreement = (
-            measured(kind.exact, self.values(kind.collection, index, folder))
-            for kind in (self.judged, self.made)
-        )
-        return by_judgements, by_agreement
+    def index_of(self, folder: Path) -> BuiltIndex:
+        """The documents' vectors that queries by this encoder are to find."""
+        return self.fixed or build_index(EXACT, self.document_vectors(folder))
+
+    def loss(self, questions: Questions, index: BuiltIndex, folder: Path) -> Estimate:
+        """What the encoder of a folder loses on such queries, asked of an index."""
+        return measured(questions.exact, self.values(questions.collection, index, folder))
 
     def estimate(self, folder: Path, confidence: float) -> Claim:
         """What an encoder loses, by judgements and made queries together."""
-        judged, agreement = self.measure(folder)
+        index = self.index_of(folder)
+        judged, agreement = (
+            self.loss(questions, index, folder) for questions in (self.judged, self.made)
+        )
         expected, queries = judged_loss(agreement), len(self.judged.exact)
         if not queries:
             noise = judged_noise(agreement.loss, AS_MANY)
@@ -138,6 +146,12 @@ class Judge:
         queries = len(self.judged.exact)
         if queries < FEWEST_ALONE:
             return self.estimate(folder, confidence)
-        judged, _ = self.measure(folder)
+        judged = self.loss(self.judged, self.index_of(folder), folder)
         interval = judged.interval(confidence)
         return Claim(judged.loss, interval, interval, queries, judged=True)
+
+
+def ndcg(collection: TestCollection, ranking: Ranking, scores: FloatArray) -> Values:
+    """nDCG@10 of each query of a ranking; scores ``(queries, depth)``."""
+    values = measure_run(collection.qrels, as_run(collection, ranking, scores), [MEASURE])
+    return np.array([values[str(MEASURE)][query] for query in collection.queries])

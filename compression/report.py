@@ -63,24 +63,23 @@ def write_compressed(
     tried.json, tried.md and tried.svg beside it have every candidate, as the half that chooses
     found them.
     """
-    measurement = confirmed
     card = write_encoder(
         best.shrunk.checkpoint,
         folder,
         best.shrunk.quantization,
         best.shrunk.steps,
         {
-            "graph_bytes": measurement.graph_bytes,
-            "query_ms": measurement.query_ms,
-            "speedup": measurement.speedup,
-            "loss": measurement.loss,
-            "loss_low": measurement.interval.low,
-            "loss_high": measurement.interval.high,
-            "loss_expected_low": measurement.expected.low,
-            "loss_expected_high": measurement.expected.high,
+            "graph_bytes": confirmed.graph_bytes,
+            "query_ms": confirmed.query_ms,
+            "speedup": confirmed.speedup,
+            "loss": confirmed.loss,
+            "loss_low": confirmed.interval.low,
+            "loss_high": confirmed.interval.high,
+            "loss_expected_low": confirmed.expected.low,
+            "loss_expected_high": confirmed.expected.high,
             "loss_confidence": compressor.confidence,
-            "loss_queries": measurement.queries,
-            "loss_judged": float(measurement.judged),
+            "loss_queries": confirmed.queries,
+            "loss_judged": float(confirmed.judged),
             "chosen_loss": best.measurement.loss,
             "chosen_queries": best.measurement.queries,
         },

@@ -3,11 +3,11 @@
 One half chooses among the encoders that are tried; the other confirms the one that is chosen, once.
 """
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trimseek.compression.pseudo_judgments import made_queries
+from trimseek.encoders.unlabelled import shuffled
 from trimseek.errors import CorpusError
 from trimseek.eval.quality.collection import TestCollection
 from trimseek.eval.quality.judgments import Qrels
@@ -68,7 +68,7 @@ def unlabelled_trial(texts: Sequence[str], name: str, most: int = MOST_DOCUMENTS
             f"{name}: {len(different)} different texts are too few to measure a loss on; give at "
             f"least {FEWEST_TEXTS} (500 are good)"
         )
-    order = shuffled(different)
+    order = shuffled(different, SEED)
     size = min(most, len(order) // 2)
 
     def half(purpose: str, chosen: Sequence[str]) -> Half:
@@ -90,9 +90,9 @@ def judged_trial(collection: TestCollection) -> Trial:
     Documents that are relevant to no query are dealt out; those relevant to queries of both halves
     are in both.
     """
-    order = shuffled(list(collection.queries))
+    order = shuffled(list(collection.queries), SEED)
     first = set(order[: -(-len(order) // 2)])
-    rest = shuffled(list(collection.documents))
+    rest = shuffled(list(collection.documents), SEED)
     dealt = set(rest[: len(rest) // 2])
 
     def relevant(queries: set[str]) -> set[str]:
@@ -124,9 +124,3 @@ def judged_trial(collection: TestCollection) -> Trial:
         )
 
     return Trial(collection.name, half("choosing", 0), half("confirming", 1))
-
-
-def shuffled(values: list[str]) -> list[str]:
-    """In random order, the same every time."""
-    random.Random(SEED).shuffle(values)  # noqa: S311 - a sample, not a secret
-    return values

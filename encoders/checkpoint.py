@@ -127,10 +127,8 @@ def read_tower(folder: Path, modules: Modules, name: str | None) -> Checkpoint:
         weights = replace(weights, separator=separator_of(tokenizer, weights, family, root))
         modules = Modules(root, Pooling.CLS, normalize=False)
         check_prompts(sentences, folder)
-    for module in modules.transforms:
-        transform = read_transform(module, weights.vector_dim)
-        weights = replace(weights, transforms=(*weights.transforms, transform))
-        files += weight_files(module.folder)
+    weights = with_transforms(weights, modules)
+    files += [path for module in modules.transforms for path in weight_files(module.folder)]
     limits = (
         sentence.get("max_seq_length"),
         read_json(root / "tokenizer_config.json", default={}).get("model_max_length"),
@@ -149,6 +147,14 @@ def read_tower(folder: Path, modules: Modules, name: str | None) -> Checkpoint:
         truncate_dim=None if head else read_truncation(sentences, weights.vector_dim, folder),
         head=head,
     )
+
+
+def with_transforms(weights: EncoderWeights, modules: Modules) -> EncoderWeights:
+    """The encoder with what comes behind pooling; EncoderError where that does not fit."""
+    for module in modules.transforms:
+        transform = read_transform(module, weights.vector_dim)
+        weights = replace(weights, transforms=(*weights.transforms, transform))
+    return weights
 
 
 def read_static(
@@ -197,10 +203,8 @@ def read_static(
         layer_norm_eps=1e-12,
         longest=longest,
     )
-    for module in modules.transforms:
-        transform = read_transform(module, weights.vector_dim)
-        weights = replace(weights, transforms=(*weights.transforms, transform))
-        files += weight_files(module.folder)
+    weights = with_transforms(weights, modules)
+    files += [path for module in modules.transforms for path in weight_files(module.folder)]
     return Checkpoint(
         name=name or folder.resolve().name,
         sha256=combined_sha256(files),
@@ -474,9 +478,7 @@ def build_weights(
 
 def has(tensors: dict[str, FloatArray], family: Family, name: str) -> bool:
     """Whether there is a tensor of this name in the family; false for an empty name."""
-    return bool(name) and any(
-        f"{prefix}{name}.weight" in tensors for prefix in ("", f"{family.prefix}.")
-    )
+    return bool(name) and any(each in tensors for each in family.spelled(f"{name}.weight"))
 
 
 def split_in_three(arrays: dict[str, FloatArray], layer: str) -> None:
@@ -500,7 +502,7 @@ def tensor_getter(
     def get(name: str, size_if_missing: int | None = None) -> FloatArray:
         old = name.replace("LayerNorm.weight", "LayerNorm.gamma")
         old = old.replace("LayerNorm.bias", "LayerNorm.beta")
-        for candidate in (name, f"{family.prefix}.{name}", old, f"{family.prefix}.{old}"):
+        for candidate in (*family.spelled(name), *family.spelled(old)):
             if candidate in tensors:
                 tensor = tensors[candidate].astype(np.float32)
                 if not np.isfinite(tensor).all():

@@ -17,13 +17,11 @@ from tokenizers import Tokenizer
 from trimseek.atomic import atomic_folder, write_text
 from trimseek.encoders.card import TOKENIZER, EncoderCard
 from trimseek.encoders.checkpoint import Checkpoint
-from trimseek.encoders.checkpoint_files import load_tokenizer
 from trimseek.encoders.encoder import DocumentEncoder, shortened
 from trimseek.encoders.folder import QUERY_TOWER, as_checkpoint, cut_positions, open_encoder
 from trimseek.encoders.graph import build_graph
 from trimseek.encoders.onnx_runtime import open_session, run_batches
-from trimseek.encoders.pooling import pooled_states
-from trimseek.encoders.tokens import TextTokenizer
+from trimseek.encoders.pooling import Pooling, pooled_states
 from trimseek.encoders.transforms import ACTIVATIONS, transformed
 from trimseek.encoders.weights import FloatArray, LayerNorm
 from trimseek.errors import ConfigError
@@ -36,6 +34,14 @@ SPECIAL = {
     "cls_token": ("[CLS]", "<s>"),
     "sep_token": ("[SEP]", "</s>"),
     "mask_token": ("[MASK]", "<mask>"),
+}
+POOLING_FLAGS = {  # in the config of sentence-transformers' Pooling
+    Pooling.CLS: "pooling_mode_cls_token",
+    Pooling.MEAN: "pooling_mode_mean_tokens",
+    Pooling.MAX: "pooling_mode_max_tokens",
+    Pooling.MEAN_SQRT: "pooling_mode_mean_sqrt_len_tokens",
+    Pooling.WEIGHTED: "pooling_mode_weightedmean_tokens",
+    Pooling.LAST: "pooling_mode_lasttoken",
 }
 TORCH_NAMES = {
     ours: f"torch.nn.modules.{'linear' if ours == 'identity' else 'activation'}.{theirs}"
@@ -94,8 +100,10 @@ def export_encoder(encoder: Path, into: Path, target: Target) -> Exported:
         path = temporary / GRAPHS[target]
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(graph.SerializeToString())
-        write_tokenizer(encoder, temporary, card)
-        write_json(temporary / "config.json", model_settings(checkpoint, card, temporary))
+        (temporary / TOKENIZER).write_bytes((encoder / TOKENIZER).read_bytes())
+        tokens = special_tokens(checkpoint.tokenizer)
+        write_tokenizer_settings(tokens, temporary, card)
+        write_json(temporary / "config.json", model_settings(checkpoint, card, tokens))
         if target is Target.SENTENCE_TRANSFORMERS:
             write_modules(checkpoint, card, temporary)
         write_text(temporary / "README.md", instructions(target, card))
@@ -121,19 +129,19 @@ def special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
     return {"pad_token": first or "", **found}
 
 
-def write_tokenizer(encoder: Path, folder: Path, card: EncoderCard) -> None:
-    """The tokenizer, and the settings that transformers and FastEmbed read beside it."""
-    (folder / TOKENIZER).write_bytes((encoder / TOKENIZER).read_bytes())
-    tokens = special_tokens(load_tokenizer(encoder / TOKENIZER))
+def write_tokenizer_settings(tokens: dict[str, str], folder: Path, card: EncoderCard) -> None:
+    """The settings that transformers and FastEmbed read beside the tokenizer."""
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": card.max_tokens}
     inputs = {"model_input_names": ["input_ids", "attention_mask"]}
     write_json(folder / "tokenizer_config.json", settings | inputs | tokens)
     write_json(folder / "special_tokens_map.json", tokens)
 
 
-def model_settings(checkpoint: Checkpoint, card: EncoderCard, folder: Path) -> dict[str, Any]:
+def model_settings(
+    checkpoint: Checkpoint, card: EncoderCard, tokens: dict[str, str]
+) -> dict[str, Any]:
     """config.json: that of a BERT, whose graph has the same inputs and outputs."""
-    weights, tokenizer = checkpoint.weights, load_tokenizer(folder / TOKENIZER)
+    weights, tokenizer = checkpoint.weights, checkpoint.tokenizer
     return {
         "model_type": "bert",
         "architectures": ["BertModel"],
@@ -145,7 +153,7 @@ def model_settings(checkpoint: Checkpoint, card: EncoderCard, folder: Path) -> d
         "max_position_embeddings": card.positions,
         "type_vocab_size": 2,
         "hidden_act": "gelu",
-        "pad_token_id": tokenizer.token_to_id(special_tokens(tokenizer)["pad_token"]) or 0,
+        "pad_token_id": tokenizer.token_to_id(tokens["pad_token"]) or 0,
         "trimseek": {"base": card.base, "space": card.space, "recipe": list(card.recipe)},
     }
 
@@ -155,11 +163,8 @@ def write_modules(checkpoint: Checkpoint, card: EncoderCard, folder: Path) -> No
     weights = checkpoint.weights
     modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
     pooling: dict[str, Any] = {"word_embedding_dimension": weights.dim}
-    for name in ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens"):
-        mode = name.removesuffix("_tokens").removesuffix("_token")
-        pooling[f"pooling_mode_{name}"] = card.pooling.value == mode
-    for mode in ("weightedmean_tokens", "lasttoken"):
-        pooling[f"pooling_mode_{mode}"] = card.pooling.value == mode.removesuffix("_tokens")
+    for mode, flag in POOLING_FLAGS.items():
+        pooling[flag] = card.pooling is mode
     write_json(folder / "1_Pooling" / "config.json", pooling)
     for transform in weights.transforms:
         number, is_norm = len(modules), isinstance(transform, LayerNorm)
@@ -204,10 +209,9 @@ def least_cosine(encoder: Path, checkpoint: Checkpoint, graph: Path, *, pooled: 
     """Of the sample's vectors by the exported graph, to those of the encoder as it runs here."""
     own = DocumentEncoder(encoder)
     expected = own.encode(SAMPLE).vectors
-    tokenizer = TextTokenizer(checkpoint.tokenizer, checkpoint.max_tokens, own.prompt)
     session = open_session(graph, 1)
     found = []
-    for text in tokenizer.encode(SAMPLE):
+    for text in own.tokenizer.encode(SAMPLE):
         states: FloatArray = run_batches(session, [text])[0]
         if not pooled:
             states = vector_of(states, checkpoint)

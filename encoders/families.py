@@ -74,6 +74,10 @@ class Family:
         """Whether the FFN is gated."""
         return bool(self.gate) or self.gate_first is not None
 
+    def spelled(self, name: str) -> tuple[str, str]:
+        """A tensor's name without and with the prefix."""
+        return name, f"{self.prefix}.{name}"
+
 
 BERT = Family(prefix="bert", pair_types=True, head_dense="pooler.dense", head_out="classifier")
 ROBERTA = Family(prefix="roberta", position_offset=True)
@@ -229,6 +233,6 @@ def family_of(model_type: object, tensors: Mapping[str, Any], where: str) -> Fam
     families = FAMILIES[model_type]
     for family in families:
         name = f"{family.layer.format(i=0)}.{family.output}.weight"
-        if name in tensors or f"{family.prefix}.{name}" in tensors:
+        if any(each in tensors for each in family.spelled(name)):
             return family
     return families[0]

@@ -181,11 +181,11 @@ class GraphBuilder:
 
     def turn(self, x: str, theta: float, weights: EncoderWeights) -> str:
         """Queries or keys turned by the angles of their positions."""
-        tables = rotary_tables(theta, weights.head_dim, weights.positions)
-        cosines, sines = (
-            self.constant(f"rotary.{theta:g}.{name}", table)
-            for name, table in zip(("cos", "sin"), tables, strict=True)
-        )
+        cosines, sines = f"rotary.{theta:g}.cos", f"rotary.{theta:g}.sin"
+        if cosines not in self.constants:
+            tables = rotary_tables(theta, weights.head_dim, weights.positions)
+            for name, table in zip((cosines, sines), tables, strict=True):
+                self.constant(name, table)
         first = self.constant("first_position", np.zeros(1, np.int64))
         return self.node("RotaryEmbedding", x, first, cosines, sines, domain=CONTRIB)
 

@@ -10,10 +10,11 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO, cast
+from typing import NamedTuple, TextIO, TypeVar, cast
 
 from trimseek.errors import CorpusError
 
+T = TypeVar("T")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(])")
 SPAN_WORDS = (2, 10)  # the length of queries that people type
 
@@ -78,3 +79,10 @@ def spans(texts: Sequence[str], count: int, seed: int) -> Iterator[str]:
         length = min(len(words), generator.randint(*SPAN_WORDS))
         start = generator.randint(0, len(words) - length)
         yield " ".join(words[start : start + length])
+
+
+def shuffled(values: Sequence[T], seed: int) -> list[T]:
+    """A list in random order, the same for the same seed."""
+    order = list(values)
+    random.Random(seed).shuffle(order)  # noqa: S311 - a sample, not a secret
+    return order

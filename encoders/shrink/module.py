@@ -88,7 +88,7 @@ class LayerModule(nn.Module):
         split = joined.view(batch, tokens, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         query, key, value = split.unbind(0)
         if self.origin.rotary:
-            query, key = (turned(each, self.origin.rotary) for each in (query, key))
+            query, key = turned(query, key, self.origin.rotary)
         attended = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=self.added_to_scores(tokens, mask, x.dtype)
         )
@@ -297,12 +297,16 @@ def through(layers: Iterable[LayerModule], x: Tensor, mask: Tensor | None) -> Te
     return x.float()
 
 
-def turned(x: Tensor, theta: float) -> Tensor:
-    """Queries or keys ``(batch, heads, tokens, head_dim)`` turned by their positions' angles."""
-    tables = rotary_tables(theta, x.shape[-1], x.shape[-2])
-    cosines, sines = (torch.from_numpy(table).to(x.device, x.dtype) for table in tables)
-    first, second = x.chunk(2, -1)
-    return torch.cat([first * cosines - second * sines, second * cosines + first * sines], -1)
+def turned(query: Tensor, key: Tensor, theta: float) -> tuple[Tensor, Tensor]:
+    """Queries and keys ``(batch, heads, tokens, head_dim)`` turned by their positions' angles."""
+    tables = rotary_tables(theta, query.shape[-1], query.shape[-2])
+    cosines, sines = (torch.from_numpy(table).to(query.device, query.dtype) for table in tables)
+
+    def turn(x: Tensor) -> Tensor:
+        first, second = x.chunk(2, -1)
+        return torch.cat([first * cosines - second * sines, second * cosines + first * sines], -1)
+
+    return turn(query), turn(key)
 
 
 def pool(x: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:

@@ -1,14 +1,13 @@
 """How each encoder that comes with trimseek is made: its shape, its texts and its training."""
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from trimseek.encoders.shrink.align import AlignmentSettings
 from trimseek.encoders.shrink.recipe import Allocation, Recipe
 from trimseek.encoders.training.corpus import Corpus, Document
 from trimseek.encoders.training.short_texts import joined_sentences, short_texts
+from trimseek.encoders.unlabelled import shuffled
 
 BASE = "minilm"
 SHORT_TEXTS = {  # about so many of each domain
@@ -25,7 +24,6 @@ SHORT_TEXTS = {  # about so many of each domain
 SETTINGS = AlignmentSettings(
     minutes=600, steps=32_000, states=0.3, decay=0.999, rounding=0.1, validate_every=5.0
 )
-T = TypeVar("T")
 FEWEST_WORDS = 20  # of a passage
 HELD_OUT = 400  # texts of each domain
 
@@ -91,10 +89,3 @@ def passages(documents: Sequence[Document], most: int) -> Mapping[str, list[str]
         if len(own) < most and len(document.text.split()) >= FEWEST_WORDS:
             own.append(document.whole)
     return found
-
-
-def shuffled(values: Sequence[T], seed: int) -> list[T]:
-    """A list in random order, the same for the same seed."""
-    order = list(values)
-    random.Random(seed).shuffle(order)  # noqa: S311 - a sample, not a secret
-    return order
