@@ -149,7 +149,7 @@ def model_settings(
         "hidden_size": weights.dim,
         "num_hidden_layers": len(weights.layers),
         "num_attention_heads": max(1, weights.dim // weights.head_dim),
-        "intermediate_size": max(weights.neurons),
+        "intermediate_size": max(weights.neurons, default=1),
         "max_position_embeddings": card.positions,
         "type_vocab_size": 2,
         "hidden_act": "gelu",

@@ -12,6 +12,7 @@ from tests.conftest import Run, write_jsonl
 from tests.tiny import VOCABULARY, tiny_tokenizer
 from trimseek.encoders import DocumentEncoder, Precision, Quantization, QueryEncoder, write_encoder
 from trimseek.encoders.checkpoint import read_checkpoint
+from trimseek.encoders.export import Target, export_encoder
 from trimseek.encoders.folder import as_checkpoint
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import EncoderError
@@ -114,6 +115,13 @@ def test_it_is_an_encoder_like_any_other(run: Run, tmp_path: Path) -> None:
     alone = QueryEncoder(tmp_path / "e").encode(["split words"]).vectors
     many = QueryEncoder(tmp_path / "e").encode(["split words"] + texts * 40).vectors
     np.testing.assert_array_equal(many[:1], alone)
+
+
+def test_it_is_exported(tmp_path: Path) -> None:
+    folder = write_model2vec(tmp_path / "m")
+    write_encoder(read_checkpoint(folder), tmp_path / "e", FLOAT32)
+    for target in Target:
+        assert export_encoder(tmp_path / "e", tmp_path / target.value, target).cosine > 0.99999
 
 
 def test_bad_tables(tmp_path: Path) -> None:
