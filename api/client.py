@@ -94,9 +94,11 @@ def compare_call(
     return Call("POST", index_path(index, "compare"), CompareAnswer, body)
 
 
-def recommend_call(index: str, like: Sequence[str], k: int, options: Json) -> Call[RecommendAnswer]:
+def recommend_call(
+    index: str, like: Sequence[str] | None, k: int, options: Json
+) -> Call[RecommendAnswer]:
     """``options``: as ``Client.recommend``."""
-    body = {"like": list(like), "k": k, **options}
+    body = {"like": None if like is None else list(like), "k": k, **options}
     return Call("POST", index_path(index, "recommend"), RecommendAnswer, body)
 
 
@@ -263,9 +265,12 @@ class Client:
         return self._send(compare_call(index, query, k, encoders))
 
     def recommend(
-        self, index: str, like: Sequence[str], k: int = 10, **options: Any
+        self, index: str, like: Sequence[str] | None = None, k: int = 10, **options: Any
     ) -> RecommendAnswer:
-        """Documents like some; options: unlike, weights, filter, offset, group_by, diversity."""
+        """Documents like some, or that follow a ``history``, the latest item last.
+
+        Options: unlike and weights, or seen and again; filter, offset, group_by, diversity.
+        """
         return self._send(recommend_call(index, like, k, options))
 
     def facets(self, index: str, fields: Sequence[str], filter: Any = None) -> FacetsAnswer:  # noqa: A002
@@ -395,9 +400,12 @@ class AsyncClient:
         return await self._send(compare_call(index, query, k, encoders))
 
     async def recommend(
-        self, index: str, like: Sequence[str], k: int = 10, **options: Any
+        self, index: str, like: Sequence[str] | None = None, k: int = 10, **options: Any
     ) -> RecommendAnswer:
-        """Documents like some; options: unlike, weights, filter, offset, group_by, diversity."""
+        """Documents like some, or that follow a ``history``, the latest item last.
+
+        Options: unlike and weights, or seen and again; filter, offset, group_by, diversity.
+        """
         return await self._send(recommend_call(index, like, k, options))
 
     async def facets(self, index: str, fields: Sequence[str], filter: Any = None) -> FacetsAnswer:  # noqa: A002

@@ -11,7 +11,7 @@ from pydantic_core import from_json as json_value
 
 from trimseek.encoders.card import LARGEST_SIZE, LONGEST_PROMPT
 from trimseek.errors import QueryError
-from trimseek.indexer.documents import LONGEST_ID
+from trimseek.ids import LONGEST_ID
 from trimseek.indexer.filters import OPERATORS, Filter, from_json, parse_field
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.where import parse_where
@@ -28,6 +28,7 @@ from trimseek.search.options import (
     Mode,
     Options,
 )
+from trimseek.search.recommend import Basis, Examples, History, asked_of
 
 
 def request_config(*examples: dict[str, Any]) -> ConfigDict:
@@ -311,13 +312,23 @@ class CompareRequest(RequestBody):
 
 
 class RecommendRequest(RequestBody):
-    """Documents like some and unlike others."""
+    """Documents like some and unlike others, or the items that follow a history."""
 
     model_config = request_config({"like": ["random.choice"], "k": 3})
 
-    like: list[str] = Field(min_length=1, description="Ids of documents that are liked.")
+    like: list[str] | None = Field(
+        None, min_length=1, description="Ids of documents that are liked; or give a history."
+    )
     unlike: list[str] = Field([], description="Ids of documents that are not.")
     weights: list[float] | None = Field(None, description="One for each that is liked.")
+    history: list[str] | None = Field(
+        None,
+        description="Ids of the items that somebody took, the latest last, for an index whose "
+        "encoder is a recommender. Items that it does not know are left out and counted; where "
+        "none is left, the most popular items are recommended.",
+    )
+    seen: list[str] = Field([], description="With a history: further items not to recommend.")
+    again: bool = Field(False, description="With a history: recommend also what is in it.")
     k: int = Field(10, ge=1, le=MOST_HITS, description="How many hits.")
     filter: FilterJson = None
     offset: int = Field(0, ge=0, le=MOST_OFFSET, description="Hits to leave out.")
@@ -333,6 +344,12 @@ class RecommendRequest(RequestBody):
         description="Of an index in a cluster: rather 503 than an answer that lacks the documents "
         "of shards that do not answer.",
     )
+
+    def asked(self) -> Examples | History:
+        """As ``recommend`` takes it; QueryError unless it is one of the two."""
+        return asked_of(
+            self.like, self.unlike, self.weights, self.history, self.seen, again=self.again
+        )
 
     def options(self) -> Options:
         """As ``recommend`` takes them; QueryError for a wrong filter."""
@@ -626,10 +643,15 @@ class CompareAnswer(BaseModel):
 
 
 class RecommendAnswer(BaseModel):
-    """Documents like those that are liked."""
+    """Documents like those that are liked, or that follow a history."""
 
     index: str
     hits: list[Hit] = Field(description="Best first.")
+    basis: Basis = Field(
+        description="What they follow from: the examples, the history, or, where no item of the "
+        "history is known, the popularity of items."
+    )
+    unknown: int = Field(description="Items of the history that the recommender does not know.")
     warnings: list[str] = WARNINGS
     timing_ms: Timing
     shards: ShardCount | None = SHARDS

@@ -237,6 +237,10 @@ class ClusterReader:
         """The sum of the vectors of the passages of those documents that are there."""
         return self._of_ids("passage_sums", ids)
 
+    def keys_of(self, ids: Sequence[str]) -> dict[str, int]:
+        """The keys of those documents that are there, by id."""
+        return self._of_ids("keys_of", ids)
+
     def documents(self, ids: Sequence[str]) -> dict[str, Document]:
         """Those documents that are there, by id."""
         return self._of_ids("documents", ids)

@@ -197,6 +197,10 @@ class Shard:
         """The sum of the vectors of the passages of those documents that are there."""
         return self._read(lambda reader: reader.passage_sums(ids))
 
+    def keys_of(self, ids: Sequence[str]) -> dict[str, int]:
+        """The keys of those documents that are there, by id."""
+        return self._read(lambda reader: reader.keys_of(ids))
+
     def documents(self, ids: Sequence[str]) -> dict[str, Document]:
         """Those documents that are there, by id."""
         return self._read(lambda reader: reader.documents(ids))

@@ -30,12 +30,11 @@ from trimseek.console import note
 from trimseek.encoders.aligned import FOLDER, aligned_names, load_aligned
 from trimseek.encoders.cached import embed_with
 from trimseek.encoders.catalog import find_checkpoint
-from trimseek.encoders.checkpoint import Checkpoint, read_checkpoint
+from trimseek.encoders.checkpoint import Checkpoint, read_checkpoint, tokenizer_of
 from trimseek.encoders.encoder import DocumentEncoder
 from trimseek.encoders.folder import write_encoder
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.shrink.recipe import Allocation, Recipe, Shrinker
-from trimseek.encoders.tokens import TextTokenizer
 from trimseek.encoders.weights import FloatArray
 from trimseek.eval.quality.collection import TestCollection, read_collection
 
@@ -165,7 +164,7 @@ def write_encoders(base: Checkpoint, texts: Sequence[str], into: Path) -> dict[s
     """Folders of float32, of all of ``ENCODERS`` calibrated on the texts, and of the aligned."""
     folders = {"float32": into / "float32"}
     write_encoder(base, folders["float32"], FLOAT32)
-    tokenizer = TextTokenizer(base.tokenizer, base.max_tokens)
+    tokenizer = tokenizer_of(base)
     step = max(1, len(texts) // CALIBRATION_TEXTS)
     shrinker = Shrinker(base, [text.ids for text in tokenizer.encode(texts[::step])])
     for name, recipe in ENCODERS.items():

@@ -10,7 +10,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,14 +26,15 @@ from trimseek.compression.trial import SEED, Half, Trial
 from trimseek.console import note
 from trimseek.encoders.aligned import FOLDER, aligned_names, load_aligned, read_provenance
 from trimseek.encoders.cached import embed_with, text_hash
-from trimseek.encoders.card import described
-from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.card import EncoderCard, LayerShape, described
+from trimseek.encoders.checkpoint import Checkpoint, tokenizer_of
 from trimseek.encoders.encoder import DocumentEncoder, QueryEncoder
-from trimseek.encoders.folder import GRAPH, write_encoder
+from trimseek.encoders.folder import graph_bytes, write_encoder
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.shrink.align import AlignmentSettings, silent, train
-from trimseek.encoders.shrink.calibration import Ids
-from trimseek.encoders.shrink.lessons import FEWEST, teach
+from trimseek.encoders.shrink.allocate import least_share
+from trimseek.encoders.shrink.calibration import Ids, is_enough
+from trimseek.encoders.shrink.lessons import FEWEST, Lessons, teach
 from trimseek.encoders.shrink.recipe import Allocation, Method, Recipe, Shrinker, Shrunk
 from trimseek.encoders.shrink.student import projected
 from trimseek.encoders.shrink.validation import Report
@@ -83,6 +84,8 @@ class Compressor:
     measured.
     """
 
+    alignment = AlignmentSettings(minutes=0.0)  # of which each training has its own minutes
+
     def __init__(
         self,
         base: Checkpoint,
@@ -104,8 +107,8 @@ class Compressor:
         self.candidates: list[EncoderCandidate] = []
         self.reference = folder / "float32"
         write_encoder(base, self.reference, Quantization.everywhere(Precision.FLOAT32))
-        self.start = base if student is None else self.projected(student)
-        self.tokenizer = TextTokenizer(self.start.tokenizer, self.start.max_tokens)
+        self.start = self.starting(student)
+        self.tokenizer = tokenizer_of(self.start)
         self.shrinker = Shrinker(self.start, self.calibration())
         documents_by = None
         if query_only:
@@ -113,6 +116,24 @@ class Compressor:
             write_encoder(base, documents_by, Quantization())
         self.choosing = self.judge(trial.choosing, documents_by)
         self.confirming = self.judge(trial.confirming, documents_by)
+
+    def starting(self, student: Checkpoint | None) -> Checkpoint:
+        """What is made smaller."""
+        return self.base if student is None else self.projected(student)
+
+    def complete(self, shrunk: Shrunk, *, to_keep: bool) -> Checkpoint:
+        """The encoder that one that was made smaller is, or is a part of.
+
+        ``to_keep``: it is the one that is kept, not one to measure.
+        """
+        return shrunk.checkpoint
+
+    def write(
+        self, shrunk: Shrunk, folder: Path, measured: Mapping[str, float] | None = None
+    ) -> EncoderCard:
+        """Write an encoder that was made smaller, whole, with what was measured of it."""
+        checkpoint = self.complete(shrunk, to_keep=measured is not None)
+        return write_encoder(checkpoint, folder, shrunk.quantization, shrunk.steps, measured)
 
     def judge(self, half: Half, documents_by: Path | None) -> HalfJudge:
         """Measures losses on a half; ``documents_by`` as in ``Judge``."""
@@ -191,8 +212,8 @@ class Compressor:
         shrunk = self.shrinker.shrink(recipe)
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
             folder = Path(name) / "shape"
-            write_encoder(shrunk.checkpoint, folder, shrunk.quantization)
-            size = (folder / GRAPH).stat().st_size
+            self.write(shrunk, folder)
+            size = graph_bytes(folder)
             if not timed:
                 return Cost(size, 0.0, 0.0)
             query_ms, base_ms = self.milliseconds([folder, self.reference])
@@ -215,13 +236,14 @@ class Compressor:
         ``began``: when its making began, as ``time.monotonic`` has it.
         """
         folder = self.folder / "candidate"
-        card = write_encoder(shrunk.checkpoint, folder, shrunk.quantization, shrunk.steps)
+        self.write(shrunk, folder)
+        weights = shrunk.checkpoint.weights
         claim = self.choosing.estimate(folder, self.confidence)
         query_ms, base_ms = self.milliseconds([folder, self.reference])
         measurement = Measurement(
             recipe=name,
-            shape=described(card.layers),
-            graph_bytes=(folder / GRAPH).stat().st_size,
+            shape=described(tuple(map(LayerShape, weights.heads, weights.neurons))),
+            graph_bytes=graph_bytes(folder),
             query_ms=query_ms,
             speedup=base_ms / query_ms,
             seconds=time.monotonic() - began,
@@ -243,7 +265,7 @@ class Compressor:
         BudgetError if it loses more than the budget allows, by all of the expected interval.
         """
         folder = self.folder / "confirmed"
-        write_encoder(best.shrunk.checkpoint, folder, best.shrunk.quantization, best.shrunk.steps)
+        self.write(best.shrunk, folder)
         claim = self.confirming.confirm(folder, self.confidence)
         shutil.rmtree(folder)
         most, (low, high) = self.budget.max_loss, claim.expected
@@ -267,15 +289,11 @@ class Compressor:
         # a power of two: an interrupted run goes on only if it takes the same texts again
         tokens = 2 ** math.floor(math.log2(TEACHING * 60 * minutes * self.tokens_per_second))
         texts = self.training_texts(tokens)
-        role = "query" if self.query_only else "document"
-        lessons = teach(
-            *(self.reference, texts, role),
-            neighbours=AlignmentSettings.neighbours,
-            tokenizer=self.student_tokenizer(role),
-        )
+        lessons = self.lessons(texts)
         left = minutes - (time.monotonic() - began) / 60
-        settings = AlignmentSettings(minutes=max(left, LEAST_TRAINING / 2))
-        key = text_hash([self.base.sha256, self.start.sha256, role, *shrunk.steps, *texts])
+        settings = replace(self.alignment, minutes=max(left, LEAST_TRAINING / 2))
+        parts = (self.base.sha256, self.start.sha256, self.role, *shrunk.steps)
+        key = text_hash([*parts, *texts])
         state = make_folder(load_settings().home / "training") / f"{key}.safetensors"
         module, _ = train(shrunk.checkpoint, lessons, settings, state=state, report=self.report)
         count = len(lessons.training.ids)
@@ -283,12 +301,32 @@ class Compressor:
         aligned = replace(shrunk.checkpoint, weights=module.weights())
         return shrunk._replace(checkpoint=aligned, steps=(*shrunk.steps, step))
 
+    @property
+    def role(self) -> str:
+        """Whose vectors training is towards."""
+        return "query" if self.query_only else "document"
+
+    def lessons(self, texts: Sequence[str]) -> Lessons:
+        """What training learns from."""
+        return teach(
+            *(self.reference, texts, self.role),
+            neighbours=self.alignment.neighbours,
+            tokenizer=self.student_tokenizer(self.role),
+        )
+
     def student_tokenizer(self, role: str) -> TextTokenizer | None:
         """The student's tokenizer, with its prompt; None where the base itself is made smaller."""
         if self.start is self.base:
             return None
-        prompt = self.start.prompts.get(role, "")
-        return TextTokenizer(self.start.tokenizer, self.start.max_tokens, prompt)
+        return tokenizer_of(self.start, role)
+
+    def can_prune(self) -> bool:
+        """Whether there are enough texts to calibrate on."""
+        return is_enough(self.shrinker.texts)
+
+    def least_keep(self) -> float:
+        """The least share of heads and neurons that can be kept."""
+        return least_share(self.start.weights)
 
     def can_train(self) -> bool:
         """Whether there are enough texts to train on."""

@@ -8,15 +8,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trimseek.compression.estimate import CONFIDENCE
-from trimseek.compression.trial import MOST_DOCUMENTS, Trial, judged_trial, unlabelled_trial
+from trimseek.compression.trial import (
+    MOST_DOCUMENTS,
+    Trial,
+    history_trial,
+    judged_trial,
+    unlabelled_trial,
+)
 from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.catalog import read_encoder, split_precision
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.cost import multiply_accumulates
 from trimseek.encoders.folder import as_checkpoint, is_encoder_folder
+from trimseek.encoders.recommender.events import is_event_log, read_events
 from trimseek.encoders.unlabelled import read_unlabelled
 from trimseek.errors import BudgetError, ConfigError, MissingExtraError, OutOfTimeError
-from trimseek.eval.quality.collection import read_collection
+from trimseek.eval.quality.collection import TestCollection, read_collection
+from trimseek.eval.quality.event_collection import event_collection
 from trimseek.settings import load_settings
 from trimseek.time_limit import time_left, time_limit
 
@@ -24,6 +32,7 @@ try:
     from trimseek.compression.budget import Budget, Measurement
     from trimseek.compression.candidates import Compressor, EncoderCandidate
     from trimseek.compression.cross_candidates import CrossCompressor
+    from trimseek.compression.history_candidates import HistoryCompressor, history_texts
     from trimseek.compression.report import write_compressed
     from trimseek.compression.search import search
     from trimseek.encoders.shrink.recipe import Recipe
@@ -81,11 +90,13 @@ def compress(
     what is chosen is measured on the other half, once. Needs the extra compress.
 
     :param base: "minilm", a hub id, a checkpoint folder or an encoder folder; also of a
-        cross-encoder, whose loss is that of the order of what BM25 finds.
+        cross-encoder, whose loss is that of the order of what BM25 finds, and of a recommender,
+        whose loss is that of what users took last.
     :param into: the encoder folder to write, which must not exist.
     :param texts: your own documents, unlabelled: a file, or a list; 500 or more are good.
     :param queries: what your users ask, unlabelled; for training.
-    :param collection: a judged collection, as ``evaluate`` takes it, to measure the loss on.
+    :param collection: a judged collection, as ``evaluate`` takes it, to measure the loss on; of a
+        recommender, its event log.
     :param max_loss: the most nDCG@10 to lose, relative to float32: 0.01.
     :param speedup: how many times float32's query speed at least.
     :param max_ms: the most milliseconds for one query (p50).
@@ -119,12 +130,18 @@ def compress(
     if student is not None and not query_only:
         raise ConfigError("--student: is for queries of what the base embeds; add --query-only")
     checkpoint = base_of(str(base))
-    if checkpoint.query is not None:
+    if checkpoint.query is not None and not checkpoint.items:
         raise ConfigError(f"{base}: has two towers, and one is made smaller; name a model of one")
-    most = most_documents(checkpoint, minutes if recipe is None else math.inf)
-    documents, trial = read_texts(texts, collection, most)
-    user_queries = [] if queries is None else texts_of(queries)
     kind: type[Compressor] = Compressor
+    if checkpoint.items:
+        kind = HistoryCompressor
+        if texts is not None or queries is not None or student is not None:
+            raise ConfigError(f"{base}: a recommender; give --collection EVENTS and no texts")
+        documents, trial = read_histories(checkpoint, collection)
+    else:
+        most = most_documents(checkpoint, minutes if recipe is None else math.inf)
+        documents, trial = read_texts(texts, collection, most)
+    user_queries = [] if queries is None else texts_of(queries)
     if checkpoint.head is not None:
         kind = CrossCompressor
         if query_only:
@@ -200,11 +217,26 @@ def read_texts(texts: Texts | None, collection: str | None, most: int) -> tuple[
         name = str(texts) if isinstance(texts, str | Path) else "the texts"
         return documents, unlabelled_trial(documents, name, most)
     judged = read_collection(collection)
+    if judged.histories:
+        raise ConfigError(f"{collection}: an event log, which recommenders are measured on")
     own = list(judged.documents.values())
     if judged.is_judged:
         return documents or own, judged_trial(judged)
     trial = unlabelled_trial(own, judged.name, most)
     return documents or own, trial
+
+
+def read_histories(base: Checkpoint, collection: str | None) -> tuple[list[str], Trial]:
+    """Histories to calibrate and train on, and what losses are measured on; ConfigError."""
+    if collection is None or not is_event_log(Path(collection)):
+        raise ConfigError(
+            "a recommender is measured on an event log, of user, item and time: --collection EVENTS"
+        )
+    log = read_events(Path(collection))
+    parts = event_collection(log)
+    trial = history_trial(TestCollection(log.name, *parts, histories=True))
+    read = base if base.query is None else base.query
+    return history_texts(log, read.max_tokens), trial
 
 
 def texts_of(texts: Texts) -> list[str]:

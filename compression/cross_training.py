@@ -136,7 +136,7 @@ class CrossTrainer:
     def run(self) -> Checkpoint:
         """Train until the time is spent; EncoderError if the file to resume from is damaged."""
         settings = self.settings
-        saved = load_state(self.state, self.module, self.optimizer, asdict(settings))
+        saved = load_state(self.state, self.module, self.optimizer, asdict(settings), {})
         if saved is not None:
             self.step, self.elapsed = saved.step, saved.elapsed
             note(f"going on from step {self.step}")
@@ -151,7 +151,7 @@ class CrossTrainer:
                 next_validation += 60 * settings.validate_every
                 self.validate(loss)
                 progress = TrainingState(self.step, self.elapsed, [], asdict(settings))
-                save_state(progress, self.module, self.optimizer, self.state)
+                save_state(progress, self.module, self.optimizer, self.state, {})
         self.validate(loss)
         self.state.unlink(missing_ok=True)
         return self.module.eval().checkpoint()

@@ -11,7 +11,7 @@ import numpy as np
 from trimseek.compression.latency import query_milliseconds
 from trimseek.encoders.card import EncoderCard, described
 from trimseek.encoders.encoder import DocumentEncoder, QueryEncoder
-from trimseek.encoders.folder import GRAPH, open_encoder
+from trimseek.encoders.folder import graph_bytes, open_encoder
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import EncoderError
 from trimseek.eval.bench.report import Cells
@@ -68,7 +68,7 @@ class EmbeddedCollection(NamedTuple):
             name=self.card.name,
             shape=described(self.card.layers),
             storage=str(self.card.quantization),
-            graph_bytes=(self.folder / GRAPH).stat().st_size,
+            graph_bytes=graph_bytes(self.folder),
             query_ms=query_ms,
             documents_per_second=self.documents_per_second,
         )

@@ -81,7 +81,8 @@ class Judge:
 
     def collection(self, queries: Mapping[str, str], qrels: Qrels) -> TestCollection:
         """These queries to the half's documents."""
-        return TestCollection(self.half.name, self.half.documents, queries, qrels)
+        excluded = self.half.excluded
+        return TestCollection(self.half.name, self.half.documents, queries, qrels, excluded)
 
     def questions(
         self, queries: Mapping[str, str], qrels: Qrels, index: BuiltIndex, reference: Path

@@ -9,7 +9,6 @@ from trimseek.atomic import write_text
 from trimseek.compression.budget import MEASURE, Measurement
 from trimseek.compression.candidates import Compressor, EncoderCandidate
 from trimseek.encoders.card import EncoderCard
-from trimseek.encoders.folder import write_encoder
 from trimseek.eval.bench.pareto import Panel, Point, as_svg, draw_panels
 from trimseek.eval.bench.report import Cells, markdown_table
 from trimseek.eval.quality.significance import Interval
@@ -63,11 +62,9 @@ def write_compressed(
     tried.json, tried.md and tried.svg beside it have every candidate, as the half that chooses
     found them.
     """
-    card = write_encoder(
-        best.shrunk.checkpoint,
+    card = compressor.write(
+        best.shrunk,
         folder,
-        best.shrunk.quantization,
-        best.shrunk.steps,
         {
             "graph_bytes": confirmed.graph_bytes,
             "query_ms": confirmed.query_ms,

@@ -111,6 +111,7 @@ class Exploration:
         self.whole = len(compressor.start.weights.layers)
         depths = (max(1, round(self.whole * share)) for share in LAYER_SHARES)
         self.depths = list(dict.fromkeys(depths))
+        self.keeps = tuple(keep for keep in KEEPS if keep >= compressor.least_keep())
         self.tried: dict[Shape, EncoderCandidate] = {}
         self.trainable: list[EncoderCandidate] = []  # measured, and not yet trained
         self.recovery = RECOVERY
@@ -119,12 +120,15 @@ class Exploration:
         self.exploring_ends = (1 - EXPLORING) * whole_time if self.can_train else 0.0
         if not self.can_train:
             note("too few texts to train on; what needs no training is all there is")
+        self.can_prune = compressor.can_prune()
+        if not self.can_prune:
+            note("too few texts to calibrate on; nothing is pruned")
 
     def run(self) -> None:
         """Measure candidates until the time is over, or nothing better is to be expected."""
         mildest = self.mildest_shapes()
         if not mildest:
-            self.attempt(Shape(1, KEEPS[-1]), "nothing is fast or small enough; the closest")
+            self.attempt(Shape(1, self.keeps[-1]), "nothing is fast or small enough; the closest")
             return
         first = self.attempt(mildest[0], "the mildest within the limits of speed and size")
         for name, shrunk in self.compressor.relatives():
@@ -133,7 +137,8 @@ class Exploration:
                 self.trainable.append(self.compressor.attempt_shrunk(shrunk, name))
         if self.budget.max_loss is not None:
             self.keep_some_in_float(mildest[0], first)
-            self.shrink_further(mildest[0])
+            if self.can_prune:
+                self.shrink_further(mildest[0])
         for shape in mildest[1:]:
             if self.budget.max_loss is None or not self.any_good():
                 self.attempt(shape, "fewer layers at the same limits")
@@ -145,11 +150,11 @@ class Exploration:
 
         Without such limits that is the whole encoder.
         """
-        if self.limits == Budget():
+        if self.limits == Budget() or not self.can_prune:
             return [Shape(self.whole, 1.0)]
         found = []
         for layers in self.depths:
-            shapes = [Shape(layers, keep) for keep in KEEPS]
+            shapes = [Shape(layers, keep) for keep in self.keeps]
             first = bisect.bisect_left(shapes, True, key=self.is_within_limits)
             found += shapes[first : first + 1]
             if len(found) == MOST_DEPTHS:
@@ -195,7 +200,7 @@ class Exploration:
 
     def shrink_further(self, mildest: Shape) -> None:
         """Smaller and smaller at one depth: the last that is good, and some behind it."""
-        keeps = KEEPS[KEEPS.index(mildest.keep) :]
+        keeps = self.keeps[self.keeps.index(mildest.keep) :]
         low, high = 0, len(keeps)  # keeps[:low] are good, keeps[high:] are not
         while low < high and self.has_time():
             middle = (low + high) // 2
@@ -215,7 +220,7 @@ class Exploration:
         for layers in self.depths:
             keep = shape.arithmetic / layers
             if layers < shape.layers and keep <= 1:
-                found.append(Shape(layers, min(KEEPS, key=lambda each: abs(each - keep))))
+                found.append(Shape(layers, min(self.keeps, key=lambda each: abs(each - keep))))
         return found
 
     def train(self) -> None:

@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from trimseek.compression.encoder_compare import EncoderComparison, compare_with
-from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.checkpoint import Checkpoint, tokenizer_of
 from trimseek.encoders.folder import write_encoder
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.shrink.sensitivity import sensitivities
-from trimseek.encoders.tokens import TextTokenizer
 from trimseek.eval.bench.report import Cells
 from trimseek.eval.quality.collection import TestCollection
 
@@ -22,7 +21,7 @@ PROBED = 512  # documents that the sensitivities to int8 are measured on
 def storage_choices(checkpoint: Checkpoint, collection: TestCollection) -> dict[str, Quantization]:
     """Quantizations by name; which matrices stay float32 is measured on the documents."""
     int8 = Quantization()
-    tokenizer = TextTokenizer(checkpoint.tokenizer, checkpoint.max_tokens)
+    tokenizer = tokenizer_of(checkpoint)
     texts = tokenizer.encode(list(collection.documents.values())[:PROBED])
     worst = list(sensitivities(checkpoint, [text.ids for text in texts], int8))
     return {

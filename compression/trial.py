@@ -22,7 +22,8 @@ SEED = 11
 class Half:
     """Documents by their ids, and queries: judged ones, and those made from the documents.
 
-    ``qrels`` as in ``TestCollection``; without judgements ``queries`` and ``qrels`` are empty.
+    ``qrels`` and ``excluded`` as in ``TestCollection``; without judgements ``queries`` and
+    ``qrels`` are empty.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Half:
     made: Mapping[str, str]
     queries: Mapping[str, str] = field(default_factory=dict)
     qrels: Qrels = field(default_factory=dict)
+    excluded: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def asked(self) -> list[str]:
         """The judged queries, else the made ones."""
@@ -82,6 +84,25 @@ def whole(collection: TestCollection) -> Half:
     """All of a judged collection, without made queries."""
     qrels = {query: dict(grades) for query, grades in collection.qrels.items()}
     return Half(collection.name, collection.documents, {}, collection.queries, qrels)
+
+
+def history_trial(collection: TestCollection) -> Trial:
+    """Of an event log's: half of its users each, with all items."""
+    order = shuffled(list(collection.queries), SEED)
+    middle = -(-len(order) // 2)
+
+    def half(purpose: str, users: Sequence[str]) -> Half:
+        return Half(
+            f"{collection.name}, {purpose}",
+            collection.documents,
+            {},
+            {user: collection.queries[user] for user in users},
+            {user: dict(collection.qrels[user]) for user in users},
+            {user: collection.excluded[user] for user in users},
+        )
+
+    halves = half("choosing", order[:middle]), half("confirming", order[middle:])
+    return Trial(collection.name, *halves)
 
 
 def judged_trial(collection: TestCollection) -> Trial:

@@ -20,6 +20,7 @@ TOKENIZER = "tokenizer.json"
 WEIGHTS = "weights.safetensors"
 GRAPH = "model.onnx"
 QUERY_TOWER = "query"  # a folder
+TEXT_TOWER = "text"  # a folder
 STATIC = "static"  # architecture of encoders without layers
 HEAD = "head.safetensors"  # of a cross-encoder
 FORMAT_VERSION = 3
@@ -52,8 +53,11 @@ class EncoderCard:
     ``dim``. ``cross_encoder``: it reads pairs of texts, and ``HEAD`` makes scores of its vectors.
     ``structure``: in what the layers differ from BERT's. ``projected_dim``: of a vector behind the
     transforms, where these change it; ``dim`` is a token's. ``left_out``: the token that counts as
-    none. ``query_tower``: queries have an encoder of their own, in ``QUERY_TOWER``. A static
-    encoder has no layers.
+    none. ``query_tower``: queries have an encoder of their own, in ``QUERY_TOWER``. ``items``: of a
+    recommender: its documents are items, known by their ids. ``histories``: what it reads are
+    histories, ids of items, one a line, the latest last. ``text_tower``: items that it does not
+    know, and queries that are texts, have an encoder of texts, in ``TEXT_TOWER``. A static encoder
+    has no layers.
     """
 
     name: str
@@ -81,6 +85,9 @@ class EncoderCard:
     projected_dim: Size | None = None
     left_out: Annotated[int, Field(ge=0)] | None = None
     query_tower: bool = False
+    items: bool = False
+    histories: bool = False
+    text_tower: bool = False
     format_version: int = FORMAT_VERSION
 
     __pydantic_config__ = ConfigDict(extra="forbid")

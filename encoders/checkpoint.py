@@ -28,6 +28,7 @@ from trimseek.encoders.head import ScoreHead
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.prompts import known_prompts
 from trimseek.encoders.sentence_modules import Modules, read_modules, read_transform
+from trimseek.encoders.tokens import TextTokenizer
 from trimseek.encoders.weights import (
     LAYER_PARTS,
     EncoderWeights,
@@ -36,6 +37,7 @@ from trimseek.encoders.weights import (
     Structure,
     WeightsFacts,
     from_arrays,
+    static_weights,
 )
 from trimseek.errors import EncoderError
 
@@ -66,6 +68,7 @@ class Checkpoint:
     ``space``: the id of the space that its vectors are of, where that is another checkpoint's.
     ``left_out``: a token that counts as none, as the unknown one of model2vec's encoders.
     ``query``: the tower for queries, where that is another than this one, for documents.
+    ``items``, ``histories``: as on the card. ``text``: the tower for texts of a recommender.
     """
 
     name: str
@@ -82,6 +85,20 @@ class Checkpoint:
     space: str | None = None
     left_out: int | None = None
     query: "Checkpoint | None" = None
+    items: bool = False
+    histories: bool = False
+    text: "Checkpoint | None" = None
+
+
+def tokenizer_of(checkpoint: Checkpoint, role: str = "") -> TextTokenizer:
+    """The tokenizer of a checkpoint, with its prompt for a role: "query" or "document"."""
+    return TextTokenizer(
+        checkpoint.tokenizer,
+        checkpoint.max_tokens,
+        checkpoint.prompts.get(role, ""),
+        checkpoint.left_out,
+        histories=checkpoint.histories,
+    )
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -191,19 +208,7 @@ def read_static(
     if not (folder / "modules.json").is_file():
         normalize = bool(config.get("normalize", True))
     sentences = read_json(folder / "config_sentence_transformers.json", default={})
-    weights = EncoderWeights(
-        token_embeddings=np.ascontiguousarray(table),
-        position_embeddings=None,
-        token_type_embeddings=None,
-        embedding_norm=None,
-        embedding_projection=None,
-        layers=(),
-        head_dim=1,
-        activation="gelu",
-        layer_norm_eps=1e-12,
-        longest=longest,
-    )
-    weights = with_transforms(weights, modules)
+    weights = with_transforms(static_weights(table, longest), modules)
     files += [path for module in modules.transforms for path in weight_files(module.folder)]
     return Checkpoint(
         name=name or folder.resolve().name,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from trimseek.console import print_json, say
-from trimseek.encoders.card import described
+from trimseek.encoders.card import QUERY_TOWER, EncoderCard, described
 from trimseek.encoders.catalog import (
     find_checkpoint,
     find_encoder,
@@ -16,7 +16,7 @@ from trimseek.encoders.catalog import (
     with_dim,
 )
 from trimseek.encoders.export import Target, export_encoder
-from trimseek.encoders.folder import GRAPH, open_card
+from trimseek.encoders.folder import graph_bytes, open_card
 from trimseek.encoders.prompts import described_prompts
 from trimseek.options import Dim
 
@@ -40,7 +40,7 @@ def pull(
     checkpoint = find_checkpoint(split_precision(model)[0])
     folder = find_folder(model, open_card)
     card = open_card(folder)
-    size = (folder / GRAPH).stat().st_size
+    size = graph_bytes(folder)
     if as_json:
         print_json(
             {
@@ -72,6 +72,20 @@ def export(
     say(f"cosine      {exported.cosine:.4f} at least to the vectors that trimseek gives")
 
 
+def layers_of(folder: Path, card: EncoderCard) -> dict[str, str]:
+    """The layers of an encoder, of each tower where there are two."""
+    own = f"{len(card.layers)}: {described(card.layers)}"
+    if not card.query_tower:
+        return {"layers": own}
+    query = open_card(folder / QUERY_TOWER)
+    reads = "histories" if query.histories else "queries"
+    layers = f"{len(query.layers)}: {described(query.layers)}"
+    return {
+        "layers": own,
+        "query tower": f"reads {reads} of up to {query.max_tokens} tokens; layers {layers}",
+    }
+
+
 @app.command("encoder info")
 def info(
     encoder: Annotated[str, typer.Argument(help="An encoder folder, or a name as pull takes it.")],
@@ -93,9 +107,9 @@ def info(
         "encoder": f"{card.name}  ({folder})",
         "base": f"{card.base} ({card.architecture}), sha256 {card.base_sha256[:16]}...",
         **gives,
-        "layers": f"{len(card.layers)}: {described(card.layers)}",
+        **layers_of(folder, card),
         "stored as": str(card.quantization),
-        "model": f"{(folder / GRAPH).stat().st_size / 1e6:.1f} MB",
+        "model": f"{graph_bytes(folder) / 1e6:.1f} MB",
         "max tokens": str(card.max_tokens),
         "prompts": described_prompts(card.prompts),
     }

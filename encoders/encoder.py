@@ -1,13 +1,15 @@
 """Texts to vectors, from an encoder folder."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from trimseek.encoders.card import EncoderCard
-from trimseek.encoders.folder import GRAPH, QUERY_TOWER, TOKENIZER, open_encoder
+from trimseek.encoders.folder import GRAPH, QUERY_TOWER, TEXT_TOWER, TOKENIZER, open_encoder
+from trimseek.encoders.recommender.items import KnownItems
 from trimseek.encoders.runtime import Runtime, open_runtime
 from trimseek.encoders.tokens import TextTokenizer
 from trimseek.encoders.transforms import unit
@@ -42,7 +44,8 @@ class EncodedEach(NamedTuple):
 class Encoder:
     """Vectors of texts; safe to call from several threads at once.
 
-    Of an encoder of two towers, the one for ``role``.
+    Of an encoder of two towers, the one for ``role``. ``by_text``: of a recommender that has one,
+    the encoder for texts, of items that it does not know and of queries.
 
     Vectors have unit length unless the card says ``normalize: false``. ``role`` picks the
     prompt of the card, in whose place ``prompt`` comes. ``threads`` defaults to TRIMSEEK_THREADS.
@@ -61,18 +64,30 @@ class Encoder:
         prompt: str | None = None,
     ) -> None:
         self.card: EncoderCard = open_encoder(folder)
+        self.by_text: Encoder | None = None
+        if self.card.text_tower:
+            self.by_text = type(self)(folder / TEXT_TOWER, threads, shared=shared)
         if self.card.query_tower and self.role == "query":
             folder = folder / QUERY_TOWER
             self.card = open_encoder(folder)
         self.folder = folder
         self.prompt = self.card.prompts.get(self.role, "") if prompt is None else prompt
         self.tokenizer = TextTokenizer.from_file(
-            folder / TOKENIZER, self.card.max_tokens, self.prompt, self.card.left_out
+            folder / TOKENIZER,
+            self.card.max_tokens,
+            self.prompt,
+            self.card.left_out,
+            histories=self.card.histories,
         )
         check_room(self.tokenizer)
         threads = threads or load_settings().threads
         graph = folder / GRAPH
         self.runtime: Runtime = open_runtime(graph, self.card, threads, shared=shared)
+
+    @cached_property
+    def items(self) -> KnownItems:
+        """Of a recommender: the items that it knows."""
+        return KnownItems(self.folder / TOKENIZER)
 
     @property
     def dim(self) -> int:
@@ -85,7 +100,31 @@ class Encoder:
         return Encoded(vectors, sum(tokens), sum(truncated))
 
     def encode_each(self, texts: Sequence[str]) -> EncodedEach:
-        """As ``encode``, with the counts of each text."""
+        """As ``encode``, with the counts of each text.
+
+        What a recommender does not know as an item is a text, if it has an encoder for these.
+        """
+        if self.by_text is not None and not self.card.histories:
+            return self._encode_items(texts, self.by_text)
+        return self._encode_each(texts)
+
+    def _encode_items(self, texts: Sequence[str], by_text: "Encoder") -> EncodedEach:
+        """Rows of the table, and vectors of texts."""
+        known = np.array([text in self.items for text in texts], bool)
+        vectors = np.empty((len(texts), self.dim), np.float32)
+        tokens, truncated = [1] * len(texts), [False] * len(texts)
+        vectors[known] = self._encode_each(
+            [texts[i] for i in np.flatnonzero(known).tolist()]
+        ).vectors
+        others = np.flatnonzero(~known).tolist()
+        encoded = by_text.encode_each([texts[i] for i in others])
+        vectors[others] = encoded.vectors
+        for place, count, cut in zip(others, encoded.tokens, encoded.truncated, strict=True):
+            tokens[place], truncated[place] = count, cut
+        return EncodedEach(vectors, tokens, truncated)
+
+    def _encode_each(self, texts: Sequence[str]) -> EncodedEach:
+        """As ``encode_each``, all alike."""
         vectors = np.empty((len(texts), self.dim), np.float32)
         tokens: list[int] = []
         truncated: list[bool] = []

@@ -10,6 +10,7 @@ from trimseek.encoders.card import (
     GRAPH,
     HEAD,
     QUERY_TOWER,
+    TEXT_TOWER,
     TOKENIZER,
     WEIGHTS,
     EncoderCard,
@@ -32,9 +33,11 @@ __all__ = [
     "GRAPH",
     "HEAD",
     "QUERY_TOWER",
+    "TEXT_TOWER",
     "TOKENIZER",
     "WEIGHTS",
     "as_checkpoint",
+    "graph_bytes",
     "is_encoder_folder",
     "open_cross_encoder",
     "open_encoder",
@@ -67,6 +70,10 @@ def write_encoder(
             query = replace(checkpoint.query, space=space_of(checkpoint))
             write_encoder(query, temporary / QUERY_TOWER, quantization, recipe)
             names.append(f"{QUERY_TOWER}/{CARD}")
+        if checkpoint.text is not None:
+            text = replace(checkpoint.text, space=space_of(checkpoint))
+            write_encoder(text, temporary / TEXT_TOWER, Quantization())
+            names.append(f"{TEXT_TOWER}/{CARD}")
         checkpoint.tokenizer.save(str(temporary / TOKENIZER))
         save_weights(checkpoint.weights, temporary / WEIGHTS)
         if checkpoint.head is not None:
@@ -117,6 +124,9 @@ def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> En
         projected_dim=weights.vector_dim if weights.transforms else None,
         left_out=checkpoint.left_out,
         query_tower=checkpoint.query is not None,
+        items=checkpoint.items,
+        histories=checkpoint.histories,
+        text_tower=checkpoint.text is not None,
     )
 
 
@@ -155,7 +165,16 @@ def as_checkpoint(folder: Path) -> Checkpoint:
         space=card.space,
         left_out=card.left_out,
         query=as_checkpoint(folder / QUERY_TOWER) if card.query_tower else None,
+        items=card.items,
+        histories=card.histories,
+        text=as_checkpoint(folder / TEXT_TOWER) if card.text_tower else None,
     )
+
+
+def graph_bytes(folder: Path) -> int:
+    """The size of the graphs that run, of both towers where there are two."""
+    paths = (folder / GRAPH, folder / QUERY_TOWER / GRAPH)
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def open_encoder(folder: Path) -> EncoderCard:
@@ -188,12 +207,19 @@ def open_card(folder: Path) -> EncoderCard:
     card = read_card(folder / CARD)
     for name in (TOKENIZER, GRAPH, *([HEAD] if card.cross_encoder else [])):
         verify_file(folder, name, card)
-    if card.query_tower:
-        verify_file(folder, f"{QUERY_TOWER}/{CARD}", card)
-        query = open_card(folder / QUERY_TOWER)
-        if (query.space, query.vector_dim) != (card.space, card.vector_dim) or query.query_tower:
-            raise EncoderError(f"{folder / QUERY_TOWER}: of another encoder; make it anew")
+    for name, is_there in ((QUERY_TOWER, card.query_tower), (TEXT_TOWER, card.text_tower)):
+        if is_there:
+            verify_file(folder, f"{name}/{CARD}", card)
+            check_tower(folder / name, card)
     return card
+
+
+def check_tower(folder: Path, card: EncoderCard) -> None:
+    """EncoderError for a tower that is not of the encoder with this card."""
+    tower = open_card(folder)
+    same = (tower.space, tower.vector_dim) == (card.space, card.vector_dim)
+    if not same or tower.query_tower or tower.text_tower:
+        raise EncoderError(f"{folder}: of another encoder; make it anew")
 
 
 def read_weights(folder: Path) -> EncoderWeights:

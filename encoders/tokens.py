@@ -32,7 +32,8 @@ _opening = Lock()
 class TextTokenizer:
     """Adds a prompt and the special tokens, and keeps at most ``max_tokens`` tokens in all.
 
-    ``left_out``: a token that counts as none.
+    ``left_out``: a token that counts as none. ``histories``: texts are histories, an item a line,
+    of which the latest are kept.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class TextTokenizer:
         max_tokens: int,
         prompt: str = "",
         left_out: int | None = None,
+        *,
+        histories: bool = False,
     ) -> None:
         probe = tokenizer.encode("a", add_special_tokens=True)
         word = probe.special_tokens_mask.index(0)
@@ -51,10 +54,17 @@ class TextTokenizer:
         self._room = max_tokens - len(self._before) - len(self._after)
         self._longest_text = max_tokens * LONGEST_TOKEN
         self.max_tokens, self._left_out = max_tokens, left_out
+        self._histories = histories
 
     @classmethod
     def from_file(
-        cls, path: Path, max_tokens: int, prompt: str = "", left_out: int | None = None
+        cls,
+        path: Path,
+        max_tokens: int,
+        prompt: str = "",
+        left_out: int | None = None,
+        *,
+        histories: bool = False,
     ) -> "TextTokenizer":
         """From a tokenizer.json; EncoderError if it is damaged or missing.
 
@@ -65,11 +75,13 @@ class TextTokenizer:
         except OSError as error:
             raise EncoderError(f"{path}: cannot be read: {error.strerror}") from error
         file = status.st_dev, status.st_ino, status.st_mtime_ns
-        key = (*file, max_tokens, prompt, left_out)
+        key = (*file, max_tokens, prompt, left_out, histories)
         with _opening:
             tokenizer = _open.get(key)
             if tokenizer is None:
-                tokenizer = _open[key] = cls(load_tokenizer(path), max_tokens, prompt, left_out)
+                tokenizer = _open[key] = cls(
+                    load_tokenizer(path), max_tokens, prompt, left_out, histories=histories
+                )
         return tokenizer
 
     @property
@@ -79,17 +91,29 @@ class TextTokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, with prompt and special tokens."""
-        shortened = [(self.prompt + text)[: self._longest_text] for text in texts]
+        shortened = [self._shortened(self.prompt + text) for text in texts]
         encoded = [encoding.ids for encoding in self._encodings(shortened)]
         if self._left_out is not None:
             encoded = [[token for token in ids if token != self._left_out] for ids in encoded]
         return [
             Tokens(
-                self._before + ids[: self._room] + self._after,
+                self._before + self._kept(ids) + self._after,
                 len(ids) > self._room or len(self.prompt) + len(text) > len(short),
             )
             for ids, text, short in zip(encoded, texts, shortened, strict=True)
         ]
+
+    def _shortened(self, text: str) -> str:
+        """At most so many characters as could be kept."""
+        if len(text) <= self._longest_text:
+            return text
+        if not self._histories:
+            return text[: self._longest_text]
+        return text[-self._longest_text :].partition("\n")[2]  # no half of an item
+
+    def _kept(self, ids: list[int]) -> list[int]:
+        """At most as many tokens as there is room for."""
+        return ids[-self._room :] if self._histories else ids[: self._room]
 
     def _encodings(self, texts: Sequence[str]) -> Sequence[Encoding]:
         """What the tokenizer makes of texts.

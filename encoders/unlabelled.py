@@ -8,9 +8,9 @@ import gzip
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO, TypeVar, cast
+from typing import Any, NamedTuple, TextIO, TypeVar, cast
 
 from trimseek.errors import CorpusError
 
@@ -64,6 +64,17 @@ def parse(line: str, where: str) -> Unlabelled:
         return Unlabelled(str(row.get("title") or "").strip(), str(row["text"]).strip())
     except (ValueError, KeyError, RecursionError) as error:
         raise CorpusError(f"{where}: not a JSON object with a text: {error}") from error
+
+
+def object_of(line: str, where: str, wanted: str) -> Mapping[str, Any]:
+    """The JSON object of a line; CorpusError, which says what is ``wanted`` in it."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(f"{where}: not JSON: {error}") from error
+    if not isinstance(row, Mapping):
+        raise CorpusError(f"{where}: not an object with {wanted}")
+    return row
 
 
 def sentences(text: str) -> list[str]:

@@ -350,6 +350,22 @@ def from_arrays(arrays: dict[str, FloatArray], facts: WeightsFacts) -> EncoderWe
     )
 
 
+def static_weights(table: FloatArray, longest: int) -> EncoderWeights:
+    """A static encoder's: its table ``(vocabulary, dim)``, for texts of so many tokens."""
+    return EncoderWeights(
+        token_embeddings=np.ascontiguousarray(table),
+        position_embeddings=None,
+        token_type_embeddings=None,
+        embedding_norm=None,
+        embedding_projection=None,
+        layers=(),
+        head_dim=1,
+        activation="gelu",
+        layer_norm_eps=1e-12,
+        longest=longest,
+    )
+
+
 def bucket_of(distances: NDArray[np.int64], buckets: int, reach: int) -> NDArray[np.int64]:
     """The buckets of distances, a key's position less its query's (Raffel et al. 2020).
 

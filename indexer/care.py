@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import IndexFolderError, TrimseekError
 from trimseek.indexer.card import IndexCard
-from trimseek.indexer.chunks import Chunker
+from trimseek.indexer.chunks import chunker_of
 from trimseek.indexer.folder import folder_bytes, open_for_changes, open_index
 from trimseek.indexer.prompts import document_encoder
 from trimseek.indexer.snapshot import build_snapshot, check_files, read_snapshot, stored_keys
@@ -117,7 +117,7 @@ def embedding_damage(store: Store, card: IndexCard) -> list[str]:
         return [f"{store.path}: its encoder cannot be opened: {error}"]
     if encoder.card.normalize and (odd := lengths_damage(store, card.dim)):
         return [odd]
-    chunker = Chunker(encoder.tokenizer, card.overlap)
+    chunker = chunker_of(encoder, card.overlap)
     wrong = []
     for key, document in store.some_documents(REEMBEDDED):
         if store.with_own_vector(key, document).vector is not None:

@@ -1,8 +1,10 @@
 """Cut a document into passages that an encoder sees whole."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from trimseek.encoders.encoder import Encoder
+from trimseek.encoders.recommender.items import KnownItems
 from trimseek.encoders.tokens import TextTokenizer
 from trimseek.indexer.documents import Document
 
@@ -20,6 +22,37 @@ class Chunk(NamedTuple):
     start: int
     end: int
     embedded: str
+
+
+class DocumentChunker(Protocol):
+    """Cuts documents into passages."""
+
+    def chunks(self, document: Document) -> list[Chunk]:
+        """The passages of a document, from first to last; at least one."""
+
+
+def chunker_of(encoder: Encoder, overlap: int) -> DocumentChunker:
+    """What cuts documents for an encoder; neighbours share ``overlap`` tokens."""
+    if not encoder.card.items:
+        return Chunker(encoder.tokenizer, overlap)
+    texts = None if encoder.by_text is None else Chunker(encoder.by_text.tokenizer, overlap)
+    return ItemChunker(encoder.items, texts)
+
+
+class ItemChunker:
+    """For a recommender: an item is one passage, of which the encoder is given the id.
+
+    ``texts``: cuts the texts of items that it does not know, if it has an encoder for these.
+    """
+
+    def __init__(self, items: KnownItems, texts: "Chunker | None") -> None:
+        self._items, self._texts = items, texts
+
+    def chunks(self, document: Document) -> list[Chunk]:
+        """The whole document, or the passages of its text."""
+        if self._texts is not None and document.id not in self._items:
+            return self._texts.chunks(document)
+        return [Chunk(0, len(document.text), document.id)]
 
 
 class Chunker:

@@ -1,7 +1,6 @@
 """A document, and how a row of a corpus becomes one."""
 
 import math
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -10,12 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from trimseek.errors import CorpusError
-from trimseek.indexer.metadata import check_text, json_form, metadata_json
+from trimseek.ids import check_id, check_text
+from trimseek.indexer.metadata import json_form, metadata_json
 from trimseek.indexer.notices import Notices
 
 LONGEST_DOCUMENT = 64 * 2**20  # characters
-LONGEST_ID = 512  # characters
-CONTROLS = ("Cc", "Zl", "Zp")  # of Unicode: control characters, separators of lines and paragraphs
 
 
 @dataclass(frozen=True)
@@ -235,20 +233,6 @@ def check(document: Document) -> None:
     check_text(document.title, "title", where)
     check_text(document.text, "text", where)
     document_metadata(document)
-
-
-def check_id(id_: str, where: str) -> None:
-    """CorpusError for an id that could not be named in a URL, in a line, or at all."""
-    if not id_.strip():
-        raise CorpusError(f"{where}: the id is empty")
-    if len(id_) > LONGEST_ID:
-        raise CorpusError(f"{where}: the id has {len(id_):,} characters; the most is {LONGEST_ID}")
-    check_text(id_, "id", where)
-    for character in id_:
-        if unicodedata.category(character) in CONTROLS:
-            raise CorpusError(
-                f"{where}: the id {id_!a} holds the control character {character!a}; remove it"
-            )
 
 
 def place_of(document: Document) -> str:

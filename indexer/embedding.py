@@ -11,7 +11,7 @@ import numpy as np
 
 from trimseek.encoders.encoder import DocumentEncoder
 from trimseek.encoders.weights import FloatArray
-from trimseek.indexer.chunks import Chunk, Chunker
+from trimseek.indexer.chunks import Chunk, chunker_of
 from trimseek.indexer.documents import Document, document_metadata
 from trimseek.indexer.store import Store, content_hash
 from trimseek.indexer.vector_map import VectorMap
@@ -56,7 +56,7 @@ class DocumentEmbedder:
         self, encoder: DocumentEncoder, overlap: int, vector_map: VectorMap | None = None
     ) -> None:
         self.encoder = encoder
-        self._chunker = Chunker(encoder.tokenizer, overlap)
+        self._chunker = chunker_of(encoder, overlap)
         self._map = vector_map
 
     def embed(self, documents: Sequence[Document]) -> EmbeddedDocuments:

@@ -18,7 +18,7 @@ from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.encoder import DocumentEncoder
 from trimseek.errors import ConfigError, CorpusError, IndexFolderError
 from trimseek.indexer.card import CARD, IndexCard, read_card
-from trimseek.indexer.chunks import DEFAULT_OVERLAP, Chunker
+from trimseek.indexer.chunks import DEFAULT_OVERLAP, chunker_of
 from trimseek.indexer.documents import Corpus, Document, no_text
 from trimseek.indexer.embedding import (
     ADDED,
@@ -176,7 +176,7 @@ class Ingest:
                 f"{self.folder}: its documents are embedded without a map; leave out --map-to, or "
                 "make another index"
             )
-        chunker = Chunker(self.encoder.tokenizer, card.overlap)
+        chunker = chunker_of(self.encoder, card.overlap)
         chunks = [chunker.chunks(document) for document in sample.documents]
         # beginnings, middles and ends
         passages = [of_one[i % len(of_one)].embedded for i, of_one in enumerate(chunks)]

@@ -21,6 +21,7 @@ from uuid import UUID
 import numpy as np
 
 from trimseek.errors import CorpusError
+from trimseek.ids import check_text
 
 MOST_DEPTH = 32  # levels of lists and objects
 MOST_BYTES = 2**20  # of a document's metadata as JSON
@@ -98,19 +99,6 @@ def json_form(value: object) -> object:
     if isinstance(value, UUID | PurePath):
         return str(value)
     return value
-
-
-def check_text(value: str, name: str, where: str) -> None:
-    """CorpusError for NUL and for halves of surrogate pairs."""
-    if "\0" in value:
-        raise CorpusError(f"{where}: the {name} holds a NUL character (U+0000); remove it")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise CorpusError(
-            f"{where}: the {name} holds a lone surrogate at character {error.start}, "
-            "which is not Unicode text"
-        ) from None
 
 
 def stored_metadata(text: str) -> dict[str, Any]:

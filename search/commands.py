@@ -14,11 +14,12 @@ from trimseek.errors import ConfigError
 from trimseek.indexer.card import is_index
 from trimseek.options import AsJson, Folder, Where
 from trimseek.printable import printable
-from trimseek.search.content import hit_content, search_content
+from trimseek.search.content import recommend_content, search_content
 from trimseek.search.hits import Hit
-from trimseek.search.index import Index
+from trimseek.search.index import Index, options_of
 from trimseek.search.options import DEFAULT_RERANK_DEPTH, DEFAULT_WEIGHT, Fusion, Mode
-from trimseek.search.recommend import history_weights
+from trimseek.search.recommend import Basis, asked_of, history_weights
+from trimseek.search.recommend import recommend as find_recommended
 from trimseek.search.searcher import Searcher
 from trimseek.search.tune import tune as find_effort
 
@@ -137,8 +138,9 @@ def search(
 def recommend(
     folder: Folder,
     like: Annotated[
-        list[str], typer.Option(help="Id of a document that is liked; repeatable, the latest last.")
-    ],
+        list[str] | None,
+        typer.Option(help="Id of a document that is liked; repeatable, the latest last."),
+    ] = None,
     unlike: Annotated[
         list[str] | None, typer.Option(help="Id of one that is not. Repeatable.")
     ] = None,
@@ -146,37 +148,48 @@ def recommend(
         float | None,
         typer.Option(help="Liked documents back in the history that count half as much."),
     ] = None,
+    history: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Id of an item that somebody took, for a recommender's index; repeatable, the "
+            "latest last."
+        ),
+    ] = None,
+    seen: Annotated[
+        list[str] | None, typer.Option(help="Id of a further item not to recommend. Repeatable.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Recommend also what is in the history.")
+    ] = False,
     k: Count = 10,
     where: Where = None,
     group_by: GroupBy = None,
     offset: Offset = 0,
     diversity: Diversity = 0.0,
     effort: Effort = None,
+    query_encoder: QueryEncoderName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find documents like some of the index and unlike others."""
-    weights = None if half_life is None else history_weights(len(like), half_life)
-    with Index(folder) as index:
-        hits = index.recommend(
-            like,
-            k,
-            unlike=unlike or (),
-            weights=weights,
-            where=where,
-            offset=offset,
-            group_by=group_by,
-            diversity=diversity,
-            effort=effort,
-        )
-        warnings = index.warnings(where, [group_by] if group_by else [])
-    for warning in warnings:
-        note(warning)
+    """Find documents like some and unlike others, or the items that follow a history."""
+    weights = None if half_life is None else history_weights(len(like or ()), half_life)
+    asked = asked_of(like, unlike or (), weights, history, seen or (), again=again)
+    options = options_of(
+        where=where, offset=offset, group_by=group_by, diversity=diversity, effort=effort
+    )
+    with Searcher(folder, query_encoder) as searcher:
+        found = find_recommended(searcher, asked, k, options)
     if as_json:
-        print_json([hit_content(hit) for hit in hits])
+        print_json(recommend_content(found))
         return
-    for hit in hits:
+    for warning in found.warnings:
+        note(warning)
+    if found.unknown:
+        note(f"the recommender does not know {found.unknown} of the {len(history or ())} items")
+    if found.basis is Basis.POPULARITY:
+        note("no item of the history is known: the most popular items")
+    for hit in found.hits:
         print_hit(hit)
-    if not hits:
+    if not found.hits:
         note("no hits")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from trimseek.indexer.documents import Document
 from trimseek.search.hits import FacetValue, Hit, Results, ShardCount
+from trimseek.search.recommend import Recommendations
 
 Content = dict[str, Any]
 
@@ -37,6 +38,17 @@ def search_content(results: Results, fields: MetadataFields | None = None) -> Co
         "suggestion": results.suggestion,
         "timing_ms": results.timing_ms._asdict(),
         **shards_content(results.shards),
+    }
+
+
+def recommend_content(found: Recommendations) -> Content:
+    """The answer of a recommendation."""
+    return {
+        "hits": [hit_content(hit) for hit in found.hits],
+        "basis": found.basis.value,
+        "unknown": found.unknown,
+        "warnings": list(found.warnings),
+        **shards_content(found.shards),
     }
 
 

@@ -45,7 +45,7 @@ from trimseek.search.options import (
     Mode,
     Options,
 )
-from trimseek.search.recommend import Examples, recommend
+from trimseek.search.recommend import Examples, History, Recommendations, recommend
 from trimseek.search.searcher import Searcher
 
 DOCUMENTS_AT_A_TIME = 256
@@ -320,6 +320,36 @@ class Index:
         given = None if weights is None else tuple(weights)
         examples = Examples(tuple(several(like, "like")), tuple(several(unlike, "unlike")), given)
         return recommend(self.searcher, examples, k, options).hits
+
+    def recommend_next(
+        self,
+        history: Sequence[str],
+        k: int = 10,
+        *,
+        seen: Sequence[str] = (),
+        again: bool = False,
+        where: Where | None = None,
+        offset: int = 0,
+        group_by: str | None = None,
+        diversity: float = 0.0,
+        effort: int | None = None,
+    ) -> Recommendations:
+        """The ``k`` items that are likeliest to follow a history.
+
+        Of an index whose encoder is a recommender (``trimseek.train_recommender``). Items that it
+        does not know are left out, and counted in ``unknown``; where none is left, the most popular
+        items are recommended, as ``basis`` then says.
+
+        :param history: ids of the items that somebody took, the latest last.
+        :param seen: further items that are not recommended.
+        :param again: recommend also what is in the history.
+        :raises QueryError: where the index's encoder reads no histories.
+        """
+        options = options_of(
+            where=where, offset=offset, group_by=group_by, diversity=diversity, effort=effort
+        )
+        taken = History(tuple(several(history, "history")), tuple(several(seen, "seen")), again)
+        return recommend(self.searcher, taken, k, options)
 
     def get(self, id_: str) -> Document:
         """A document as it was added; UnknownDocumentError."""

@@ -188,6 +188,10 @@ class SingleIndexReader:
             for id_, key in keys.items()
         }
 
+    def keys_of(self, ids: Sequence[str]) -> dict[str, int]:
+        """The keys of those documents that are there, by id."""
+        return self.now.store.keys_of(ids)
+
     def documents(self, ids: Sequence[str]) -> dict[str, Document]:
         """Those documents that are there, by id."""
         return self.now.store.documents_by_id(ids)

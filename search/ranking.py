@@ -1,12 +1,13 @@
 """From documents of a query, best first, to hits: grouped, reranked, made diverse, paged."""
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trimseek.encoders.transforms import unit
 from trimseek.indexer.filters import Field, field_name, kind_name
 from trimseek.search.candidates import Candidate, diversified, one_of_each
 from trimseek.search.hits import FacetValue, Hit
@@ -33,19 +34,47 @@ def find(
     vector: NDArray[np.float32] | None,
     k: int,
     options: Options,
+    excluded: Set[int] = frozenset(),
 ) -> Found:
     """The hits of a query, and the facets that are asked for.
 
     ``vector (dim,)``: the query's, not needed in lexical mode. Options that were checked.
+    ``excluded``: keys of documents that are no hits.
     """
+    first = first_wanted(k, options) + len(excluded)
+    batches = reader.batches(words, vector, options, first)
+    return find_among(reader, words, batches, k, options, excluded)
+
+
+def first_wanted(k: int, options: Options) -> int:
+    """How many documents are looked at, at least, for so many hits."""
+    counted = COUNTED_DEPTH if options.facets else 0
+    depth = options.rerank_depth if options.scorer else 0
+    return max(depth or pool_of(k, options), counted)
+
+
+def pool_of(k: int, options: Options) -> int:
+    """How many documents the hits are chosen from."""
     wanted = options.offset + k
-    pool = -(-wanted // DIVERSE_BLOCK) * DIVERSE_BLOCK if options.diversity else wanted
+    return -(-wanted // DIVERSE_BLOCK) * DIVERSE_BLOCK if options.diversity else wanted
+
+
+def find_among(
+    reader: IndexReader,
+    words: QueryWords,
+    batches: Iterable[list[Candidate]],
+    k: int,
+    options: Options,
+    excluded: Set[int] = frozenset(),
+) -> Found:
+    """As ``find``, of documents that come best first, some at a time."""
+    wanted, pool = options.offset + k, pool_of(k, options)
     counted = COUNTED_DEPTH if options.facets else 0
     depth = options.rerank_depth if options.scorer else 0
     candidates: list[Candidate] = []
     chosen: list[Candidate] = []
-    for batch in reader.batches(words, vector, options, max(depth or pool, counted)):
-        candidates += batch
+    for batch in batches:
+        candidates += (each for each in batch if each.document not in excluded)
         if depth:
             enough = len(candidates) >= depth
         else:
@@ -100,7 +129,7 @@ def diversify(
             continue
         scores = np.array([candidate.score for candidate in known], np.float32)
         relevance = scores / max(best, 1e-9)
-        stacked = np.stack([vectors[candidate.document] for candidate in known])
+        stacked = unit(np.stack([vectors[candidate.document] for candidate in known]))
         ordered += [known[i] for i in diversified(relevance, stacked, len(known), diversity)]
     return ordered
 

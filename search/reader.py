@@ -81,6 +81,9 @@ class IndexReader(Protocol):
     def passage_sums(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """The sum of the vectors ``(dim,)`` of the passages of those documents that are there."""
 
+    def keys_of(self, ids: Sequence[str]) -> dict[str, int]:
+        """The keys of those documents that are there, by id."""
+
     def documents(self, ids: Sequence[str]) -> dict[str, Document]:
         """Those documents that are there, by id."""
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trimseek.encoders import QueryEncoder
+from trimseek.encoders import Encoder, QueryEncoder
 from trimseek.errors import CorpusError, EncoderError, QueryError, UnknownDocumentError
 from trimseek.indexer.card import IndexCard
 from trimseek.indexer.documents import Document
@@ -92,7 +92,9 @@ class ReaderSearcher(ABC):
 
     def probe(self) -> None:
         """Raise what keeps the index from being searched."""
-        if not np.isfinite(self.encoder.encode([PROBE]).vectors).all():
+        encoder = self.encoder
+        probe = encoder.items.by_popularity[0] if encoder.card.histories else PROBE
+        if not np.isfinite(encoder.encode([probe]).vectors).all():
             raise EncoderError(f"the encoder of {self.name} gives no finite vector")
 
     def search(self, query: str, k: int = 10, options: Options = DEFAULT) -> Results:
@@ -241,8 +243,18 @@ def shard_warnings(reader: IndexReader) -> list[str]:
     return [] if warning is None else [warning]
 
 
-def encode_queries(encoder: QueryEncoder, queries: Sequence[str]) -> list[EncodedQuery]:
-    """Encode queries together; each is charged its share of the time."""
+def encode_queries(encoder: Encoder, queries: Sequence[str]) -> list[EncodedQuery]:
+    """Encode queries together; each is charged its share of the time.
+
+    QueryError for an encoder that does not read texts.
+    """
+    if encoder.card.histories and encoder.by_text is not None:
+        encoder = encoder.by_text
+    if encoder.card.histories:
+        raise QueryError(
+            "the index's encoder reads histories of items, not texts: search by words (mode "
+            "lexical), or ask for recommendations"
+        )
     started = time.perf_counter()
     encoded = zip(*encoder.encode_each(queries), strict=True)
     share = (time.perf_counter() - started) * 1e3 / max(1, len(queries))

@@ -67,7 +67,10 @@ def tuned(searcher: Searcher, now: Moment, recall: float, queries: Sequence[str]
             f"{searcher.folder}: its index is {view.kind.value}: every vector is compared, there "
             "is nothing to tune (trimseek index ... --kind hnsw makes another)"
         )
-    texts = list(queries)[:SAMPLED] or sampled_queries(now.store)
+    texts = list(queries)[:SAMPLED]
+    if not texts and searcher.encoder.card.histories:
+        texts = [document.id for _, document in now.store.some_documents(SAMPLED)]
+    texts = texts or sampled_queries(now.store)
     vectors = searcher.encoder.encode(texts).vectors
     exact = [set(keys.tolist()) for keys in view.exact_top(vectors, TOP)]
     tried = least_effort(view, vectors, exact, recall)

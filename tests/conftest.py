@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.logs import walks, write_log
 from tests.tiny import save_hugging_face, tiny_checkpoint, write_tiny
 from trimseek.child import module_command
 from trimseek.cli import main
@@ -66,6 +67,24 @@ def tiny_cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = read_checkpoint(base / "checkpoint")
     write_encoder(checkpoint, base / "tiny", Quantization.everywhere(Precision.FLOAT32))
     return base / "tiny"
+
+
+@pytest.fixture(scope="session")
+def walks_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small event log, of users who walk through groups of items."""
+    return write_log(tmp_path_factory.mktemp("events") / "walks.csv", walks())
+
+
+@pytest.fixture(scope="session")
+def walker(walks_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recommender that was trained on it."""
+    from trimseek.encoders.recommender.training.train import train_recommender
+    from trimseek.encoders.recommender.training.trainer import RecommenderSettings
+
+    folder = tmp_path_factory.mktemp("recommenders") / "walker"
+    settings = RecommenderSettings(patience=4, batch=64, dropout=0.2, learning_rate=4e-3)
+    train_recommender(walks_log, folder, settings=settings)
+    return folder
 
 
 @pytest.fixture(scope="session")

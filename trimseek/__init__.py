@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trimseek.api.client import AsyncClient, Client
     from trimseek.compression.compress import compress
     from trimseek.encoders.cross_encoder import CrossEncoder, load_cross_encoder
+    from trimseek.encoders.recommender.training.train import train_recommender
     from trimseek.encoders.text_encoder import TextEncoder, load_encoder
     from trimseek.errors import TrimseekError
     from trimseek.eval.bench.evaluate import evaluate
@@ -45,6 +46,7 @@ __all__ = [
     "load_cross_encoder",
     "load_encoder",
     "open_index",
+    "train_recommender",
 ]
 
 __version__ = "0.1.0"
@@ -66,5 +68,6 @@ __getattr__, __dir__ = lazy_names(
         "load_cross_encoder": "trimseek.encoders.cross_encoder",
         "load_encoder": "trimseek.encoders.text_encoder",
         "open_index": "trimseek.search.index",
+        "train_recommender": "trimseek.encoders.recommender.training.train",
     },
 )

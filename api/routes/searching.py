@@ -38,13 +38,12 @@ from trimseek.search.content import (
     MetadataFields,
     facet_content,
     hit_content,
+    recommend_content,
     search_content,
-    shards_content,
 )
 from trimseek.search.hits import Results, Timing
 from trimseek.search.reader_searcher import ReaderSearcher
-from trimseek.search.recommend import Examples
-from trimseek.search.recommend import recommend as find_alike
+from trimseek.search.recommend import recommend as find_recommended
 
 WATCH_AFTER = 0.02  # seconds, after which it is worth watching whether the client is still there
 # options of a URL that may be given several times
@@ -182,27 +181,23 @@ def search_with(
 
 
 async def recommend(index: str, body: RecommendRequest, request: Request) -> Response:
-    """Documents like some of the index and unlike others, by their stored vectors."""
+    """Documents like some of the index and unlike others, or the items that follow a history."""
     service = service_of(request)
-    weights = None if body.weights is None else tuple(body.weights)
-    examples = Examples(tuple(body.like), tuple(body.unlike), weights)
-    options = body.options()
+    asked, options = body.asked(), body.options()
     check_limits(service.settings, k=body.k, where=options.where)
     searcher = await service.indexes.opened(index)
     began = time.perf_counter()
     deadline = service.settings.deadline
 
     found = await service.engine.run(
-        *(find_alike, searcher, examples, body.k, options), seconds=deadline, searcher=searcher
+        *(find_recommended, searcher, asked, body.k, options), seconds=deadline, searcher=searcher
     )
     elapsed = (time.perf_counter() - began) * 1e3
     return as_json(
         {
             "index": index,
-            "hits": [hit_content(hit) for hit in found.hits],
-            "warnings": list(found.warnings),
+            **recommend_content(found),
             "timing_ms": Timing(0.0, elapsed, elapsed)._asdict(),
-            **shards_content(found.shards),
         }
     )
 

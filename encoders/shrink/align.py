@@ -143,15 +143,20 @@ class Aligner:
     def save(self) -> None:
         """Write the file that ``resume`` reads, if there is to be one."""
         if self.checkpoint is not None:
-            progress = TrainingState(self.step, self.elapsed, self.history, asdict(self.settings))
-            save_state(progress, self.module, self.optimizer, self.checkpoint, self.average)
+            history = [validation._asdict() for validation in self.history]
+            progress = TrainingState(self.step, self.elapsed, history, asdict(self.settings))
+            save_state(
+                progress, self.module, self.optimizer, self.checkpoint, {"average": self.average}
+            )
 
     def resume(self, checkpoint: Path) -> None:
         """Go on from a file that ``save`` wrote, if it was written with the same settings."""
         settings = asdict(self.settings)
-        state = load_state(checkpoint, self.module, self.optimizer, settings, self.average)
+        averages = {"average": self.average}
+        state = load_state(checkpoint, self.module, self.optimizer, settings, averages)
         if state is not None:
-            self.step, self.elapsed, self.history = state.step, state.elapsed, state.history
+            self.step, self.elapsed = state.step, state.elapsed
+            self.history = [Validation(**fields) for fields in state.history]
 
     def progress(self) -> float:
         """The share of the budget that is spent, from 0 to 1; also updates ``elapsed``."""

@@ -82,6 +82,14 @@ def allocate(weights: EncoderWeights, curves: Sequence[Curve], keep: float) -> l
     return shapes
 
 
+def least_share(weights: EncoderWeights) -> float:
+    """The least share of the arithmetic of a token that ``allocate`` can keep."""
+    of_head, of_neuron = 4 * weights.head_dim, 3 if weights.gated else 2
+    shapes = list(zip(weights.heads, weights.neurons, strict=True))
+    least = sum(of_head + of_neuron * neuron_block(neurons) for _, neurons in shapes)
+    return least / sum(of_head * heads + of_neuron * neurons for heads, neurons in shapes)
+
+
 def price(curve: Curve, kept: int) -> tuple[float, int]:
     """The least added loss for each saved multiply-accumulate, and how many blocks go for it."""
     options = (

@@ -34,10 +34,15 @@ class States(NamedTuple):
         return values.flatten(0, 1) if self.mask is None else values[self.mask]
 
 
+def is_enough(texts: Sequence[Ids]) -> bool:
+    """Whether there is text enough to calibrate on."""
+    return len(texts) >= FEWEST_TEXTS and sum(map(len, texts)) >= FEWEST_TOKENS
+
+
 def check_enough(texts: Sequence[Ids]) -> None:
     """EncoderError if there is too little text to calibrate on."""
     tokens = sum(map(len, texts))
-    if len(texts) < FEWEST_TEXTS or tokens < FEWEST_TOKENS:
+    if not is_enough(texts):
         raise EncoderError(
             f"{len(texts)} calibration texts of {tokens:,} tokens in all are too few; give at "
             f"least {FEWEST_TEXTS} texts and {FEWEST_TOKENS:,} tokens (512 texts are good)"

@@ -38,11 +38,15 @@ Affine = TypeVar("Affine", nn.Linear, nn.LayerNorm)
 class LayerModule(nn.Module):
     """One transformer layer; its submodules are called as in ``LayerWeights``.
 
-    ``weights``: the encoder that the layer is of, or is to be of.
+    ``weights``: the encoder that the layer is of, or is to be of. ``dropout``: in training, the
+    share of what attention weighs, and of what it and the FFN add, that is left out.
     """
 
-    def __init__(self, layer: LayerWeights, weights: EncoderWeights) -> None:
+    def __init__(
+        self, layer: LayerWeights, weights: EncoderWeights, *, dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         head_dim, eps = weights.head_dim, weights.layer_norm_eps
         self.heads, self.head_dim = layer.query.weight.shape[1] // head_dim, head_dim
         self.activation, self.origin = weights.activation, layer
@@ -65,8 +69,9 @@ class LayerModule(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """``x (batch, tokens, dim)``; ``mask (batch, tokens) bool``, None without padding."""
-        x = self.behind("attention_norm", x + self.attention_output(self.context(x, mask)))
-        return self.behind("output_norm", x + self.output(self.hidden(x)))
+        attended = self.attention_output(self.context(x, mask))
+        x = self.behind("attention_norm", x + self.dropout(attended))
+        return self.behind("output_norm", x + self.dropout(self.output(self.hidden(x))))
 
     def behind(self, norm: str, x: Tensor) -> Tensor:
         """A sum as the layer goes on with it: normalized, unless the norms stand before."""
@@ -90,7 +95,11 @@ class LayerModule(nn.Module):
         if self.origin.rotary:
             query, key = turned(query, key, self.origin.rotary)
         attended = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=self.added_to_scores(tokens, mask, x.dtype)
+            query,
+            key,
+            value,
+            attn_mask=self.added_to_scores(tokens, mask, x.dtype),
+            dropout_p=self.dropout.p if self.training else 0.0,
         )
         return attended.transpose(1, 2).reshape(batch, tokens, -1)
 
@@ -152,15 +161,25 @@ class EncoderModule(nn.Module):
 
     With a ``rank``, the token table is ``E + U V`` with E frozen, U ``(vocabulary, rank)`` and V
     ``(rank, embedding_dim)``, so that its change by training is small enough to ship (LoRA, Hu et
-    al. 2022). U begins at zero, so that nothing changes before the first step.
+    al. 2022). U begins at zero, so that nothing changes before the first step. With
+    ``trains_table`` E is trained itself. ``dropout``: as in ``LayerModule``, and of what the first
+    layer reads.
     """
 
     tokens: Tensor
 
     def __init__(
-        self, weights: EncoderWeights, pooling: Pooling, *, normalize: bool, rank: int = 0
+        self,
+        weights: EncoderWeights,
+        pooling: Pooling,
+        *,
+        normalize: bool,
+        rank: int = 0,
+        trains_table: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.origin, self.pooling, self.normalize = weights, pooling, normalize
         eps = weights.layer_norm_eps
         positions, types = weights.position_embeddings, weights.token_type_embeddings
@@ -170,7 +189,11 @@ class EncoderModule(nn.Module):
         if weights.separator is not None and types is not None and len(types) > 1:
             second = nn.Parameter(torch.from_numpy(types[1] - types[0]))
         self.second_type = second
-        self.register_buffer("tokens", torch.from_numpy(weights.token_embeddings.copy()))
+        table = torch.from_numpy(weights.token_embeddings.copy())
+        if trains_table:
+            self.tokens = nn.Parameter(table)
+        else:
+            self.register_buffer("tokens", table)
         self.positions = (
             None if positions is None else nn.Parameter(torch.from_numpy(positions.copy()))
         )
@@ -181,7 +204,9 @@ class EncoderModule(nn.Module):
             if weights.embedding_projection is None
             else linear_module(weights.embedding_projection)
         )
-        self.layers = nn.ModuleList(LayerModule(layer, weights) for layer in weights.layers)
+        self.layers = nn.ModuleList(
+            LayerModule(layer, weights, dropout=dropout) for layer in weights.layers
+        )
         self.transforms = nn.ModuleList(
             norm_module(each, TRANSFORM_EPSILON)
             if isinstance(each, LayerNorm)
@@ -229,7 +254,7 @@ class EncoderModule(nn.Module):
             is_separator = torch.eq(ids, separator)
             behind = is_separator.cumsum(1) > is_separator.long()
             x = x + behind[..., None] * self.second_type
-        x = self.embedding_norm(x)
+        x = self.dropout(self.embedding_norm(x))
         return x if self.projection is None else cast(Tensor, self.projection(x))
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:

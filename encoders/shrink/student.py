@@ -9,26 +9,27 @@ from dataclasses import replace
 
 import numpy as np
 
-from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.checkpoint import Checkpoint, tokenizer_of
 from trimseek.encoders.folder import space_of
 from trimseek.encoders.shrink.agreement import encode
 from trimseek.encoders.shrink.module import EncoderModule
-from trimseek.encoders.tokens import TextTokenizer
 from trimseek.encoders.weights import Dense, FloatArray
 
 RIDGE = 1e-3  # as a share of X'X's mean diagonal
 
 
 def projected(
-    student: Checkpoint, teacher: Checkpoint, texts: Sequence[str], vectors: FloatArray
+    student: Checkpoint,
+    teacher: Checkpoint,
+    texts: Sequence[str],
+    vectors: FloatArray,
+    role: str = "query",
 ) -> Checkpoint:
     """The student with a projection, as an encoder of the teacher's space.
 
-    ``vectors (n, teacher's dim)``: the teacher's of the texts.
+    ``vectors (n, teacher's dim)``: the teacher's of the texts. ``role``: whose prompt they get.
     """
-    tokenizer = TextTokenizer(
-        student.tokenizer, student.max_tokens, student.prompts.get("query", "")
-    )
+    tokenizer = tokenizer_of(student, role)
     module = EncoderModule(student.weights, student.pooling, normalize=False).eval()
     own = encode(module, [text.ids for text in tokenizer.encode(texts)]).astype(np.float64)
     inputs = np.hstack([own, np.ones((len(own), 1))])

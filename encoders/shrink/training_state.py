@@ -1,6 +1,7 @@
-"""The file of an interrupted training: weights and their average, AdamW's moments, progress."""
+"""The file of an interrupted training: weights and their averages, AdamW's moments, progress."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,16 +11,18 @@ from torch import Tensor, nn, optim
 
 from trimseek.atomic import atomic_file
 from trimseek.encoders.shrink.averaging import WeightAverage
-from trimseek.encoders.shrink.validation import Validation
 from trimseek.errors import EncoderError
 
 
 class TrainingState(NamedTuple):
-    """The progress of a training; ``elapsed`` in seconds, ``settings`` as a dict of its fields."""
+    """The progress of a training.
+
+    ``elapsed``: seconds. ``history``: the fields of each validation. ``settings``: their fields.
+    """
 
     step: int
     elapsed: float
-    history: list[Validation]
+    history: list[dict[str, Any]]
     settings: dict[str, Any]
 
 
@@ -28,16 +31,15 @@ def save_state(
     module: nn.Module,
     optimizer: optim.Optimizer,
     path: Path,
-    average: WeightAverage | None = None,
+    averages: Mapping[str, WeightAverage],
 ) -> None:
     """Write all that resuming needs to one safetensors file, wholly or not at all."""
     tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
-    if average is not None:
-        tensors |= {f"average.{name}": value for name, value in average.average.items()}
+    for kind, average in averages.items():
+        tensors |= {f"{kind}.{name}": value for name, value in average.average.items()}
     for i, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": value for name, value in moments.items()}
-    history = [validation._asdict() for validation in state.history]
-    progress = state._asdict() | {"history": history}
+    progress = state._asdict()
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic_file(path) as temporary:
         save_file(tensors, temporary, {"progress": json.dumps(progress)})
@@ -48,9 +50,9 @@ def load_state(
     module: nn.Module,
     optimizer: optim.Optimizer,
     settings: dict[str, Any],
-    average: WeightAverage | None = None,
+    averages: Mapping[str, WeightAverage],
 ) -> TrainingState | None:
-    """Restore module, average and optimizer from a file of ``save_state``, and return the progress.
+    """Restore module, averages and optimizer from a file of ``save_state``; returns the progress.
 
     Returns None and changes nothing if there is no file or the training had other settings.
     EncoderError if the file is damaged.
@@ -64,16 +66,15 @@ def load_state(
         if comparable(progress["settings"]) != comparable(settings):
             return None
         module.load_state_dict(without_prefix("module.", tensors))
-        if average is not None:
-            average.average.update(without_prefix("average.", tensors))
+        for kind, average in averages.items():
+            average.average.update(without_prefix(f"{kind}.", tensors))
         state = optimizer.state_dict()
         for name, value in without_prefix("optimizer.", tensors).items():
             i, _, moment = name.partition(".")
             state["state"].setdefault(int(i), {})[moment] = value
         optimizer.load_state_dict(state)
-        history = [Validation(**fields) for fields in progress["history"]]
-        return TrainingState(progress["step"], progress["elapsed"], history, progress["settings"])
-    except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:
+        return TrainingState(**progress)
+    except (SafetensorError, OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise EncoderError(
             f"{path}: cannot go on from it: {error}; remove it to begin anew"
         ) from error

@@ -11,12 +11,16 @@ import typer
 from trimseek.atomic import make_folder
 from trimseek.console import note, print_json, print_table
 from trimseek.encoders.catalog import find_encoder
+from trimseek.encoders.recommender.events import is_event_log, read_events
 from trimseek.errors import ConfigError
 from trimseek.eval.bench import load, output, report
 from trimseek.eval.bench.compare import change_cells, compare_reports, unmatched
 from trimseek.eval.bench.encode_profile import profile_cells, profile_encoder
 from trimseek.eval.bench.evaluate import evaluate
 from trimseek.eval.bench.grid import DEFAULT_BATCHES, DEFAULT_CLIENTS, DEFAULT_ENCODERS
+from trimseek.eval.bench.recommendation import report as recommendation_report
+from trimseek.eval.bench.recommendation.run import bench_recommenders
+from trimseek.eval.bench.recommendation.systems import PEERS as RECOMMENDER_PEERS
 from trimseek.eval.bench.results import read_results, to_json
 from trimseek.eval.bench.workers.backends import PEERS
 from trimseek.eval.quality.collection import read_collection
@@ -38,7 +42,8 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="COLLECTION...",
-            help="BEIR folders, hub:owner/name, sample:python, or a corpus without judgments.",
+            help="BEIR folders, hub:owner/name, sample:python, or a corpus without judgments; or "
+            "an event log, for recommenders.",
         ),
     ] = None,
     encoder: Annotated[
@@ -74,7 +79,8 @@ def bench(
         list[str] | None,
         typer.Option(
             help=f"What to compare with, in the same run: {', '.join(PEERS)}, or all. "
-            "Needs the environment that `make peers` makes."
+            "Needs the environment that `make peers` makes. "
+            f"On an event log: {', '.join(RECOMMENDER_PEERS)}, or all."
         ),
     ] = None,
     batch: Annotated[
@@ -106,6 +112,9 @@ def bench(
     """Measure retrieval quality and latency, encoder beside encoder."""
     if not collections:
         raise ConfigError("no collection given; try: trimseek bench sample:python")
+    if is_event_log(Path(collections[0])):
+        bench_events(collections, encoder or [], peer or [], into, timing=timing, as_json=as_json)
+        return
     if runs and into is None:
         raise ConfigError("--runs needs --into FOLDER, which the run files go to")
     measured = evaluate(
@@ -135,6 +144,36 @@ def bench(
         print_table(report.terminal_table(table))
     for line in [*report.caveats(measured), report.setting_line(measured)]:
         note(line)
+
+
+def bench_events(
+    collections: list[str],
+    encoders: list[str],
+    peers: list[str],
+    into: Path | None,
+    *,
+    timing: bool,
+    as_json: bool,
+) -> None:
+    """Measure recommenders on an event log; ConfigError for more than one."""
+    if len(collections) > 1:
+        raise ConfigError(f"{collections[0]}: an event log is measured alone; give no other beside")
+    measured = bench_recommenders(
+        read_events(Path(collections[0])),
+        encoders,
+        peers=peers,
+        timing=timing,
+        command=shlex.join(["trimseek", *sys.argv[1:]]),
+    )
+    if into is not None:
+        recommendation_report.write_report(measured, into)
+        note(f"{into}: {output.RESULTS}, report.md and the picture are written")
+    if as_json:
+        print_json(asdict(measured))
+        return
+    for table in recommendation_report.tables(measured):
+        print_table(report.terminal_table(table))
+    note(recommendation_report.setting_line(measured))
 
 
 @app.command("bench profile")

@@ -13,7 +13,7 @@ def describe_machine(rates: Rates | None, peer_versions: dict[str, dict[str, str
     """CPU, instruction sets, memory in bytes and installed versions."""
     return Machine(
         cpu=cpu_name(),
-        flags=int8_flags() + [flag for flag in ("avx2", "fma") if flag in cpu_flags()],
+        flags=flags_told(),
         int8=int8_path().value,
         cores=os.cpu_count() or 1,
         threads=load_settings().threads,
@@ -23,3 +23,9 @@ def describe_machine(rates: Rates | None, peer_versions: dict[str, dict[str, str
         versions=installed_versions(),
         peer_versions=peer_versions,
     )
+
+
+def flags_told() -> list[str]:
+    """The instruction sets that int8 and float32 products depend on."""
+    others = [flag for flag in ("avx2", "fma") if flag in cpu_flags()]
+    return list(dict.fromkeys([*int8_flags(), *others]))

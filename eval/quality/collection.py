@@ -2,12 +2,14 @@
 
 import random
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trimseek.console import note
+from trimseek.encoders.recommender.events import is_event_log
 from trimseek.errors import CorpusError
+from trimseek.eval.quality.event_collection import read_event_collection
 from trimseek.eval.quality.hub_collection import read_hub_collection
 from trimseek.eval.quality.judgments import Qrels, check_known, is_unicode, read_qrels, read_queries
 from trimseek.indexer.corpus import HUB, SAMPLE, open_corpus
@@ -24,7 +26,9 @@ class TestCollection:
     """``documents`` and ``queries`` map ids to texts; ``qrels[query][document]`` is a grade.
 
     A document's text is its title and its text, with a space between. Without qrels, rankings can
-    only be compared with one another; with qrels, all queries are judged ones.
+    only be compared with one another; with qrels, all queries are judged ones. ``excluded[query]``:
+    documents that it does not find, as what a user had before. ``histories``: documents are items,
+    and queries histories of them, of an event log.
     """
 
     __test__ = False  # not a test, whatever pytest thinks of its name
@@ -33,6 +37,8 @@ class TestCollection:
     documents: Mapping[str, str]
     queries: Mapping[str, str]
     qrels: Mapping[str, Mapping[str, int]]
+    excluded: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    histories: bool = False
 
     @property
     def is_judged(self) -> bool:
@@ -46,10 +52,14 @@ def read_collection(
     """Read a collection by the name that a user gives it; CorpusError.
 
     ``name``: a BEIR folder, ``sample:python`` with its judged questions, ``hub:owner/name`` of a
-    collection in BEIR's layout, or any other corpus, which then has no judgments. Such a corpus
-    takes its queries from ``queries_file``, else from its folder's queries.jsonl, else from
-    sentences of its documents. Judged documents that are not in the corpus count as not found.
+    collection in BEIR's layout, an event log, or any other corpus, which then has no judgments.
+    Such a corpus takes its queries from ``queries_file``, else from its folder's queries.jsonl,
+    else from sentences of its documents. Judged documents that are not in the corpus count as not
+    found.
     """
+    if is_event_log(Path(name)):
+        label = Path(name).resolve().name
+        return TestCollection(label, *read_event_collection(Path(name)), histories=True)
     if name.startswith(HUB):
         documents, queries, qrels = read_hub_collection(name, split)
     else:

@@ -131,18 +131,26 @@ def rank(
 ) -> tuple[Ranking, FloatArray]:
     """Document positions and scores ``(queries, depth)``, best first; -1 where there are no more.
 
-    A query that has a document's id never finds that document (in ArguAna queries are documents).
+    A query never finds what the collection excludes for it, nor a document of its own id (in
+    ArguAna queries are documents).
     """
     depth = min(depth, index.documents)
-    one_more = min(depth + 1, index.documents)
-    scores, keys = index.index.search(queries, one_more)
     positions = {id_: i for i, id_ in enumerate(collection.documents)}
-    namesakes = np.array([positions.get(query, NO_HIT - 1) for query in collection.queries])
-    is_namesake = keys == namesakes[:, None]
-    order = np.argsort(is_namesake, axis=1, kind="stable")  # the namesake last
-    keys, scores = np.take_along_axis(keys, order, 1), np.take_along_axis(scores, order, 1)
-    keys = np.where(keys == namesakes[:, None], NO_HIT, keys)
-    return keys[:, :depth], scores[:, :depth]
+    hidden = [
+        [positions[id_] for id_ in (query, *collection.excluded.get(query, ())) if id_ in positions]
+        for query in collection.queries
+    ]
+    most = max(map(len, hidden), default=0)
+    scores, keys = index.index.search(queries, min(depth + most, index.documents))
+    is_hidden = np.zeros(keys.shape, bool)
+    for row, own in enumerate(hidden):
+        if own:
+            is_hidden[row] = np.isin(keys[row], own)
+    order = np.argsort(is_hidden, axis=1, kind="stable")[:, :depth]  # what is hidden last
+    keys = np.where(
+        np.take_along_axis(is_hidden, order, 1), NO_HIT, np.take_along_axis(keys, order, 1)
+    )
+    return keys, np.take_along_axis(scores, order, 1)
 
 
 def as_run(collection: TestCollection, ranking: Ranking, scores: NDArray[np.float32]) -> Run:

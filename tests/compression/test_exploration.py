@@ -35,6 +35,12 @@ class Formulas:
     def can_train(self) -> bool:
         return self.trains
 
+    def can_prune(self) -> bool:
+        return True
+
+    def least_keep(self) -> float:
+        return 0.1
+
     def minutes_left(self) -> float:
         return self.minutes
 

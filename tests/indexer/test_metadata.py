@@ -13,8 +13,8 @@ from tests.api.serving import serving
 from tests.conftest import Run, ingest, write_jsonl
 from tests.indexer.test_ingest import rows
 from trimseek.errors import CorpusError, IndexFolderError
+from trimseek.ids import LONGEST_ID
 from trimseek.indexer.backup import restore_backup, write_backup
-from trimseek.indexer.documents import LONGEST_ID
 from trimseek.indexer.metadata import MOST_BYTES, MOST_DEPTH
 
 

@@ -19,6 +19,7 @@ FLOORS = {
     "encoders": (),
     "encoders.shrink": ("encoders",),
     "encoders.training": ("encoders", "encoders.shrink"),
+    "encoders.recommender.training": ("encoders", "encoders.shrink"),
     "indexer": ("encoders",),
     "search": ("encoders", "indexer"),
     "api": ("encoders", "indexer", "search"),
@@ -28,7 +29,7 @@ FLOORS = {
         *("eval", "eval.quality", "eval.bench", "eval.figures"),
     ),
     "eval.quality": ("encoders", "indexer", "search"),
-    "eval.bench": ("encoders", "indexer", "search", "eval.quality"),
+    "eval.bench": ("encoders", "encoders.shrink", "indexer", "search", "eval.quality"),
     "eval": (),
     "compression": (
         *("encoders", "encoders.shrink", "encoders.training", "indexer", "search"),

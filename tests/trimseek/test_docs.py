@@ -21,7 +21,7 @@ EXAMPLES = [
     if match[1] is None
 ]
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
-COMMAND = re.compile(r"^(?:\$ |\.venv/bin/)?trimseek ([a-z]+(?: [a-z]+)?)", re.MULTILINE)
+COMMAND = re.compile(r"^(?:\$ |\.venv/bin/)?trimseek ([a-z-]+(?: [a-z]+)?)", re.MULTILINE)
 
 
 @pytest.mark.parametrize("code", EXAMPLES)

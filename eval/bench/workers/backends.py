@@ -65,7 +65,7 @@ class Trimseek:
 
     def __init__(self, setting: Setting) -> None:
         from trimseek.encoders import DocumentEncoder, QueryEncoder
-        from trimseek.encoders.folder import GRAPH
+        from trimseek.encoders.folder import graph_bytes
 
         folder = Path(setting.folder)
         query = QueryEncoder(folder, setting.threads)
@@ -73,7 +73,7 @@ class Trimseek:
         same = prompts.get("query", "") == prompts.get("document", "")
         document = query if same else DocumentEncoder(folder, setting.threads)
         self.roles = {"query": query, "document": document}
-        self.bytes = size_of(folder / GRAPH)
+        self.bytes = graph_bytes(folder)
         self.versions = versions("trimseek", "onnxruntime", "tokenizers")
 
     def encode(self, texts: Sequence[str], role: str, batch: int | None) -> NDArray[np.float32]:

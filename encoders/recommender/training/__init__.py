@@ -1,0 +1,1 @@
+"""How recommenders are trained, which needs torch (the extra ``compress``)."""
