@@ -1,5 +1,6 @@
 """What a compressed encoder must keep to, and what was measured of one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from trimseek.eval.quality.measures import parse_measure
@@ -12,10 +13,10 @@ MEASURE = parse_measure("nDCG@10")  # whose loss is measured
 class Measurement:
     """Quality, speed and size of one encoder that was made.
 
-    ``loss``: of nDCG@10, relative to float32; ``expected``, ``interval``, ``queries`` and
-    ``judged`` as in ``Claim``. ``query_ms``: p50 of encoding one query; ``speedup``: float32's p50
-    divided by it. ``graph_bytes``: the size of the graph that runs. ``seconds``: to make and
-    measure the encoder.
+    ``shape``: what it keeps of the base, in words. ``loss``: of nDCG@10, relative to float32;
+    ``expected``, ``interval``, ``queries`` and ``judged`` as in ``Claim``. ``query_ms``: p50 of
+    encoding one query; ``speedup``: float32's p50 divided by it. ``graph_bytes``: the size of the
+    graph that runs. ``seconds``: to make and measure the encoder.
     """
 
     recipe: str
@@ -29,6 +30,13 @@ class Measurement:
     queries: int
     judged: bool
     seconds: float
+
+
+CandidateReport = Callable[[int, Measurement], None]  # gets a number, from 1, and a measurement
+
+
+def not_told(_number: int, _measurement: Measurement) -> None:
+    """A report that tells nobody."""
 
 
 @dataclass(frozen=True)

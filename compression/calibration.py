@@ -23,7 +23,7 @@ import numpy as np
 from trimseek.atomic import write_text
 from trimseek.compression.estimate import Estimate
 from trimseek.compression.judge import Judge
-from trimseek.compression.pseudo_judgments import EXPONENT, LEAST_SPREAD
+from trimseek.compression.pseudo_judgments import LEAST_SPREAD
 from trimseek.compression.storage import FLOAT32
 from trimseek.compression.trial import Half, unlabelled_trial, whole
 from trimseek.console import note
@@ -48,7 +48,8 @@ ENCODERS = {
     "half of the weights": Recipe(sparsity=0.5),
 }
 CALIBRATION_TEXTS = 400
-FACTORS = np.geomspace(0.5, 6, 150)
+EXPONENTS = np.linspace(1.0, 2.0, 21)
+FACTORS = np.geomspace(0.3, 8, 150)
 SPREADS = np.linspace(0, 0.5, 51)
 CHI_SQUARE = 3.841  # the 95th percentile, of one degree of freedom (Wilks 1938)
 ACCURACY = 1e-3  # losses with less are the same
@@ -73,6 +74,7 @@ class Point:
 class Fit:
     """The constants of the same names, with an interval of the factor that holds 19 of 20 times."""
 
+    exponent: float
     factor: float
     factor_low: float
     factor_high: float
@@ -115,7 +117,8 @@ def write_results(points: Sequence[Point], path: Path) -> None:
             fits[f"without {name}"] = fitted(others)
     for name, fit in fits.items():
         note(
-            f"{name}: factor {fit.factor:.2f} ({fit.factor_low:.2f} to {fit.factor_high:.2f}), "
+            f"{name}: exponent {fit.exponent:.2f}, factor {fit.factor:.2f} ({fit.factor_low:.2f} "
+            f"to {fit.factor_high:.2f}), "
             f"spread {fit.spread:.0%}, noise of a query {fit.query_noise:.2f}"
         )
     rows = [
@@ -189,17 +192,25 @@ def fitted(points: Sequence[Point]) -> Fit:
     told = p > ACCURACY
     noise = float(np.median(own[told] * np.sqrt(queries[told] / p[told]))) if told.any() else 0.0
     noises = np.maximum(own, noise * np.sqrt(p / queries))
-    likelihoods = np.empty((len(FACTORS), len(SPREADS)))
-    for (i, factor), (j, spread) in product(enumerate(FACTORS), enumerate(SPREADS)):
-        lost = factor * p**EXPONENT
-        slope = factor * EXPONENT * np.sqrt(p)
+    likelihoods = np.empty((len(EXPONENTS), len(FACTORS), len(SPREADS)))
+    choices = product(enumerate(EXPONENTS), enumerate(FACTORS), enumerate(SPREADS))
+    for (i, exponent), (j, factor), (k, spread) in choices:
+        lost = factor * p**exponent
+        slope = factor * exponent * p ** (exponent - 1)
         variance = noises**2 + (slope * deviation) ** 2 + (spread * lost) ** 2 + LEAST_SPREAD**2
         errors = judged - sign * lost
-        likelihoods[i, j] = -0.5 * float((errors**2 / variance + np.log(variance)).sum())
-    best, profile = likelihoods.max(0).argmax(), likelihoods.max(1)
+        likelihoods[i, j, k] = -0.5 * float((errors**2 / variance + np.log(variance)).sum())
+    best, place, spread = np.unravel_index(likelihoods.argmax(), likelihoods.shape)
+    profile = likelihoods[best].max(1)  # of the factors, at that exponent
     likely = FACTORS[profile > profile.max() - CHI_SQUARE / 2]
-    factor = float(FACTORS[profile.argmax()])
-    return Fit(factor, float(likely[0]), float(likely[-1]), float(SPREADS[best]), noise)
+    return Fit(
+        float(EXPONENTS[best]),
+        float(FACTORS[place]),
+        float(likely[0]),
+        float(likely[-1]),
+        float(SPREADS[spread]),
+        noise,
+    )
 
 
 if __name__ == "__main__":

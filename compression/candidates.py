@@ -10,24 +10,26 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
 from trimseek.atomic import make_folder
-from trimseek.compression.budget import Budget, Measurement
+from trimseek.compression.budget import Budget, CandidateReport, Measurement, not_told
 from trimseek.compression.estimate import CONFIDENCE
 from trimseek.compression.judge import HalfJudge, Judge
 from trimseek.compression.latency import query_milliseconds
 from trimseek.compression.query_matcher import QueryMatcher
+from trimseek.compression.search_state import SearchState
 from trimseek.compression.trial import SEED, Half, Trial
 from trimseek.console import note
 from trimseek.encoders.aligned import FOLDER, aligned_names, load_aligned, read_provenance
 from trimseek.encoders.cached import embed_with, text_hash
-from trimseek.encoders.card import EncoderCard, LayerShape, described
+from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.checkpoint import Checkpoint, tokenizer_of
+from trimseek.encoders.cost import shares
 from trimseek.encoders.encoder import DocumentEncoder, QueryEncoder
 from trimseek.encoders.folder import graph_bytes, write_encoder
 from trimseek.encoders.quantize import Precision, Quantization
@@ -57,10 +59,18 @@ SPARE = 1.5  # times the slowest candidate's time that must be left before train
 
 @dataclass(frozen=True)
 class EncoderCandidate:
-    """An encoder that was made, and what was measured of it."""
+    """An encoder that was made, and what was measured of it.
+
+    ``source``: gives it, or makes it again where an interrupted search had measured it.
+    """
 
     measurement: Measurement
-    shrunk: Shrunk
+    source: Callable[[], Shrunk]
+
+    @cached_property
+    def shrunk(self) -> Shrunk:
+        """The encoder."""
+        return self.source()
 
 
 class Cost(NamedTuple):
@@ -71,6 +81,11 @@ class Cost(NamedTuple):
     speedup: float
 
 
+def keeping(shrunk: Shrunk) -> Shrunk:
+    """The encoder itself, as the source of a candidate."""
+    return shrunk
+
+
 class Compressor:
     """Makes and measures candidates of one base; ``candidates`` has all of them, in order.
 
@@ -79,7 +94,8 @@ class Compressor:
     ask, if known. ``folder``: for the encoders' files. ``confidence``: of the intervals.
     ``query_only``: documents stay with the base at int8, as in an asymmetric pair. ``student``: a
     smaller encoder that is made for the base's queries, in the place of the base itself.
-    ``report``: called after each validation while an encoder is trained.
+    ``report``: called after each validation while an encoder is trained; ``measured``: with the
+    number, from 1, and the measurement of each candidate.
     ``start``: what is made smaller, the base or the student. CorpusError if no loss can be
     measured.
     """
@@ -99,7 +115,9 @@ class Compressor:
         query_only: bool = False,
         student: Checkpoint | None = None,
         report: Report = silent,
+        measured: CandidateReport = not_told,
     ) -> None:
+        self.measured = measured
         self.base, self.trial, self.budget, self.folder = base, trial, budget, folder
         self.texts, self.queries = shuffled(trial.outside_confirming(texts), SEED), queries
         self.confidence, self.query_only, self.report = confidence, query_only, report
@@ -114,6 +132,12 @@ class Compressor:
         if query_only:
             documents_by = folder / "documents"
             write_encoder(base, documents_by, Quantization())
+        self.state = SearchState(
+            base, self.start, trial.choosing, f"{confidence} {query_only} {type(self).__name__}"
+        )
+        for measurement, shrunk in self.state.trained():
+            note(f"{measurement.recipe}: trained before this search was interrupted")
+            self.candidates.append(EncoderCandidate(measurement, partial(keeping, shrunk)))
         self.choosing = self.judge(trial.choosing, documents_by)
         self.confirming = self.judge(trial.confirming, documents_by)
 
@@ -185,20 +209,35 @@ class Compressor:
     def attempt(self, recipe: Recipe, name: str) -> EncoderCandidate:
         """Follow the recipe, training included, and measure the encoder that it makes."""
         began = time.monotonic()
+        key = f"{name}: {recipe}"
+        known = None if recipe.align_minutes else self.state.measured(key)
+        if known is not None:
+            note(f"{name}: measured before this search was interrupted")
+            candidate = EncoderCandidate(known, partial(self.shrinker.shrink, recipe))
+            self.candidates.append(candidate)
+            self.measured(len(self.candidates), known)
+            return candidate
         shrunk = self.shrinker.shrink(recipe)
-        return self.attempt_shrunk(shrunk, name, recipe.align_minutes, began)
+        return self.attempt_shrunk(shrunk, name, recipe.align_minutes, began, key)
 
     def attempt_shrunk(
-        self, shrunk: Shrunk, name: str, minutes: float = 0.0, began: float | None = None
+        self,
+        shrunk: Shrunk,
+        name: str,
+        minutes: float = 0.0,
+        began: float | None = None,
+        key: str = "",
     ) -> EncoderCandidate:
         """Train an encoder for so many minutes, or not at all for 0, and measure it.
 
-        ``began``: when its making began, as ``time.monotonic`` has it; None for now.
+        ``began``: when its making began, as ``time.monotonic`` has it; None for now. ``key``: in
+        the state of the search, the name by default.
         """
         began = time.monotonic() if began is None else began
         if minutes:
             shrunk = self.align(shrunk, minutes)
         candidate = self.measure(shrunk, name, began)
+        self.state.keep(key or name, shrunk, candidate.measurement, trained=minutes > 0)
         if not minutes:
             self.longest = max(self.longest, candidate.measurement.seconds)
         return candidate
@@ -237,12 +276,11 @@ class Compressor:
         """
         folder = self.folder / "candidate"
         self.write(shrunk, folder)
-        weights = shrunk.checkpoint.weights
         claim = self.choosing.estimate(folder, self.confidence)
         query_ms, base_ms = self.milliseconds([folder, self.reference])
         measurement = Measurement(
             recipe=name,
-            shape=described(tuple(map(LayerShape, weights.heads, weights.neurons))),
+            shape=str(shares(shrunk.checkpoint.weights, self.start.weights)),
             graph_bytes=graph_bytes(folder),
             query_ms=query_ms,
             speedup=base_ms / query_ms,
@@ -255,8 +293,9 @@ class Compressor:
             f"a query, {measurement.speedup:.1f}x, {measurement.graph_bytes / 1e6:.1f} MB"
         )
         shutil.rmtree(folder)
-        candidate = EncoderCandidate(measurement, shrunk)
+        candidate = EncoderCandidate(measurement, partial(keeping, shrunk))
         self.candidates.append(candidate)
+        self.measured(len(self.candidates), measurement)
         return candidate
 
     def confirm(self, best: EncoderCandidate) -> Measurement:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trimseek.compression.budget import Measurement
+from trimseek.compression.budget import CandidateReport, Measurement, not_told
 from trimseek.compression.compress import base_of, texts_of
 from trimseek.compression.compress import compress as compress_encoder
 from trimseek.compression.estimate import AS_MANY
@@ -15,7 +15,7 @@ from trimseek.compression.storage import compare_storage, storage_cells, storage
 from trimseek.console import note, print_json, print_table
 from trimseek.encoders.quantize import Precision
 from trimseek.encoders.shrink.recipe import Recipe, read_recipe
-from trimseek.encoders.shrink.tensorboard import both, tensorboard_report
+from trimseek.encoders.shrink.tensorboard import both, tensorboard_candidates, tensorboard_report
 from trimseek.encoders.shrink.validation import Report, note_validation
 from trimseek.errors import ConfigError
 from trimseek.eval.bench.report import terminal_table
@@ -82,7 +82,8 @@ def compress(
         Precision | None, typer.Option(help="Of the matrix products; no search.")
     ] = None,
     tensorboard: Annotated[
-        Path | None, typer.Option(help="A folder for TensorBoard: how training goes.")
+        Path | None,
+        typer.Option(help="A folder for TensorBoard: each candidate's figures, and training."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -108,6 +109,7 @@ def compress(
         query_only=query_only,
         student=student,
         report=training_report(tensorboard),
+        measured=candidate_report(tensorboard),
     )
     if as_json:
         print_json(
@@ -157,6 +159,25 @@ def training_report(tensorboard: Path | None) -> Report:
     if tensorboard is None:
         return note_validation
     return both(note_validation, tensorboard_report(tensorboard))
+
+
+def candidate_report(tensorboard: Path | None) -> CandidateReport:
+    """Reports each candidate to TensorBoard if a folder is given."""
+    if tensorboard is None:
+        return not_told
+    write = tensorboard_candidates(tensorboard)
+
+    def report(number: int, measurement: Measurement) -> None:
+        figures = {
+            "loss": measurement.loss,
+            "loss, upper end": measurement.expected.high,
+            "ms": measurement.query_ms,
+            "speedup": measurement.speedup,
+            "MB": measurement.graph_bytes / 1e6,
+        }
+        write(number, measurement.recipe, figures)
+
+    return report
 
 
 def explicit_recipe(

@@ -29,7 +29,7 @@ from trimseek.settings import load_settings
 from trimseek.time_limit import time_left, time_limit
 
 try:
-    from trimseek.compression.budget import Budget, Measurement
+    from trimseek.compression.budget import Budget, CandidateReport, Measurement, not_told
     from trimseek.compression.candidates import Compressor, EncoderCandidate
     from trimseek.compression.cross_candidates import CrossCompressor
     from trimseek.compression.history_candidates import HistoryCompressor, history_texts
@@ -83,11 +83,13 @@ def compress(
     query_only: bool = False,
     student: str | Path | None = None,
     report: Report = note_validation,
+    measured: CandidateReport = not_told,
 ) -> Compressed:
     """Make an encoder as small and fast as a stated loss allows, and write it to a new folder.
 
     With a budget it searches; with a recipe it makes just that. One half of the texts chooses, and
-    what is chosen is measured on the other half, once. Needs the extra compress.
+    what is chosen is measured on the other half, once. An interrupted search goes on with the same
+    call: what was measured and trained is not again. Needs the extra compress.
 
     :param base: "minilm", a hub id, a checkpoint folder or an encoder folder; also of a
         cross-encoder, whose loss is that of the order of what BM25 finds, and of a recommender,
@@ -108,6 +110,7 @@ def compress(
     :param student: with ``query_only``, another encoder, which is projected into the base's space
         and made for its queries: "minilm" for a base of "mpnet".
     :param report: called after each validation while an encoder is trained.
+    :param measured: called with the number and the measurement of each candidate.
     :raises BudgetError: if nothing keeps to the budget, with the closest, or the other half does
         not confirm it; nothing is written then.
     :raises ConfigError: for options that make no sense together.
@@ -163,6 +166,7 @@ def compress(
                     query_only=query_only,
                     student=None if student is None else student_of(str(student)),
                     report=report,
+                    measured=measured,
                 )
                 best = searched(compressor, recipe)
         except OutOfTimeError:
@@ -180,9 +184,18 @@ def compress(
 def searched(compressor: Compressor, recipe: Recipe | None) -> EncoderCandidate:
     """What the recipe makes, or the best within the budget, found with time left to confirm it."""
     if recipe is not None:
-        return compressor.attempt(recipe, "as asked")
-    with time_limit(time.monotonic() + time_left() - compressor.confirming_seconds()):
-        return search(compressor)
+        candidate = compressor.attempt(recipe, "as asked")
+        compressor.state.remove()
+        return candidate
+    try:
+        with time_limit(time.monotonic() + time_left() - compressor.confirming_seconds()):
+            best = search(compressor)
+            best.shrunk  # noqa: B018 - made now, if it is to be made again
+    except BudgetError:
+        compressor.state.remove()
+        raise
+    compressor.state.remove()
+    return best
 
 
 def most_documents(base: Checkpoint, minutes: float) -> int:

@@ -19,7 +19,7 @@ PICTURE_TITLE = "Quality against latency of one query"
 def measurement_cells(measurements: Sequence[Measurement], title: str) -> Cells:
     """A row for each encoder that was made."""
     headings = (
-        *("recipe", "heads/neurons", "MB", "query ms", "speed", "loss", "expected", "as judged"),
+        *("recipe", "keeps", "MB", "query ms", "speed", "loss", "expected", "as judged"),
         *("queries", "s"),
     )
     rows = [
@@ -46,12 +46,23 @@ def in_words(interval: Interval) -> str:
 
 
 def measurement_panel(measurements: Sequence[Measurement]) -> Panel:
-    """Per cent of float32's quality that is kept, against ms of one query."""
+    """Per cent of float32's quality that is kept, with its interval, against ms of one query."""
     points = [
-        Point(measurement.recipe, measurement.query_ms, 100 * (1 - measurement.loss), peer=False)
+        Point(
+            measurement.recipe,
+            measurement.query_ms,
+            100 * (1 - measurement.loss),
+            peer=False,
+            interval=kept(measurement.expected),
+        )
         for measurement in measurements
     ]
     return Panel("what was tried", f"% of float32's {MEASURE}", points, "encoding p50")
+
+
+def kept(lost: Interval) -> Interval:
+    """Per cent that is kept."""
+    return Interval(100 * (1 - lost.high), 100 * (1 - lost.low))
 
 
 def write_compressed(

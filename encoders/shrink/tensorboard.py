@@ -1,6 +1,8 @@
-"""Validations as TensorBoard event files."""
+"""Validations, and the candidates of a search, as TensorBoard event files."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from trimseek.encoders.shrink.validation import Report, Validation
 from trimseek.errors import MissingExtraError
@@ -11,11 +13,7 @@ def tensorboard_report(folder: Path) -> Report:
 
     MissingExtraError without the extra ``tensorboard``.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise MissingExtraError("--tensorboard", "tensorboard") from None
-    writer = SummaryWriter(str(folder))
+    writer = summary_writer(folder)
 
     def report(validation: Validation, loss: float) -> None:
         scalars = {"loss": loss, "cosine": validation.cosine, "overlap@10": validation.overlap}
@@ -24,6 +22,28 @@ def tensorboard_report(folder: Path) -> Report:
         writer.flush()
 
     return report
+
+
+def tensorboard_candidates(folder: Path) -> Callable[[int, str, Mapping[str, float]], None]:
+    """A report that writes each candidate's number, name and figures; as ``tensorboard_report``."""
+    writer = summary_writer(folder)
+
+    def report(number: int, name: str, figures: Mapping[str, float]) -> None:
+        for figure, value in figures.items():
+            writer.add_scalar(f"candidates/{figure}", value, number)
+        writer.add_text("candidates", name, number)
+        writer.flush()
+
+    return report
+
+
+def summary_writer(folder: Path) -> Any:
+    """Writes event files; MissingExtraError without the extra ``tensorboard``."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingExtraError("--tensorboard", "tensorboard") from None
+    return SummaryWriter(str(folder))
 
 
 def both(first: Report, second: Report) -> Report:

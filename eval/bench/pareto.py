@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from trimseek.errors import MissingExtraError
 from trimseek.eval.bench.results import BenchReport, Row
+from trimseek.eval.quality.significance import Interval
 
 TITLE = "Quality against latency, one query at a time, encoding and search"
 COLUMNS = 2  # panels side by side
@@ -21,12 +22,13 @@ LABEL_GAP = 0.045  # share of a panel's height, between labels
 
 
 class Point(NamedTuple):
-    """``latency`` in ms; ``quality`` in the unit of the panel's axis."""
+    """``latency`` in ms; ``quality``, and its ``interval``, in the unit of the panel's axis."""
 
     name: str
     latency: float
     quality: float
     peer: bool
+    interval: Interval | None = None
 
 
 class Panel(NamedTuple):
@@ -157,6 +159,10 @@ def draw_panel(axis: Any, panel: Panel) -> None:
                 label=label,
                 zorder=3,
             )
+    for point in panel.points:
+        if point.interval is not None:
+            ends = [point.interval.low, point.interval.high]
+            axis.plot([point.latency] * 2, ends, color=OURS, linewidth=1.0, alpha=0.5, zorder=1)
     set_limits(axis, panel.points)
     label_points(axis, panel.points)
     axis.legend(loc="lower left", fontsize=8, frameon=False, ncols=3)
@@ -184,6 +190,7 @@ def set_limits(axis: Any, points: Sequence[Point]) -> None:
     """Leave space for names on the right and for the legend below."""
     latencies = [point.latency for point in points]
     qualities = [point.quality for point in points]
+    qualities += [end for point in points if point.interval for end in point.interval]
     spread = max(max(qualities) - min(qualities), 0.02 * max(max(qualities), 1e-9))
     axis.set_xlim(min(latencies) / 1.3, max(latencies) * 3.2)
     axis.set_ylim(min(qualities) - 0.35 * spread, max(qualities) + 0.3 * spread)

@@ -75,7 +75,7 @@ class Formulas:
             name, "shape", cost.graph_bytes, cost.query_ms, cost.speedup, loss,
             Interval(loss - SURE, loss + SURE), Interval(0, 1), 500, judged=False, seconds=1.0,
         )  # fmt: skip
-        candidate = EncoderCandidate(measurement, shrunk)
+        candidate = EncoderCandidate(measurement, lambda: shrunk)
         self.candidates.append(candidate)
         return candidate
 

@@ -305,7 +305,7 @@ def candidate_measurement(
 
 def candidate(name: str, loss: float, speedup: float, tiny: Checkpoint) -> EncoderCandidate:
     measurement = candidate_measurement(name, loss, loss, speedup, 1 / speedup)
-    return EncoderCandidate(measurement, Shrunk(tiny, Quantization(), ()))
+    return EncoderCandidate(measurement, lambda: Shrunk(tiny, Quantization(), ()))
 
 
 def test_the_best_is_the_fastest_within_the_loss_or_loses_least(tiny: Checkpoint) -> None:
