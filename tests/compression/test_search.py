@@ -191,6 +191,7 @@ def test_what_was_measured_when_the_time_is_over_counts(
     assert [candidate.measurement.recipe for candidate in hurried.candidates] == ["2 layers, int8"]
     assert "the time is over" in capsys.readouterr().err
 
+    hurried.state.remove()  # else the same search would go on
     hurried = Hurried(tiny, trial, texts, [], Budget(max_loss=0.9), tmp_path / "b")
     hurried.time_for = 0
     with pytest.raises(OutOfTimeError):
