@@ -12,11 +12,14 @@ cached, so that an interrupted run goes on.
 
 import argparse
 import json
+import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,6 +56,7 @@ FACTORS = np.geomspace(0.3, 8, 150)
 SPREADS = np.linspace(0, 0.5, 51)
 CHI_SQUARE = 3.841  # the 95th percentile, of one degree of freedom (Wilks 1938)
 ACCURACY = 1e-3  # losses with less are the same
+TWO_SIDED, ONE_SIDED = NormalDist().inv_cdf(0.975), NormalDist().inv_cdf(0.95)
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,28 @@ class CollectionJudge(Judge):
         return self.vectors[folder][self.rows]
 
 
+class Claims(NamedTuple):
+    """How claims hold on a collection that the constants were not fitted to.
+
+    ``inside``: the share of judged losses that lie in the interval claimed with 95 % confidence,
+    of so many (``of``); ``broken``: the share that are above the upper end of the expected
+    interval by more than noise (one-sided, 95 %).
+    """
+
+    inside: float
+    broken: float
+    of: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """All that a run found; ``fits``: of all points, and without each collection."""
+
+    points: tuple[Point, ...]
+    fits: dict[str, Fit]
+    claims: Claims | None
+
+
 def main() -> None:
     """Measure all encoders on the collections of the command line, and fit the constants."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -109,24 +135,51 @@ def main() -> None:
 
 
 def write_results(points: Sequence[Point], path: Path) -> None:
-    """All points, the fit, and the fit with each collection left out."""
+    """All points, the fit, the fit with each collection left out, and how claims then hold."""
+    names = list(dict.fromkeys(point.collection for point in points))
     fits = {"all": fitted(points)}
-    for name in dict.fromkeys(point.collection for point in points):
-        others = [point for point in points if point.collection != name]
-        if others:
-            fits[f"without {name}"] = fitted(others)
+    if len(names) > 1:
+        fits |= {
+            f"without {name}": fitted([each for each in points if each.collection != name])
+            for name in names
+        }
     for name, fit in fits.items():
         note(
             f"{name}: exponent {fit.exponent:.2f}, factor {fit.factor:.2f} ({fit.factor_low:.2f} "
-            f"to {fit.factor_high:.2f}), "
-            f"spread {fit.spread:.0%}, noise of a query {fit.query_noise:.2f}"
+            f"to {fit.factor_high:.2f}), spread {fit.spread:.0%}, noise of a query "
+            f"{fit.query_noise:.2f}"
+        )
+    claims = claims_held(points, fits) if len(names) > 1 else None
+    if claims is not None:
+        note(
+            f"of {claims.of} losses on collections that were left out, {claims.inside:.0%} lie in "
+            f"the claimed interval, {claims.broken:.0%} above it"
         )
     rows = [
         asdict(point) | {"agreement": point.agreement._asdict(), "judged": point.judged._asdict()}
         for point in points
     ]
-    result = {"points": rows, "fits": {name: asdict(fit) for name, fit in fits.items()}}
+    result = {
+        "points": rows,
+        "fits": {name: asdict(fit) for name, fit in fits.items()},
+        "claims": None if claims is None else claims._asdict(),
+    }
     write_text(path, json.dumps(result, indent=1) + "\n")
+
+
+def claims_held(points: Sequence[Point], fits: Mapping[str, Fit]) -> Claims:
+    """How the claims of the fits without each collection hold on that collection."""
+    inside = broken = 0
+    for point in points:
+        fit, p = fits[f"without {point.collection}"], abs(point.agreement.loss)
+        lost = math.copysign(fit.factor * p**fit.exponent, point.agreement.loss)
+        slope = fit.factor * fit.exponent * p ** (fit.exponent - 1)
+        own = math.hypot(slope * point.agreement.deviation, fit.spread * lost, LEAST_SPREAD)
+        noise = max(fit.query_noise * math.sqrt(p / point.queries), point.judged.deviation)
+        error = point.judged.loss - lost
+        inside += abs(error) <= TWO_SIDED * math.hypot(own, noise)
+        broken += error > TWO_SIDED * own + ONE_SIDED * noise
+    return Claims(inside / len(points), broken / len(points), len(points))
 
 
 def points_of(collection: TestCollection) -> list[Point]:

@@ -15,7 +15,7 @@ from trimseek.eval.quality.significance import Interval, Values, loss
 
 CONFIDENCE = 0.95
 AS_MANY = 100  # judged queries, that ``Claim.interval`` is for where the user has none
-QUERY_NOISE = 0.9  # see ``judged_noise``
+QUERY_NOISE = 1.1  # see ``judged_noise``
 FEWEST_QUERIES = 20  # fewer measure nothing
 LEAST_DEVIATION = 1e-6
 

@@ -9,7 +9,8 @@ against judgements, because of what float32 puts first much is not what a person
     judged loss = FACTOR * p ** EXPONENT,
 
 the same for all collections and ways of compression, within ``SPREAD`` of it. The constants are
-those of 14 recipes on five collections; ``compression.calibration`` fits them anew.
+those of 13 encoders on four collections (docs/results.md, "Claims of losses");
+``compression.calibration`` fits them anew.
 """
 
 import math
@@ -25,9 +26,9 @@ from trimseek.encoders.training.short_texts import short_texts
 from trimseek.eval.quality.judgments import Qrels
 
 BEST = 5
-FACTOR = 1.88
-EXPONENT = 1.5
-SPREAD = 0.1  # standard deviation of the factor, as a share of it
+FACTOR = 1.67
+EXPONENT = 1.35
+SPREAD = 0.25  # standard deviation of the factor, as a share of it
 LEAST_SPREAD = 0.0005  # of the loss, whatever it is
 MADE = 3_000  # queries; about two of three have a document that both find
 
@@ -61,6 +62,6 @@ def judged_loss(agreement: Estimate) -> Estimate:
         return NOTHING
     p = agreement.loss
     lost = math.copysign(FACTOR * abs(p) ** EXPONENT, p)
-    slope = FACTOR * EXPONENT * math.sqrt(abs(p))
+    slope = FACTOR * EXPONENT * abs(p) ** (EXPONENT - 1)
     deviation = math.hypot(slope * agreement.deviation, SPREAD * lost, LEAST_SPREAD)
     return Estimate(lost, deviation)

@@ -16,11 +16,9 @@ class Shares(NamedTuple):
     arithmetic: float
 
     def __str__(self) -> str:
-        if min(self.heads, self.neurons) == 1:
-            return "all of it"
         return (
-            f"{self.layers} of {self.of_layers} layers; {self.heads:.0%} of heads, "
-            f"{self.neurons:.0%} of neurons; {self.arithmetic:.0%} of arithmetic"
+            f"{self.layers}/{self.of_layers} layers, {self.heads:.0%}/{self.neurons:.0%}, "
+            f"{self.arithmetic:.0%}"
         )
 
 

@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trimseek.atomic import write_text
+from trimseek.compression.calibration import Calibration
 from trimseek.errors import ConfigError
 from trimseek.eval.bench import encode_profile
 from trimseek.eval.bench.recall import lines
+from trimseek.eval.bench.recommendation.report import setting_line as recommendation_setting
+from trimseek.eval.bench.recommendation.report import tables as recommendation_tables
+from trimseek.eval.bench.recommendation.run import RecommendationReport
 from trimseek.eval.bench.report import (
     Cells,
     capitalized,
@@ -37,7 +41,7 @@ from trimseek.eval.figures.encoding import (
     growth_cells,
     read_encoding,
 )
-from trimseek.eval.figures.files import RESULTS, CollectionRow, collections_of
+from trimseek.eval.figures.files import RESULTS, CollectionRow, collections_of, read_figures
 from trimseek.eval.figures.modes import modes_cells, read_modes
 from trimseek.eval.figures.over_http import HttpResults, http_cells, read_http
 from trimseek.eval.figures.requests import (
@@ -59,6 +63,8 @@ BENCH = RESULTS / "results.json"
 ALIGNED_QUALITY = RESULTS / "aligned-quality.json"
 ALIGNED_SPEED = RESULTS / "aligned-speed.json"
 GRAPHS = RESULTS / "graphs.json"
+CALIBRATION = RESULTS / "calibration.json"
+RECOMMENDATION = RESULTS / "recommendation.json"
 PICTURES = "../eval/figures/results"  # relative to docs/
 
 
@@ -101,6 +107,10 @@ def sections() -> dict[str, str]:
         "benchmark": benchmark_section(read_results(BENCH)),
         "aligned": aligned_section(read_results(ALIGNED_QUALITY), read_results(ALIGNED_SPEED)),
         "shrinking": collections_section("shrinking", shrinking, shrinking_cells(shrinking)),
+        "claims": claims_section(read_figures(CALIBRATION, Calibration)),
+        "recommendation": recommendation_section(
+            read_figures(RECOMMENDATION, RecommendationReport)
+        ),
         "modes": collections_section("modes", modes, modes_cells(modes)),
         "reranking": reranking_section(read_reranking()),
         "scale": scale_section(read_scaling()),
@@ -148,6 +158,42 @@ def collections_section(name: str, rows: Sequence[CollectionRow], cells: Cells) 
         for collection in collections
     ]
     return joined(console(figures_command(name, *folders)), *titled(cells))
+
+
+def claims_section(calibration: Calibration) -> str:
+    """The constants of pseudo-judgements, and how claims hold with them."""
+    rows = [
+        (
+            name,
+            f"{fit.exponent:.2f}",
+            f"{fit.factor:.2f} ({fit.factor_low:.2f} to {fit.factor_high:.2f})",
+            f"{fit.spread:.0%}",
+            f"{fit.query_noise:.2f}",
+        )
+        for name, fit in calibration.fits.items()
+    ]
+    headings = ("fitted to", "exponent", "factor", "spread", "noise of a query")
+    names = dict.fromkeys(point.collection for point in calibration.points)
+    folders = [name if name == SAMPLE else f"../shared/data/{name}" for name in names]
+    command = f"python -m trimseek.compression.calibration {' '.join(folders)} --into FILE"
+    claims = calibration.claims
+    held = (
+        f"Of {claims.of} losses on a collection that the constants were not fitted to, "
+        f"{claims.inside:.0%} lie in the interval that is claimed with 95 % confidence, and "
+        f"{claims.broken:.0%} are above what is expected by more than noise."
+        if claims is not None
+        else ""
+    )
+    return joined(console(command), *titled(Cells("the constants", headings, rows)), held)
+
+
+def recommendation_section(report: RecommendationReport) -> str:
+    """Recommenders beside others."""
+    return joined(
+        console(report.command),
+        *(part for cells in recommendation_tables(report) for part in titled(cells)),
+        recommendation_setting(report),
+    )
 
 
 def reranking_section(speed: RerankSpeed) -> str:

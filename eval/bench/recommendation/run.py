@@ -7,9 +7,10 @@ turns, so that a slow moment hits all.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -24,6 +25,7 @@ from trimseek.eval.bench.machine import describe_machine
 from trimseek.eval.bench.recommendation.systems import (
     PEERS,
     EncoderSystem,
+    EncodingSystem,
     System,
     best_of_all,
     check_peers,
@@ -44,9 +46,11 @@ FORMAT_VERSION = 1
 class Speed:
     """Milliseconds at p50: of one client's request, of ``CLIENTS`` at once, of a long history.
 
+    ``encode``: of encoding a history, without the search; None for what encodes none.
     ``per_second``: answers of all these clients. ``turns``: p50 of each round, of one client.
     """
 
+    encode: float | None
     one: float
     many: float
     long: float
@@ -173,6 +177,7 @@ def time_systems(systems: Sequence[System], histories: Sequence[History]) -> dic
     many: dict[str, list[float]] = {system.name: [] for system in systems}
     longest: dict[str, list[float]] = {system.name: [] for system in systems}
     counts: dict[str, list[float]] = {system.name: [] for system in systems}
+    encode: dict[str, list[float]] = {system.name: [] for system in systems}
     with progress("timing", ROUNDS) as ticker:
         for number in range(ROUNDS):
             turn = [some[(number * TIMED + i) % len(some)] for i in range(TIMED)]
@@ -181,6 +186,8 @@ def time_systems(systems: Sequence[System], histories: Sequence[History]) -> dic
                 time.sleep(PAUSE)
                 system.best(turn[:1], CUTOFF)
                 one[system.name].append(median(seconds_of(system, turn)))
+                if isinstance(system, EncodingSystem):
+                    encode[system.name].append(median(seconds_of(system, turn, encode=True)))
                 longest[system.name].append(median(seconds_of(system, long)))
                 seconds, answers = closed_loop(system, turn)
                 many[system.name].append(median(seconds))
@@ -188,6 +195,7 @@ def time_systems(systems: Sequence[System], histories: Sequence[History]) -> dic
             ticker.advance(1)
     return {
         name: Speed(
+            1e3 * median(encode[name]) if encode[name] else None,
             1e3 * median(one[name]),
             1e3 * median(many[name]),
             1e3 * median(longest[name]),
@@ -208,12 +216,17 @@ def long_history(histories: Sequence[History], start: int) -> History:
     return np.array(list(found)[:LONG], np.int32)
 
 
-def seconds_of(system: System, histories: Sequence[History]) -> list[float]:
-    """Of each history, asked one at a time."""
+def seconds_of(
+    system: System, histories: Sequence[History], *, encode: bool = False
+) -> list[float]:
+    """Of each history, asked one at a time, or only encoded."""
+    answer: Callable[[Sequence[History]], object] = partial(system.best, k=CUTOFF)
+    if encode and isinstance(system, EncodingSystem):
+        answer = system.encode
     seconds = []
     for history in histories:
         began = time.perf_counter()
-        system.best([history], CUTOFF)
+        answer([history])
         seconds.append(time.perf_counter() - began)
     return seconds
 

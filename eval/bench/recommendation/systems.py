@@ -7,7 +7,7 @@ from what the encoders were trained on, all but the last two events of each user
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from trimseek.encoders.folder import as_checkpoint, graph_bytes
 from trimseek.encoders.recommender.events import EventLog
 from trimseek.encoders.recommender.histories import FEWEST, HELD_OUT, History
 from trimseek.encoders.recommender.items import history_text
+from trimseek.encoders.weights import FloatArray
 from trimseek.errors import ConfigError, EncoderError, MissingExtraError
 from trimseek.eval.quality.retrieval import EXACT, build_index
 from trimseek.settings import load_settings
@@ -40,6 +41,14 @@ class System(Protocol):
         """Numbers of items ``(n, k)``, best first, of each history, the latest item last."""
 
 
+@runtime_checkable
+class EncodingSystem(System, Protocol):
+    """A recommender that encodes a history before it searches."""
+
+    def encode(self, histories: Sequence[History]) -> FloatArray:
+        """Vectors ``(n, dim)`` of histories."""
+
+
 class EncoderSystem:
     """An encoder folder and an exact index of its items, as the service has them."""
 
@@ -54,11 +63,14 @@ class EncoderSystem:
 
     def best(self, histories: Sequence[History], k: int) -> Best:
         """As ``System``."""
-        texts = texts_of(self.log, histories)
-        vectors = self.encoder.encode(texts).vectors
+        vectors = self.encode(histories)
         more = k + max(len(history) for history in histories)
         _, found = self.index.search(vectors, min(more, len(self.log.items)))
         return unseen(found, histories, k)
+
+    def encode(self, histories: Sequence[History]) -> FloatArray:
+        """As ``EncodingSystem``."""
+        return self.encoder.encode(texts_of(self.log, histories)).vectors
 
 
 class TorchSystem:
@@ -87,16 +99,22 @@ class TorchSystem:
 
     def best(self, histories: Sequence[History], k: int) -> Best:
         """As ``System``."""
+        with self.torch.inference_mode():
+            scores = self.torch.from_numpy(self.encode(histories)) @ self.items.T
+            for row, history in enumerate(histories):
+                scores[row, self.torch.from_numpy(history).long()] = -self.torch.inf
+            found: Best = scores.topk(k).indices.numpy()
+        return found
+
+    def encode(self, histories: Sequence[History]) -> FloatArray:
+        """As ``EncodingSystem``."""
         from trimseek.encoders.shrink.calibration import padded
 
         texts = texts_of(self.log, histories)
         ids, mask = padded([text.ids for text in self.tokenizer.encode(texts)])
         with self.torch.inference_mode():
-            scores = self.module(ids, mask) @ self.items.T
-            for row, history in enumerate(histories):
-                scores[row, self.torch.from_numpy(history).long()] = -self.torch.inf
-            found: Best = scores.topk(k).indices.numpy()
-        return found
+            vectors: FloatArray = self.module(ids, mask).numpy()
+        return vectors
 
 
 class PopularitySystem:
@@ -203,8 +221,9 @@ def matrix(histories: Sequence[History], items: int) -> Any:
 def unseen(found: Best, histories: Sequence[History], k: int) -> Best:
     """The first k of each row that are not in its history; ``NONE`` where there are no more."""
     best = np.full((len(found), k), NONE, np.int64)
-    for row, (items, history) in enumerate(zip(found, histories, strict=True)):
-        left = items[~np.isin(items, history)][:k]
+    for row, (items, history) in enumerate(zip(found.tolist(), histories, strict=True)):
+        seen = set(history.tolist())
+        left = [item for item in items if item not in seen][:k]
         best[row, : len(left)] = left
     return best
 
