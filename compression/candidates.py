@@ -38,6 +38,7 @@ from trimseek.encoders.shrink.allocate import least_share
 from trimseek.encoders.shrink.calibration import Ids, is_enough
 from trimseek.encoders.shrink.lessons import FEWEST, Lessons, teach
 from trimseek.encoders.shrink.recipe import Allocation, Method, Recipe, Shrinker, Shrunk
+from trimseek.encoders.shrink.static import fitted, static_encoder
 from trimseek.encoders.shrink.student import projected
 from trimseek.encoders.shrink.validation import Report
 from trimseek.encoders.tokens import TextTokenizer
@@ -54,6 +55,8 @@ TIMED_TEXTS = 64  # documents that the float32 encoder's tokens a second are mea
 TEACHING = 0.25  # share of the training's time that goes into the teacher's vectors
 FITTED_TEXTS = 4_000  # that a student's projection is fitted to
 TOKENS_OF_SHORT = 20  # about
+STATIC_ALIGNMENT = AlignmentSettings(minutes=0.0, batch=1024, weight_decay=0.0)
+LEAST_SHARE = 0.1  # of the minutes of a static encoder, that it trains whatever the rest took
 SPARE = 1.5  # times the slowest candidate's time that must be left before training
 
 
@@ -241,6 +244,28 @@ class Compressor:
         if not minutes:
             self.longest = max(self.longest, candidate.measurement.seconds)
         return candidate
+
+    def attempt_static(self, name: str, minutes: float) -> EncoderCandidate:
+        """Make a static encoder of the base's space, train it for so many minutes, measure it."""
+        began = time.monotonic()
+        texts = self.training_texts(TEACHING * 60 * minutes * self.tokens_per_second)
+        encoder = static_encoder(self.base, texts)
+        lessons = teach(
+            *(self.reference, texts, self.role),
+            neighbours=STATIC_ALIGNMENT.neighbours,
+            tokenizer=tokenizer_of(encoder),
+        )
+        encoder = fitted(encoder, lessons.training)
+        left = minutes - (time.monotonic() - began) / 60
+        settings = replace(STATIC_ALIGNMENT, minutes=max(left, LEAST_SHARE * minutes))
+        module, _ = train(encoder, lessons, settings, report=self.report, trains_table=True)
+        count = len(lessons.training.ids)
+        steps = (
+            f"a static encoder of {len(encoder.weights.token_embeddings):,} tokens",
+            f"align on {count:,} texts for {settings.minutes:.1f} minutes",
+        )
+        made = replace(encoder, weights=module.weights())
+        return self.measure(Shrunk(made, Quantization(), steps), name, began)
 
     def cost_of_shape(self, layers: int, keep: float, *, timed: bool) -> Cost:
         """Of an encoder of so many layers that each keep so much; its weights do not matter.

@@ -70,6 +70,12 @@ def compress(
         str | None,
         typer.Option(help="With --query-only: an encoder to make for the base's queries: minilm."),
     ] = None,
+    static: Annotated[
+        bool,
+        typer.Option(
+            "--static", help="A static encoder: a table of tokens, tens of microseconds a query."
+        ),
+    ] = False,
     recipe: Annotated[
         Path | None, typer.Option(help="Follow a recipe (JSON) instead of searching.")
     ] = None,
@@ -108,6 +114,7 @@ def compress(
         confidence=share,
         query_only=query_only,
         student=student,
+        static=static,
         report=training_report(tensorboard),
         measured=candidate_report(tensorboard),
     )

@@ -82,6 +82,7 @@ def compress(
     confidence: float = CONFIDENCE,
     query_only: bool = False,
     student: str | Path | None = None,
+    static: bool = False,
     report: Report = note_validation,
     measured: CandidateReport = not_told,
 ) -> Compressed:
@@ -109,6 +110,8 @@ def compress(
     :param query_only: a query encoder for an index that the base embeds, not one for both.
     :param student: with ``query_only``, another encoder, which is projected into the base's space
         and made for its queries: "minilm" for a base of "mpnet".
+    :param static: instead of a budget, a static encoder of the base's space, a table of its tokens'
+        vectors: tens of microseconds a query, at a loss that is measured.
     :param report: called after each validation while an encoder is trained.
     :param measured: called with the number and the measurement of each candidate.
     :raises BudgetError: if nothing keeps to the budget, with the closest, or the other half does
@@ -123,16 +126,19 @@ def compress(
     if not 0 < confidence < 1:
         raise ConfigError(f"confidence {confidence:g}: must be between 0 and 1, such as 0.95")
     budget = Budget(max_loss, speedup, max_ms, max_mb)
-    if (recipe is None) == (budget == Budget()):
+    if (recipe is not None) + (budget != Budget()) + static != 1:
         raise ConfigError(
             "say what to keep to (--max-loss 1%, --speedup 10x, --max-ms 0.3, "
             "--max-mb 12), "
-            "or what to make (--recipe, --heads, --neurons, --layers, --precision), not both"
+            "or what to make (--recipe, --heads, --neurons, --layers, --precision, --static), one "
+            "of the two"
         )
     student = student or (recipe.student if recipe else None) or None
     if student is not None and not query_only:
         raise ConfigError("--student: is for queries of what the base embeds; add --query-only")
     checkpoint = base_of(str(base))
+    if static and (checkpoint.items or checkpoint.head is not None or student is not None):
+        raise ConfigError("--static: is made of an encoder of single texts, without --student")
     if checkpoint.query is not None and not checkpoint.items:
         raise ConfigError(f"{base}: has two towers, and one is made smaller; name a model of one")
     kind: type[Compressor] = Compressor
@@ -168,7 +174,10 @@ def compress(
                     report=report,
                     measured=measured,
                 )
-                best = searched(compressor, recipe)
+                if static:
+                    best = compressor.attempt_static("a static encoder", 0.8 * minutes)
+                else:
+                    best = searched(compressor, recipe)
         except OutOfTimeError:
             raise BudgetError(
                 f"minutes {minutes:g} was too little to encode {trial.documents:,} texts by "

@@ -30,7 +30,7 @@ CANDIDATES = 16  # items whose scores are compared, of each history
 BEGINNINGS = 4  # of a history that are trained on, beside the whole
 HELD_OUT = 0.02  # share of the histories
 MOST_HELD_OUT = 2_000
-BLOCK = 1024  # histories that are scored at a time
+SCORES = 2**26  # computed at a time
 
 
 class HistoryCompressor(Compressor):
@@ -100,9 +100,10 @@ def best_items(vectors: FloatArray, items: FloatArray) -> NDArray[np.int32]:
     """The places ``(n, CANDIDATES)`` of the items with the highest scores, in any order."""
     count = min(CANDIDATES, len(items) - 1)
     found = np.empty((len(vectors), count), np.int32)
-    for start in range(0, len(vectors), BLOCK):
-        scores = vectors[start : start + BLOCK] @ items.T
-        found[start : start + BLOCK] = np.argpartition(-scores, count, axis=1)[:, :count]
+    block = max(1, SCORES // len(items))
+    for start in range(0, len(vectors), block):
+        scores = vectors[start : start + block] @ items.T
+        found[start : start + block] = np.argpartition(-scores, count, axis=1)[:, :count]
     return found
 
 

@@ -15,7 +15,7 @@ from trimseek.encoders.recommender.events import EventLog
 FEWEST = 3  # events of a user of whom some are held out
 HELD_OUT = 2
 TEST, VALIDATION = 1, 2  # which event from the end
-BLOCK = 1024  # users whose scores are computed at a time
+SCORES = 2**26  # computed at a time
 CUTOFF = 10  # of the measures
 
 History = NDArray[np.int32]
@@ -88,13 +88,14 @@ def ranks(
     have the same score, the target comes last.
     """
     found = np.empty(len(targets), np.int64)
-    for start in range(0, len(targets), BLOCK):
-        scores = vectors[start : start + BLOCK] @ items.T
+    block = max(1, SCORES // len(items))
+    for start in range(0, len(targets), block):
+        scores = vectors[start : start + block] @ items.T
         rows = np.arange(len(scores))
-        own = scores[rows, targets[start : start + BLOCK]].copy()
-        for row, history in enumerate(seen[start : start + BLOCK]):
+        own = scores[rows, targets[start : start + block]].copy()
+        for row, history in enumerate(seen[start : start + block]):
             scores[row, history] = -np.inf
-        found[start : start + BLOCK] = (scores >= own[:, None]).sum(1)  # the target itself is one
+        found[start : start + block] = (scores >= own[:, None]).sum(1)  # the target itself is one
     return found
 
 

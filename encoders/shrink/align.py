@@ -269,16 +269,22 @@ def train(
     teacher: Checkpoint | None = None,
     state: Path | None = None,
     report: Report = silent,
+    trains_table: bool = False,
 ) -> tuple[EncoderModule, list[Validation]]:
     """Train the student, on a GPU if there is one; returns it and the validations.
 
     ``change``: U and V of its token table's change, to begin with (``EncoderModule``). ``teacher``:
     whose token states are learnt, if the settings say so. ``state``: a file that an interrupted
-    training is resumed from; it is removed at the end.
+    training is resumed from; it is removed at the end. ``trains_table``: the table itself, which is
+    all that a static encoder has.
     """
     torch.manual_seed(settings.seed)
     module = EncoderModule(
-        student.weights, student.pooling, normalize=student.normalize, rank=settings.table_rank
+        student.weights,
+        student.pooling,
+        normalize=student.normalize,
+        rank=0 if trains_table else settings.table_rank,
+        trains_table=trains_table,
     )
     if change is not None:
         module.set_change(*change)

@@ -220,7 +220,7 @@ def test_minutes_that_are_too_few_for_anything_are_said(
         ({"confidence": "0", "max_loss": "1%"}, "confidence 0: must be between 0 and 1"),
         ({"speedup": "-3x", "texts": "few.txt"}, "--speedup: give a number above 0"),
         ({"texts": "few.txt"}, "say what to keep to"),
-        ({"max_loss": "1%", "heads": 2, "texts": "few.txt"}, "not both"),
+        ({"max_loss": "1%", "heads": 2, "texts": "few.txt"}, "one of the two"),
         ({"heads": 0}, "layer 0: cannot keep 0 heads; it has 4"),
         ({"neurons": 65}, "cannot keep 65 neurons; it has 64"),
         ({"layers": "0,7"}, "the encoder has layers 0 to 1"),

@@ -38,6 +38,8 @@ MASKED = 0.2  # share of a history's items
 LAST_MASKED = 0.5  # share of histories of which only the last item is masked, as when asked
 MOST_VALIDATED = 20_000  # users
 WARM_UP = 100  # steps
+BATCHES = (128, 1024)  # histories, at least and at most
+STEPS = 200  # in an epoch, where batches between these allow it
 ENCODED = 512  # histories at a time
 LOSS_DECAY = 0.02  # weight of a step's loss in the moving mean that is reported
 
@@ -46,12 +48,13 @@ LOSS_DECAY = 0.02  # weight of a step's loss in the moving mean that is reported
 class RecommenderSettings:
     """How long and how fast: ``minutes`` of wall clock at most, and ``patience`` epochs.
 
-    So many epochs without improvement on validation end the training. ``batch``: histories.
+    So many epochs without improvement on validation end the training. ``batch``: histories; by
+    default by how many there are (``batch_of``).
     ``decay``: of the moving average of the weights.
     """
 
     minutes: float = 60.0
-    batch: int = 128
+    batch: int | None = None
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     dropout: float = 0.5
@@ -80,6 +83,12 @@ def note_epoch(epoch: Epoch) -> None:
         f"  step {epoch.step:,}, {epoch.seconds / 60:.1f} min: loss {epoch.loss:.3f}; validation: "
         f"HR@10 {epoch.hit_rate:.4f}, NDCG@10 {epoch.ndcg:.4f}"
     )
+
+
+def batch_of(histories: int) -> int:
+    """Histories in a batch: more of a large log, whose steps are dear, as its items are many."""
+    smallest, largest = BATCHES
+    return min(largest, max(smallest, histories // STEPS))
 
 
 class RecommenderTrainer:
@@ -133,8 +142,9 @@ class RecommenderTrainer:
             self.resume(self.state)
         before, started = self.elapsed, time.monotonic()
         lengths = [len(history) for history in self.histories]
-        each = -(-len(lengths) // self.settings.batch)  # batches in an epoch
-        batches = length_batches(lengths, self.settings.batch, self.settings.seed, self.step)
+        batch = self.settings.batch or batch_of(len(lengths))
+        each = -(-len(lengths) // batch)  # batches in an epoch
+        batches = length_batches(lengths, batch, self.settings.seed, self.step)
         loss = 0.0
         while not self.is_over():
             share = 1 if not self.step else LOSS_DECAY

@@ -152,7 +152,7 @@ def measured(
     system: System, test: HeldOut, log: EventLog, reference: Values | None
 ) -> tuple[dict[str, Any], Values]:
     """The quality of a system as fields of ``SystemRow``, and nDCG@10 of each user."""
-    best = best_of_all(system, test.histories, CUTOFF)
+    best = best_of_all(system, test.histories, CUTOFF, len(log.items))
     hits = best == test.targets[:, None]
     gains = hits / np.log2(np.arange(2, CUTOFF + 2))
     values = gains.sum(1)

@@ -25,7 +25,7 @@ from trimseek.settings import load_settings
 NONE = -1  # where there are no more items
 FACTORS = 64  # of matrix factorization
 NEIGHBOURS = 100  # of an item
-BLOCK = 1024  # histories at a time
+SCORES = 2**26  # computed at a time
 LEAST_SCORE = -1e30  # of what implicit gives; less stands for none
 
 Best = NDArray[np.int64]
@@ -228,8 +228,8 @@ def unseen(found: Best, histories: Sequence[History], k: int) -> Best:
     return best
 
 
-def best_of_all(system: System, histories: Sequence[History], k: int) -> Best:
-    """As ``System.best``, some histories at a time."""
-    return np.concatenate(
-        [system.best(histories[i : i + BLOCK], k) for i in range(0, len(histories), BLOCK)]
-    )
+def best_of_all(system: System, histories: Sequence[History], k: int, items: int) -> Best:
+    """As ``System.best``, some histories at a time; ``items``: how many there are."""
+    block = max(1, SCORES // items)
+    parts = [histories[i : i + block] for i in range(0, len(histories), block)]
+    return np.concatenate([system.best(part, k) for part in parts])

@@ -107,6 +107,11 @@ def test_an_interrupted_training_goes_on(kind: Kind, log: EventLog, tmp_path: Pa
         np.testing.assert_allclose(array, expected.arrays()[name], atol=2e-4, err_msg=name)
 
 
+def test_batches_grow_with_the_log() -> None:
+    sizes = [training.batch_of(count) for count in (10, 22_000, 100_000, 10**7)]
+    assert sizes == [128, 128, 500, 1024]
+
+
 def test_long_histories_are_trained_on_whole(log: EventLog) -> None:
     shape = Shape(dim=32, length=4)
     pieces = training_histories(log, 5)

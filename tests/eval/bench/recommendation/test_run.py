@@ -37,7 +37,7 @@ def test_best_are_k_different_items_that_were_not_had(
 ) -> None:
     test = held_out(log, TEST)
     for name, system in systems.items():
-        best = best_of_all(system, test.histories, 10)
+        best = best_of_all(system, test.histories, 10, len(log.items))
         assert best.shape == (len(test.users), 10), name
         for row, history in zip(best.tolist(), test.histories, strict=True):
             real = [item for item in row if item != NONE]
