@@ -88,14 +88,18 @@ def main() -> None:
     )
     last = history[-1]
     if begun.change is not None and arguments.mean is not None:
-        module.mix(begun.checkpoint.weights, *begun.change, 1 - arguments.mean)
+        other = begun
+        if arguments.mean_with is not None:
+            other = beginning(arguments.mean_with, base, training, lessons)
+        assert other.change is not None  # noqa: S101 - both are files
+        module.mix(other.checkpoint.weights, *other.change, 1 - arguments.mean)
         found = Agreement(lessons.held_out).measure(lambda ids: encode(module, ids))
         last = Validation(last.step, last.seconds, *found)
     made = {
         **begun.made,
         "texts": f"{len(texts):,} unlabelled texts of {len(lessons.held_out)} domains, of "
         f"{len(corpus.training):,} documents, sha256 {text_hash(texts)}",
-        "training": training_in_words(settings, last, arguments.mean),
+        "training": training_in_words(settings, last, arguments.mean, arguments.mean_with),
         "held-out texts": f"cosine {last.cosine:.4f} to {BASE}, in the worst domain "
         f"({last.worst}) {last.domains[last.worst]:.4f}; overlap@10 {last.overlap:.3f}",
         "command": command(arguments),
@@ -159,6 +163,9 @@ def parsed_arguments() -> argparse.Namespace:
         help="of the trained weights in a mean with what it began with, which keeps more of what "
         "that had learnt (Wortsman et al. 2022)",
     )
+    parser.add_argument(
+        "--mean-with", type=Path, metavar="FILE", help="another one than it began with, for --mean"
+    )
     parser.add_argument("--most", type=int, help="train on at most so many texts")
     parser.add_argument("--steps", type=int, help="train for so many steps instead")
     parser.add_argument("--into", type=Path, default=FOLDER)
@@ -166,10 +173,16 @@ def parsed_arguments() -> argparse.Namespace:
 
 
 def training_in_words(
-    settings: AlignmentSettings, last: Validation, mean: float | None = None
+    settings: AlignmentSettings,
+    last: Validation,
+    mean: float | None = None,
+    mean_with: Path | None = None,
 ) -> str:
     """How long and where the encoder was trained."""
-    mixed = "" if mean is None else f"; {mean:.0%} of it in a mean with what it began from"
+    other = "what it began from"
+    if mean_with is not None:
+        other = f"{mean_with.name}, sha256 {sha256_of(mean_with)}"
+    mixed = "" if mean is None else f"; {mean:.0%} of it in a mean with {other}"
     return (
         f"{last.step:,} steps of at most {settings.batch} texts, token states in the first "
         f"{settings.states:.0%}, rounded weights in the last {settings.rounding:.0%}, from a "
@@ -186,6 +199,7 @@ def command(arguments: argparse.Namespace) -> str:
     words += ["--without", *(path.name for path in arguments.without)] if arguments.without else []
     words += [f"--from {arguments.begin.name}"] if arguments.begin else []
     words += [f"--mean {arguments.mean:g}"] if arguments.mean is not None else []
+    words += [f"--mean-with {arguments.mean_with.name}"] if arguments.mean_with else []
     words += [f"--most {arguments.most}"] if arguments.most else []
     words += [f"--steps {arguments.steps}"] if arguments.steps else []
     return " ".join(words)
