@@ -12,7 +12,6 @@ cached, so that an interrupted run goes on.
 
 import argparse
 import json
-import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,9 +23,9 @@ from typing import NamedTuple
 import numpy as np
 
 from trimseek.atomic import write_text
-from trimseek.compression.estimate import Estimate
+from trimseek.compression.estimate import CONFIDENCE, Estimate, judged_noise
 from trimseek.compression.judge import Judge
-from trimseek.compression.pseudo_judgments import LEAST_SPREAD
+from trimseek.compression.pseudo_judgments import LEAST_SPREAD, judged_loss
 from trimseek.compression.storage import FLOAT32
 from trimseek.compression.trial import Half, unlabelled_trial, whole
 from trimseek.console import note
@@ -56,7 +55,7 @@ FACTORS = np.geomspace(0.3, 8, 150)
 SPREADS = np.linspace(0, 0.5, 51)
 CHI_SQUARE = 3.841  # the 95th percentile, of one degree of freedom (Wilks 1938)
 ACCURACY = 1e-3  # losses with less are the same
-TWO_SIDED, ONE_SIDED = NormalDist().inv_cdf(0.975), NormalDist().inv_cdf(0.95)
+ONE_SIDED = NormalDist().inv_cdf(0.95)
 
 
 @dataclass(frozen=True)
@@ -171,14 +170,13 @@ def claims_held(points: Sequence[Point], fits: Mapping[str, Fit]) -> Claims:
     """How the claims of the fits without each collection hold on that collection."""
     inside = broken = 0
     for point in points:
-        fit, p = fits[f"without {point.collection}"], abs(point.agreement.loss)
-        lost = math.copysign(fit.factor * p**fit.exponent, point.agreement.loss)
-        slope = fit.factor * fit.exponent * p ** (fit.exponent - 1)
-        own = math.hypot(slope * point.agreement.deviation, fit.spread * lost, LEAST_SPREAD)
-        noise = max(fit.query_noise * math.sqrt(p / point.queries), point.judged.deviation)
-        error = point.judged.loss - lost
-        inside += abs(error) <= TWO_SIDED * math.hypot(own, noise)
-        broken += error > TWO_SIDED * own + ONE_SIDED * noise
+        fit, loss = fits[f"without {point.collection}"], point.judged.loss
+        expected = judged_loss(point.agreement, fit.factor, fit.exponent, fit.spread)
+        noise = judged_noise(point.agreement.loss, point.queries, fit.query_noise)
+        noise = max(noise, point.judged.deviation)
+        low, high = expected.interval(CONFIDENCE, noise)
+        inside += low <= loss <= high
+        broken += loss > expected.interval(CONFIDENCE).high + ONE_SIDED * noise
     return Claims(inside / len(points), broken / len(points), len(points))
 
 

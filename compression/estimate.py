@@ -70,11 +70,11 @@ def combined(estimates: Sequence[Estimate]) -> Estimate:
     return Estimate(float(weights @ losses / weights.sum()), float(weights.sum() ** -0.5))
 
 
-def judged_noise(agreement_loss: float, queries: int) -> float:
+def judged_noise(agreement_loss: float, queries: int, query_noise: float = QUERY_NOISE) -> float:
     """Deviation of the loss that so many judged queries measure, about its mean over many.
 
-    Each query scatters by ``QUERY_NOISE`` times the square root of the share of the agreement that
+    Each query scatters by ``query_noise`` times the square root of the share of the agreement that
     is lost (``pseudo_judgments``): an encoder that puts few documents elsewhere changes few
     queries. Fitted by ``compression.calibration``.
     """
-    return QUERY_NOISE * math.sqrt(abs(agreement_loss) / queries)
+    return query_noise * math.sqrt(abs(agreement_loss) / queries)

@@ -18,7 +18,7 @@ from trimseek.encoders.cached import embed_with
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.encoder import DocumentEncoder, QueryEncoder
 from trimseek.encoders.recommender.events import EventLog
-from trimseek.encoders.recommender.histories import training_histories
+from trimseek.encoders.recommender.histories import SCORES, training_histories
 from trimseek.encoders.recommender.items import history_text
 from trimseek.encoders.shrink.align import AlignmentSettings
 from trimseek.encoders.shrink.calibration import Ids
@@ -30,7 +30,6 @@ CANDIDATES = 16  # items whose scores are compared, of each history
 BEGINNINGS = 4  # of a history that are trained on, beside the whole
 HELD_OUT = 0.02  # share of the histories
 MOST_HELD_OUT = 2_000
-SCORES = 2**26  # computed at a time
 
 
 class HistoryCompressor(Compressor):

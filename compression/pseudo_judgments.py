@@ -56,12 +56,17 @@ def agreed(
     return qrels
 
 
-def judged_loss(agreement: Estimate) -> Estimate:
+def judged_loss(
+    agreement: Estimate,
+    factor: float = FACTOR,
+    exponent: float = EXPONENT,
+    spread: float = SPREAD,
+) -> Estimate:
     """What judgements would find lost, by the loss against agreed documents."""
     if agreement == NOTHING:
         return NOTHING
     p = agreement.loss
-    lost = math.copysign(FACTOR * abs(p) ** EXPONENT, p)
-    slope = FACTOR * EXPONENT * abs(p) ** (EXPONENT - 1)
-    deviation = math.hypot(slope * agreement.deviation, SPREAD * lost, LEAST_SPREAD)
+    lost = math.copysign(factor * abs(p) ** exponent, p)
+    slope = factor * exponent * abs(p) ** (exponent - 1)
+    deviation = math.hypot(slope * agreement.deviation, spread * lost, LEAST_SPREAD)
     return Estimate(lost, deviation)

@@ -19,17 +19,8 @@ PICTURE_TITLE = "Quality against latency of one query"
 def measurement_cells(measurements: Sequence[Measurement], title: str) -> Cells:
     """A row for each encoder that was made."""
     headings = (
-        *(
-            "recipe",
-            "layers, heads/neurons, arithmetic",
-            "MB",
-            "query ms",
-            "speed",
-            "loss",
-            "expected",
-            "as judged",
-        ),
-        *("queries", "s"),
+        *("recipe", "layers, heads/neurons, arithmetic", "MB", "query ms", "speed", "loss"),
+        *("expected", "as judged", "queries", "s"),
     )
     rows = [
         (

@@ -5,10 +5,9 @@ trained. Others are made again when they are needed, which takes seconds. It is 
 search ends, whether it found something or not.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,12 +59,7 @@ class SearchState:
         if trained:
             save_weights(shrunk.checkpoint.weights, path.with_suffix(WEIGHTS))
         kept = Kept(measurement, shrunk.quantization, shrunk.steps)
-        fields = {
-            "measurement": asdict(measurement),
-            "quantization": asdict(kept.quantization),
-            "steps": kept.steps,
-        }
-        write_text(path, json.dumps(fields))
+        write_text(path, ADAPTER.dump_json(kept).decode())
 
     def measured(self, key: str) -> Measurement | None:
         """Of a candidate of that key that was not trained; None where there is none."""

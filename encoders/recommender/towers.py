@@ -13,6 +13,7 @@ from enum import Enum
 
 import numpy as np
 
+from trimseek.encoders.card import STATIC
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.folder import space_of
 from trimseek.encoders.pooling import Pooling
@@ -118,7 +119,7 @@ def recommender(weights: EncoderWeights, items: Sequence[str], name: str, kind: 
     documents = Checkpoint(
         name=name,
         sha256=digest.hexdigest(),
-        architecture="static",
+        architecture=STATIC,
         weights=static_weights(table, 1),
         tokenizer=tokenizer,
         pooling=Pooling.MEAN,

@@ -21,10 +21,11 @@ from trimseek.encoders.shrink.agreement import encode
 from trimseek.encoders.shrink.calibration import Ids
 from trimseek.encoders.shrink.lessons import TrainingTexts
 from trimseek.encoders.shrink.module import EncoderModule
+from trimseek.encoders.shrink.student import ridge
 from trimseek.encoders.weights import FloatArray, static_weights
 
 RARITY = 1e-3  # a token of this share of all has half of the weight of the rarest
-RIDGE = 1e-2  # as a share of X'X's mean diagonal
+RIDGE = 1e-2  # see ``student.ridge``
 FITTED = 20_000  # texts
 LONGEST = 2048  # tokens of a text
 
@@ -78,9 +79,7 @@ def fitted(encoder: Checkpoint, lessons: TrainingTexts) -> Checkpoint:
     table = encoder.weights.token_embeddings
     inputs = means(table, lessons.ids[::step]).astype(np.float64)
     targets = np.asarray(lessons.vectors[::step], np.float64)
-    hessian = inputs.T @ inputs
-    hessian += RIDGE * np.trace(hessian) / len(hessian) * np.eye(len(hessian))
-    solution = np.linalg.solve(hessian, inputs.T @ targets).astype(np.float32)
+    solution = ridge(inputs, targets, RIDGE)
     return replace(encoder, weights=static_weights(table @ solution, LONGEST))
 
 

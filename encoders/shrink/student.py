@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trimseek.encoders.checkpoint import Checkpoint, tokenizer_of
 from trimseek.encoders.folder import space_of
@@ -15,7 +16,18 @@ from trimseek.encoders.shrink.agreement import encode
 from trimseek.encoders.shrink.module import EncoderModule
 from trimseek.encoders.weights import Dense, FloatArray
 
-RIDGE = 1e-3  # as a share of X'X's mean diagonal
+RIDGE = 1e-3  # see ``ridge``
+
+
+def ridge(inputs: NDArray[np.float64], targets: NDArray[np.floating], share: float) -> FloatArray:
+    """The matrix that maps inputs ``(n, a)`` to targets ``(n, b)`` with the least squares.
+
+    ``share``: of the mean diagonal of X'X, which is added to it.
+    """
+    hessian = inputs.T @ inputs
+    hessian += share * np.trace(hessian) / len(hessian) * np.eye(len(hessian))
+    solution: FloatArray = np.linalg.solve(hessian, inputs.T @ targets).astype(np.float32)
+    return solution
 
 
 def projected(
@@ -33,9 +45,7 @@ def projected(
     module = EncoderModule(student.weights, student.pooling, normalize=False).eval()
     own = encode(module, [text.ids for text in tokenizer.encode(texts)]).astype(np.float64)
     inputs = np.hstack([own, np.ones((len(own), 1))])
-    hessian = inputs.T @ inputs
-    hessian += RIDGE * np.trace(hessian) / len(hessian) * np.eye(len(hessian))
-    solution = np.linalg.solve(hessian, inputs.T @ vectors).astype(np.float32)
+    solution = ridge(inputs, vectors, RIDGE)
     dense = Dense(np.ascontiguousarray(solution[:-1]), solution[-1].copy(), "identity")
     weights = replace(student.weights, transforms=(*student.weights.transforms, dense))
     return replace(

@@ -24,6 +24,7 @@ from trimseek.console import note
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.recommender.histories import Found, HeldOut, History, measures, ranks
 from trimseek.encoders.recommender.towers import Shape
+from trimseek.encoders.shrink.agreement import encode
 from trimseek.encoders.shrink.align import parameter_groups
 from trimseek.encoders.shrink.averaging import WeightAverage
 from trimseek.encoders.shrink.calibration import padded
@@ -40,7 +41,6 @@ MOST_VALIDATED = 20_000  # users
 WARM_UP = 100  # steps
 BATCHES = (128, 1024)  # histories, at least and at most
 STEPS = 200  # in an epoch, where batches between these allow it
-ENCODED = 512  # histories at a time
 LOSS_DECAY = 0.02  # weight of a step's loss in the moving mean that is reported
 
 
@@ -232,19 +232,11 @@ class RecommenderTrainer:
         items = self.module.tokens[: self.items].detach().cpu().numpy()
         return measures(ranks(vectors, items, held_out.targets, held_out.histories))
 
-    @torch.inference_mode()
     def vectors(self, histories: Sequence[History]) -> FloatArray:
         """Vectors ``(n, dim)`` of histories, of their latest items."""
-        self.module.eval()
         after = [self.items + 1] if self.shape.masked else []
         ids = [[*history[-self.shape.length :].tolist(), *after] for history in histories]
-        order = np.argsort([len(each) for each in ids], kind="stable")
-        found = np.empty((len(ids), self.shape.dim), np.float32)
-        for start in range(0, len(ids), ENCODED):
-            batch = order[start : start + ENCODED]
-            tokens, mask = padded([ids[i] for i in batch], self.device)
-            found[batch] = self.module(tokens, mask).cpu().numpy()
-        return found
+        return encode(self.module, ids, self.device)
 
     def save(self) -> None:
         """Write the file that ``resume`` reads, if there is to be one."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trimseek.encoders.encoder import DocumentEncoder, QueryEncoder
 from trimseek.encoders.folder import as_checkpoint, graph_bytes
 from trimseek.encoders.recommender.events import EventLog
-from trimseek.encoders.recommender.histories import FEWEST, HELD_OUT, History
+from trimseek.encoders.recommender.histories import FEWEST, HELD_OUT, SCORES, History
 from trimseek.encoders.recommender.items import history_text
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import ConfigError, EncoderError, MissingExtraError
@@ -25,7 +25,6 @@ from trimseek.settings import load_settings
 NONE = -1  # where there are no more items
 FACTORS = 64  # of matrix factorization
 NEIGHBOURS = 100  # of an item
-SCORES = 2**26  # computed at a time
 LEAST_SCORE = -1e30  # of what implicit gives; less stands for none
 
 Best = NDArray[np.int64]
