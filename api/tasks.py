@@ -1,16 +1,18 @@
-"""Long work on indexes: snapshots, compaction, another encoder; one at a time, beside searches."""
+"""Long work on indexes: snapshots, compaction, another encoder; one at a time, beside searches.
 
-import itertools
+The processes of a service take turns, in the order of their tasks' numbers.
+"""
+
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event, Lock
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -25,7 +27,8 @@ from trimseek.indexer.reembed import reembed
 
 KEPT = 1000  # that are over
 NOTED_EVERY = 0.2  # seconds, while a task goes on
-NOTE = re.compile(r"t([1-9]\d{0,8})\.json")
+POLL = 0.02  # seconds, while an earlier one goes on
+NOTE = re.compile(r"t[1-9]\d{0,8}\.json")
 
 
 @dataclass
@@ -47,6 +50,11 @@ class Task:
     ended: datetime | None = None
     process: int = field(default_factory=os.getpid)
 
+    @property
+    def number(self) -> int:
+        """Of its id; a later task has a greater one."""
+        return int(self.id[1:])
+
 
 TASK: TypeAdapter[Task] = TypeAdapter(Task)
 
@@ -65,22 +73,21 @@ class Tasks:
             board = Path(self._own_board.name)
         self._board = board
         self._thread = ThreadPoolExecutor(1, "task")
+        self._starting = Lock()
+        self._closing = Event()
 
     def close(self) -> None:
         """Finish the task under way; those that wait are dropped."""
+        self._closing.set()
         self._thread.shutdown(cancel_futures=True)
         if self._own_board is not None:
             self._own_board.cleanup()
 
     def all(self) -> list[Task]:
         """The oldest first."""
-        numbers = sorted(
-            int(match.group(1))
-            for path in self._board.iterdir()
-            if (match := NOTE.fullmatch(path.name))
-        )
-        known = (self._read(f"t{number}") for number in numbers)
-        return [task for task in known if task is not None]
+        ids = [path.stem for path in self._board.iterdir() if NOTE.fullmatch(path.name)]
+        known = [task for id_ in ids if (task := self._read(id_)) is not None]
+        return sorted(known, key=lambda task: task.number)
 
     def get(self, id_: str) -> Task:
         """UnknownTaskError."""
@@ -91,6 +98,10 @@ class Tasks:
 
     def start(self, index: str, folder: Path, kind: TaskKind, encoder: str | None = None) -> Task:
         """Begin it, unless the same is waiting already; what is then waiting."""
+        with self._starting:  # what this process does is in the order of the numbers, too
+            return self._start(index, folder, kind, encoder)
+
+    def _start(self, index: str, folder: Path, kind: TaskKind, encoder: str | None) -> Task:
         known = self.all()
         wanted = (index, kind, encoder, State.WAITING)
         for task in known:
@@ -99,19 +110,23 @@ class Tasks:
         over = [task for task in known if task.ended is not None]
         for task in over[: max(0, len(over) - KEPT)]:
             self._path(task.id).unlink(missing_ok=True)
-        task = Task(self._new_id(known), index, kind, encoder)
-        self._note(task)
+        number = known[-1].number + 1 if known else 1
+        task = Task(f"t{number}", index, kind, encoder)
+        while not self._note_new(task):
+            task.id = f"t{task.number + 1}"
         self._thread.submit(self._run, task, self._work(task, folder))
         return replace(task)
 
-    def _new_id(self, known: Sequence[Task]) -> str:
-        """One that no process has taken; its file is there then."""
-        last = max((int(task.id[1:]) for task in known), default=0)
-        for number in itertools.count(last + 1):
-            with suppress(FileExistsError):
-                self._path(f"t{number}").touch(exist_ok=False)
-                return f"t{number}"
-        raise AssertionError  # there is always a next number
+    def _note_new(self, task: Task) -> bool:
+        """Note it under a number that no other process has taken; whether it could."""
+        path = self._path(task.id)
+        with temporary_file(path) as temporary:
+            temporary.write_bytes(TASK.dump_json(task))
+            try:
+                path.hardlink_to(temporary)
+            except FileExistsError:
+                return False
+        return True
 
     def _path(self, id_: str) -> Path:
         return self._board / f"{id_}.json"
@@ -133,6 +148,8 @@ class Tasks:
         return task
 
     def _run(self, task: Task, work: Callable[[], object]) -> None:
+        if not self._has_turn(task):
+            return
         task.state = State.RUNNING
         self._note(task)
         try:
@@ -147,6 +164,18 @@ class Tasks:
             task.state = State.FAILED
         task.ended = datetime.now(UTC)
         self._note(task)
+
+    def _has_turn(self, task: Task) -> bool:
+        """Wait until every earlier task is over; false if this process closes before that."""
+        earlier = [other.id for other in self.all() if other.number < task.number]
+        while earlier := [id_ for id_ in earlier if self._is_due(id_)]:
+            if self._closing.wait(POLL):
+                return False
+        return True
+
+    def _is_due(self, id_: str) -> bool:
+        task = self._read(id_)
+        return task is not None and task.state in (State.WAITING, State.RUNNING)
 
     def _work(self, task: Task, folder: Path) -> Callable[[], object]:
         """The function that does a task."""

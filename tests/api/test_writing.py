@@ -226,7 +226,8 @@ def test_reembedding_by_another_encoder_is_another_task(service: Service, index:
     assert [task["encoder"] for task in tasks] == asked
     assert len({task["id"] for task in tasks}) >= 2
     for task in tasks:
-        assert eventually(service, task["id"])["state"] == "done"
+        ended = eventually(service, task["id"])
+        assert ended["state"] == "done", ended
     assert service.call("GET", index).json()["encoder"] in asked
 
 
