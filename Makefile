@@ -102,7 +102,7 @@ format: .venv/dev
 # About an hour on 2 cores, half of it when the embeddings are cached; rewrites docs/results.md and the README's table.
 bench: .venv/dev .venv-peers/done
 	$(BIN)/trimseek bench $(COLLECTIONS) --peer all --into bench-report
-	cp bench-report/results.json bench-report/pareto.svg eval/figures/results/
+	cp bench-report/results.json bench-report/pareto.svg bench-report/documents.svg eval/figures/results/
 	rm -rf bench-index
 	gzip -dc $(TEXT) | head -n 10000 | $(BIN)/trimseek index - --into bench-index
 	$(BIN)/python -m trimseek.eval.figures startup bench-index

@@ -49,8 +49,8 @@ def bench(
     encoder: Annotated[
         list[str] | None,
         typer.Option(
-            help="An encoder, or DOCUMENT+QUERY for two of one space; again for more. "
-            "Default: minilm at both precisions."
+            help="An encoder, or DOCUMENT+QUERY for two of one space; bm25 for words alone; again "
+            "for more. Default: minilm at both precisions."
         ),
     ] = None,
     index: Annotated[

@@ -31,6 +31,7 @@ from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import ConfigError, EncoderError, WorkerError
 from trimseek.eval.bench.workers.backends import CALIBRATION_TEXTS, PEERS, Setting
+from trimseek.eval.quality.words import BM25
 from trimseek.indexer.corpus import SAMPLE, open_corpus
 from trimseek.settings import load_settings
 
@@ -124,6 +125,15 @@ class TrimseekContender(Contender):
     def work(self, lengths: Sequence[int]) -> int:
         """Multiply-accumulates for texts of so many tokens."""
         return multiply_accumulates(self.weights, lengths)
+
+
+class WordsContender(Contender):
+    """BM25 of trimseek: its vectors are words, which it is asked for in the process that times."""
+
+    def __init__(self) -> None:
+        setting = Setting("", load_settings().threads)
+        worker = WorkerProcess(BM25, module_command("trimseek.eval.bench.workers"), setting)
+        super().__init__(BM25, "-", worker, BM25)
 
 
 class PeerContender(Contender):

@@ -15,6 +15,7 @@ from trimseek.eval.bench.contenders import base_checkpoint, check_peers
 from trimseek.eval.bench.workers.backends import PEERS
 from trimseek.eval.quality.measures import DEFAULT_MEASURES, Measure, parse_measure
 from trimseek.eval.quality.retrieval import EXACT, check_kinds
+from trimseek.eval.quality.words import BM25
 
 DEFAULT_ENCODERS = ("minilm-float32", "minilm-int8")
 DEFAULT_BATCHES = (32,)
@@ -36,13 +37,15 @@ class EncoderPair(NamedTuple):
 class Grid:
     """What a benchmark measures: pairs of encoders, indexes, peers, measures.
 
-    ``encoders``: folders by name. ``pairs[0]`` is the reference with itself. ``checkpoint``: what
-    peers run. ``batches``, ``clients``: numbers of queries and of clients at once. ``cached``:
-    embeddings are kept for the next run. ``runs``: a folder for TREC run files.
+    ``encoders``: folders by name. ``pairs[0]`` is the reference with itself. ``words``: BM25 is
+    measured, too. ``checkpoint``: what peers run. ``batches``, ``clients``: numbers of queries and
+    of clients at once. ``cached``: embeddings are kept for the next run. ``runs``: a folder for
+    TREC run files.
     """
 
     encoders: dict[str, Path]
     pairs: tuple[EncoderPair, ...]
+    words: bool
     indexes: tuple[str, ...]
     measures: tuple[Measure, ...]
     peers: tuple[str, ...]
@@ -74,14 +77,16 @@ def plan(
 ) -> Grid:
     """Find the encoders, and check everything that can be checked before anything is measured.
 
-    An encoder is ``A`` or ``DOCUMENT+QUERY``. The reference, by default the first encoder's base
-    at float32, is measured even if it is not among the encoders. ConfigError, EncoderError.
+    An encoder is ``A`` or ``DOCUMENT+QUERY``, or "bm25". The reference, by default the first
+    encoder's base at float32, is measured even if it is not among the encoders. ConfigError,
+    EncoderError.
     """
     check_sizes("--batch", batches, LARGEST_BATCH)
     check_sizes("--clients", clients, MOST_CLIENTS)
     parsed_measures = [parse_measure(name) for name in measures]
     named = NamedEncoders()
-    pairs = [named.pair(text) for text in encoders]
+    by_vectors = [text for text in encoders if text != BM25]
+    pairs = [named.pair(text) for text in by_vectors or DEFAULT_ENCODERS]
     first = pairs[0].document
     name = named.add(reference) if reference else named.add_float32_of(first)
     card = named.cards[name]
@@ -92,6 +97,7 @@ def plan(
     return Grid(
         encoders=named.folders,
         pairs=tuple(dict.fromkeys([EncoderPair(name, name), *pairs])),
+        words=BM25 in encoders,
         indexes=tuple(dict.fromkeys(indexes)),
         measures=tuple(dict.fromkeys(parsed_measures)),
         peers=peer_names,

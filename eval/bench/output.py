@@ -4,7 +4,7 @@ from pathlib import Path
 
 from trimseek.atomic import make_folder, write_text
 from trimseek.eval.bench.page import page
-from trimseek.eval.bench.pareto import draw, write_picture
+from trimseek.eval.bench.pareto import COSTS, draw, write_picture
 from trimseek.eval.bench.recall import draw_recall
 from trimseek.eval.bench.report import markdown
 from trimseek.eval.bench.results import BenchReport, write_results
@@ -20,6 +20,7 @@ def write_report(report: BenchReport, folder: Path) -> None:
     write_results(report, folder / RESULTS)
     write_text(folder / "report.md", markdown(report))
     write_text(folder / "report.html", page(report))
-    write_picture(draw(report), folder, "pareto")
+    for cost in COSTS:
+        write_picture(draw(report, cost), folder, cost.picture)
     write_picture(draw_recall(report), folder, "recall")
     (folder / UNFINISHED).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trimseek.errors import MissingExtraError
-from trimseek.eval.bench.pareto import as_svg, draw
+from trimseek.eval.bench.pareto import COSTS, as_svg, draw
 from trimseek.eval.bench.recall import draw_recall
 from trimseek.eval.bench.report import (
     Cells,
@@ -32,7 +32,7 @@ def page(report: BenchReport) -> str:
     except ImportError:
         raise MissingExtraError("the HTML report", "bench") from None
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    figures = (draw(report), draw_recall(report))
+    figures = (*(draw(report, cost) for cost in COSTS), draw_recall(report))
     sections = [
         Section(collection.name, list(collection_tables(report, collection)))
         for collection in report.collections

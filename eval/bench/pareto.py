@@ -1,9 +1,9 @@
-"""The picture of a benchmark: quality against latency, and the Pareto frontier."""
+"""The pictures of a benchmark: quality against what it costs, and the Pareto frontier."""
 
 import io
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,6 @@ from trimseek.errors import MissingExtraError
 from trimseek.eval.bench.results import BenchReport, Row
 from trimseek.eval.quality.significance import Interval
 
-TITLE = "Quality against latency, one query at a time, encoding and search"
 COLUMNS = 2  # panels side by side
 PANEL = (7.0, 4.6)  # inches
 OURS, PEER, FRONTIER = "#0b6e4f", "#8a8f98", "#d1495b"
@@ -19,6 +18,33 @@ ROUNDING = 1e-6
 MOST_MOVES = 500  # rounds of moving labels apart
 LABEL_WIDTH = 0.2  # share of a panel's width, about that of a name
 LABEL_GAP = 0.045  # share of a panel's height, between labels
+
+
+class Cost(NamedTuple):
+    """What quality is drawn against: ``of(row)`` in ms, None where it was not measured.
+
+    ``picture``: the name of its file. ``title``, ``axis``: what is written into it.
+    """
+
+    picture: str
+    title: str
+    axis: str
+    of: Callable[[Row], float | None]
+
+
+QUERY = Cost(
+    "pareto",
+    "Quality against latency, one query at a time, encoding and search",
+    "end to end p50",
+    lambda row: row.retrieve.end_to_end.p50 if row.retrieve else None,
+)
+DOCUMENT = Cost(
+    "documents",
+    "Quality against the time to encode documents in bulk",
+    "a document",
+    lambda row: 1e3 / row.encode.documents_per_second if row.encode else None,
+)
+COSTS = (QUERY, DOCUMENT)
 
 
 class Point(NamedTuple):
@@ -37,7 +63,7 @@ class Panel(NamedTuple):
     title: str
     axis: str
     points: list[Point]
-    latency: str = "end to end p50"
+    latency: str = QUERY.axis
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
@@ -49,24 +75,19 @@ def frontier(points: Sequence[Point]) -> list[Point]:
     return best
 
 
-def panels(report: BenchReport) -> list[Panel]:
+def panels(report: BenchReport, cost: Cost = QUERY) -> list[Panel]:
     """One for each collection that was timed; with several, one of all comes first."""
     by_collection = []
     for collection in report.collections:
         axis = report.main_measure if collection.judged else "overlap@10"
         rows = report.rows_of(collection.name)
         points = [
-            Point(
-                row.name,
-                row.retrieve.end_to_end.p50,
-                quality_of(row, report.main_measure),
-                row.peer,
-            )
+            Point(row.name, latency, quality_of(row, report.main_measure), row.peer)
             for row in rows
-            if row.retrieve
+            if (latency := cost.of(row)) is not None
         ]
         if points:
-            by_collection.append(Panel(collection.name, axis, points))
+            by_collection.append(Panel(collection.name, axis, points, cost.axis))
     if len(by_collection) > 1:
         return [combined_panel(report, by_collection), *by_collection]
     return by_collection
@@ -98,13 +119,14 @@ def combined_panel(report: BenchReport, panels: Sequence[Panel]) -> Panel:
             latency = statistics.geometric_mean(point.latency for point in same_name)
             points.append(Point(name, latency, 100 * statistics.fmean(shares), same_name[0].peer))
     title = f"all {len(panels)} collections"
-    return Panel(title, f"% of {report.reference}'s {report.main_measure}", points)
+    axis = f"% of {report.reference}'s {report.main_measure}"
+    return Panel(title, axis, points, panels[0].latency)
 
 
-def draw(report: BenchReport) -> Any:
+def draw(report: BenchReport, cost: Cost = QUERY) -> Any:
     """A matplotlib figure; MissingExtraError without matplotlib, None if nothing was timed."""
-    shown = panels(report)
-    return draw_panels(shown, TITLE) if shown else None
+    shown = panels(report, cost)
+    return draw_panels(shown, cost.title) if shown else None
 
 
 def draw_panels(shown: Sequence[Panel], title: str) -> Any:

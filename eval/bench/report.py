@@ -391,7 +391,8 @@ def terminal_table(cells: Cells) -> Table:
 
 def markdown(report: BenchReport) -> str:
     """The text of report.md."""
-    parts = ["# Benchmark", f"`{report.command}`", f"{setting_line(report)}.", "![](pareto.svg)"]
+    parts = ["# Benchmark", f"`{report.command}`", f"{setting_line(report)}."]
+    parts += ["![](pareto.svg)", "![](documents.svg)"]
     if recall_panels(report):
         parts.append("![](recall.svg)")
     for cells in tables(report):

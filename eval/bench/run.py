@@ -18,7 +18,12 @@ from trimseek.encoders.tokens import TextTokenizer
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import CorpusError, WorkerError
 from trimseek.eval.bench.combination import Combination, CombinationRanking
-from trimseek.eval.bench.contenders import Contender, TrimseekContender, open_peers
+from trimseek.eval.bench.contenders import (
+    Contender,
+    TrimseekContender,
+    WordsContender,
+    open_peers,
+)
 from trimseek.eval.bench.grid import Grid
 from trimseek.eval.bench.machine import describe_machine
 from trimseek.eval.bench.results import (
@@ -46,10 +51,13 @@ from trimseek.eval.quality.retrieval import (
     Graphs,
     as_run,
     build_index,
+    build_word_index,
     rank,
     write_run,
 )
 from trimseek.eval.quality.significance import loss, loss_interval, randomization_test, record
+from trimseek.eval.quality.words import WordIndex
+from trimseek.search.query_words import QueryWords
 from trimseek.settings import load_settings
 
 SAME_VECTORS = 0.9999  # cosine from which on two float32 vectors count as equal
@@ -89,6 +97,9 @@ class Bench:
             self.encoders[name] = TrimseekContender(name, folder)
             opened.callback(self.encoders[name].close)
         self.reference = self.encoders[grid.reference]
+        self.words = WordsContender() if grid.words else None
+        if self.words is not None:
+            opened.callback(self.words.close)
         self.unavailable: dict[str, str] = {}
         peers, self.unavailable = open_peers(grid.peers, self.reference.card, grid.checkpoint)
         self.peers = {peer.name: peer for peer in peers}
@@ -138,11 +149,13 @@ class Bench:
         note(f"{peer} is left out: {self.unavailable[peer]}")
 
     def combinations(self) -> Iterator[Combination]:
-        """The reference under exact search first, then the grid, then peers under exact search."""
+        """The reference under exact search first; then the grid; words and peers, exactly, too."""
         yield Combination(self.reference, self.reference, EXACT)
         for pair in self.grid.pairs:
             for kind in self.grid.indexes:
                 yield Combination(self.encoders[pair.document], self.encoders[pair.query], kind)
+        if self.words is not None:
+            yield Combination(self.words, self.words, EXACT)
         for peer in list(self.peers.values()):
             yield Combination(peer, peer, EXACT)
 
@@ -234,8 +247,12 @@ class CollectionBench:
         if same and reference is not None:
             name = self.bench.reference.name
             return CombinationRanking(reference.ranking, index, path, reference.per_query, name)
-        vectors = self.vectors(combination.queries, "query")
-        ranking, scores = rank(self.collection, index, vectors, self.depth)
+        queries: FloatArray | list[QueryWords]
+        if isinstance(index.index, WordIndex):
+            queries = index.index.queries(self.query_texts)
+        else:
+            queries = self.vectors(combination.queries, "query")
+        ranking, scores = rank(self.collection, index, queries, self.depth)
         run = as_run(self.collection, ranking, scores)
         if self.grid.runs is not None:
             name = file_name(f"{combination.encoders}.{combination.index}")
@@ -249,12 +266,14 @@ class CollectionBench:
     def index(self, documents: Contender, kind: str) -> tuple[BuiltIndex, Path]:
         """The index of a contender's document vectors and its file, built when first wanted."""
         if (documents.name, kind) not in self.indexes:
-            vectors = self.vectors(documents, "document")
-            if is_graph(kind):
+            if documents is self.bench.words:
+                built = build_word_index(self.document_texts, self.folder / "words")
+            elif is_graph(kind):
+                vectors = self.vectors(documents, "document")
                 built = self.graphs.index(documents.name, kind, vectors)
             else:
-                built = build_index(kind, vectors)
-            path = self.folder / f"{len(self.indexes)}{'.json' if built.file else '.faiss'}"
+                built = build_index(kind, self.vectors(documents, "document"))
+            path = self.folder / f"{len(self.indexes)}{built.suffix}"
             built.write(path)
             self.indexes[documents.name, kind] = built, path
         return self.indexes[documents.name, kind]
@@ -372,16 +391,20 @@ class CollectionBench:
         )
 
     def work(self, times: Times, documents: Contender, queries: Contender) -> Work:
-        """The timed texts' tokens and products; a peer has the reference's weights."""
-        by_query, by_document = self.weights_of(queries), self.weights_of(documents)
+        """The timed texts' tokens and products; a peer has the reference's weights, words none."""
+
+        def products(contender: Contender, lengths: Sequence[int]) -> float:
+            by_words = contender is self.bench.words
+            return 0.0 if by_words else float(self.weights_of(contender).work(lengths))
+
         in_bulk, one_by_one = (
             [[len(self.tokens[text].ids) for text in texts] for texts in turns]
             for turns in (times.sample.documents, times.sample.queries)
         )
         return Work(
             tokens=[sum(lengths) for lengths in in_bulk],
-            query=[by_query.work(lengths) / len(lengths) for lengths in one_by_one],
-            documents=[float(by_document.work(lengths)) for lengths in in_bulk],
+            query=[products(queries, lengths) / len(lengths) for lengths in one_by_one],
+            documents=[products(documents, lengths) for lengths in in_bulk],
         )
 
 

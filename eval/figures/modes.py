@@ -31,10 +31,8 @@ from trimseek.eval.figures.files import (
 from trimseek.eval.quality.collection import TestCollection, read_collection
 from trimseek.eval.quality.measures import measure_run, parse_measure
 from trimseek.eval.quality.significance import Interval, Values, loss, loss_interval
+from trimseek.eval.quality.words import store_passages
 from trimseek.indexer.card import IndexCard
-from trimseek.indexer.chunks import Chunk
-from trimseek.indexer.documents import Document
-from trimseek.indexer.folder import create_index, open_for_changes
 from trimseek.search import Searcher
 from trimseek.search.options import Fusion, Mode, Options
 
@@ -84,13 +82,7 @@ def make_index(collection: TestCollection, folder: Path) -> None:
     texts = list(collection.documents.values())
     vectors = embed_with(encoder, texts, f"{collection.name}: documents")
     card = IndexCard(encoder.card.space, encoder.dim, DEFAULT_ENCODER, overlap=0)
-    create_index(folder, card)
-    with open_for_changes(folder) as (_, store), store.transaction():
-        store.tell_language(texts)
-        rows = zip(collection.documents.items(), vectors, strict=True)
-        for (id_, text), vector in rows:
-            chunk = Chunk(0, len(text), text)
-            store.upsert(Document(id_, "", text), [chunk], vector[None])
+    store_passages(folder, card, collection.documents, vectors)
 
 
 def ndcg_values(

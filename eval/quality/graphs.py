@@ -16,7 +16,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import faiss
 import numpy as np
@@ -153,6 +153,7 @@ class GraphFile:
     folder: str
     dim: int
     count: int
+    suffix: ClassVar[str] = ".json"
 
     def write(self, path: Path) -> None:
         """Write the file."""

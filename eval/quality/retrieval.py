@@ -17,8 +17,10 @@ from trimseek.eval.quality.agreement import Ranking
 from trimseek.eval.quality.collection import TestCollection
 from trimseek.eval.quality.graphs import GraphFile, build_graph, check_kind, is_graph, read_kind
 from trimseek.eval.quality.measures import Run
+from trimseek.eval.quality.words import WordFile, WordIndex, build_words
 from trimseek.indexer.kinds import SnapshotKind
 from trimseek.indexer.snapshot import new_index
+from trimseek.search.query_words import QueryWords
 from trimseek.settings import load_settings
 
 EXACT = SnapshotKind.EXACT.value
@@ -31,7 +33,8 @@ MOST_LINKS = 512
 class BuiltIndex:
     """An index whose keys are the documents' positions.
 
-    ``index``: FAISS's, or a graph that ``file`` is of. ``bytes_per_document``: of its files.
+    ``index``: FAISS's, or a graph or words that ``file`` is of. ``bytes_per_document``: of its
+    files.
     """
 
     kind: str
@@ -39,10 +42,15 @@ class BuiltIndex:
     documents: int
     build_seconds: float
     bytes_per_document: float
-    file: GraphFile | None = None
+    file: GraphFile | WordFile | None = None
+
+    @property
+    def suffix(self) -> str:
+        """Of the file's name."""
+        return ".faiss" if self.file is None else self.file.suffix
 
     def write(self, path: Path) -> None:
-        """Write a file that a benchmark's workers open: FAISS's, or JSON that leads to a graph."""
+        """Write a file that a benchmark's workers open: FAISS's, or one that leads to the index."""
         if self.file is not None:
             self.file.write(path)
         else:
@@ -66,6 +74,16 @@ def build_index(kind: str, vectors: FloatArray) -> BuiltIndex:
     seconds = time.perf_counter() - began
     size = len(faiss.serialize_index(index)) / len(vectors)
     return BuiltIndex(kind, index, len(vectors), seconds, size)
+
+
+def build_word_index(texts: Sequence[str], folder: Path) -> BuiltIndex:
+    """An index of the words of documents' texts."""
+    began = time.perf_counter()
+    build_words(texts, folder)
+    index = WordIndex(folder)
+    seconds = time.perf_counter() - began
+    size = index.size(folder.with_suffix(".size")) / len(texts)
+    return BuiltIndex(EXACT, index, len(texts), seconds, size, WordFile(folder))
 
 
 class Graphs:
@@ -127,7 +145,10 @@ def check_kinds(kinds: Sequence[str], dim: int) -> None:
 
 
 def rank(
-    collection: TestCollection, index: BuiltIndex, queries: FloatArray, depth: int
+    collection: TestCollection,
+    index: BuiltIndex,
+    queries: FloatArray | Sequence[QueryWords],
+    depth: int,
 ) -> tuple[Ranking, FloatArray]:
     """Document positions and scores ``(queries, depth)``, best first; -1 where there are no more.
 

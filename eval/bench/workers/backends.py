@@ -81,6 +81,33 @@ class Trimseek:
         return self.roles[role].encode(texts).vectors
 
 
+class Bm25:
+    """BM25 of trimseek, which encodes a text to its words."""
+
+    bytes = 0
+
+    def __init__(self, _setting: Setting) -> None:
+        from trimseek.indexer.analyzer import analyzer_of
+
+        self.analyzer = analyzer_of(None)
+        self.index: Any = None
+        self.versions = versions("trimseek")
+
+    def open_words(self, path: str) -> Any:
+        """The index that a file is of; the words of texts are those of its language from now on."""
+        from trimseek.eval.quality.words import open_word_file
+
+        self.index = open_word_file(path)
+        self.analyzer = self.index.analyzer
+        return self.index
+
+    def encode(self, texts: Sequence[str], role: str, batch: int | None) -> Any:
+        """Queries that the index takes in the place of vectors; of documents, their words."""
+        if role == "query" and self.index is not None:
+            return self.index.queries(texts)
+        return [self.analyzer.counts(text) for text in texts]
+
+
 class Transformers:
     """transformers and torch, eager: tokenize, run the model, average, normalize."""
 
@@ -297,6 +324,7 @@ def quantize(setting: Setting, backend: str, folder: Path) -> None:
     )
 
 
+OWN: dict[str, Callable[[Setting], Backend]] = {"trimseek": Trimseek, "bm25": Bm25}
 PEERS: dict[str, Callable[[Setting], Backend]] = {
     "transformers": Transformers,
     "torch-int8": TorchInt8,
@@ -311,6 +339,6 @@ PEERS: dict[str, Callable[[Setting], Backend]] = {
 
 
 def open_backend(name: str, setting: Setting) -> Backend:
-    """Open "trimseek" or a peer; raises whatever its libraries raise if it cannot run."""
+    """Open one of ``OWN`` or a peer; raises whatever its libraries raise if it cannot run."""
     os.environ["HF_HUB_OFFLINE"] = "1"
-    return Trimseek(setting) if name == "trimseek" else PEERS[name](setting)
+    return (OWN | PEERS)[name](setting)

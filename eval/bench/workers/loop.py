@@ -117,8 +117,12 @@ class Worker:
         return {"seconds": seconds}
 
     def open(self, request: Request) -> Answer:
-        """Read a FAISS file, of no more vectors than its size allows, or open a graph."""
+        """Read a FAISS file, of no more vectors than its size allows, or open a graph or words."""
         path = request["path"]
+        if path.endswith(".words"):
+            by_words: Any = self.backend  # BM25's, which alone is given such a file
+            self.indexes = {path: by_words.open_words(path)} | self.indexes
+            return {}
         if path.endswith(".json"):
             from trimseek.eval.quality.graphs import open_graph
 

@@ -46,4 +46,4 @@ def test_a_line_for_each_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "recall@10" in (tmp_path / "recall.svg").read_text("utf-8")
     assert "ms at recall 0.99" in (tmp_path / "report.md").read_text("utf-8")
     assert "![](recall.svg)" in (tmp_path / "report.md").read_text("utf-8")
-    assert (tmp_path / "report.html").read_text("utf-8").count("<svg") == 2
+    assert (tmp_path / "report.html").read_text("utf-8").count("<svg") == 3

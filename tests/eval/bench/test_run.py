@@ -13,7 +13,7 @@ from trimseek.eval.bench import timing
 from trimseek.eval.bench.contenders import Contender
 from trimseek.eval.bench.grid import EncoderPair, plan
 from trimseek.eval.bench.output import write_report
-from trimseek.eval.bench.results import BenchReport, read_results, schema, to_json
+from trimseek.eval.bench.results import BenchReport, Row, read_results, schema, to_json
 from trimseek.eval.bench.run import Bench, run_bench
 from trimseek.eval.quality.collection import TestCollection
 
@@ -46,7 +46,7 @@ def small() -> TestCollection:
 @pytest.fixture(scope="module")
 def report(small: TestCollection) -> BenchReport:
     grid = plan(
-        ["minilm-int8", "minilm-float32+minilm-int8"],
+        ["minilm-int8", "minilm-float32+minilm-int8", "bm25"],
         indexes=["exact", "HNSW8"],
         batches=[2],
         clients=[2],
@@ -54,6 +54,10 @@ def report(small: TestCollection) -> BenchReport:
     )
     unjudged = TestCollection("unjudged", DOCUMENTS, QUERIES, {})
     return run_bench([small, unjudged], grid, "trimseek bench <small> & unjudged")
+
+
+def vector_rows(report: BenchReport, collection: str) -> list[Row]:
+    return [row for row in report.rows_of(collection) if row.encoder != "bm25"]
 
 
 def test_every_combination_has_a_row(report: BenchReport) -> None:
@@ -65,6 +69,7 @@ def test_every_combination_has_a_row(report: BenchReport) -> None:
         ("minilm-int8", "minilm-int8", "HNSW8"),
         ("minilm-float32", "minilm-int8", "exact"),
         ("minilm-float32", "minilm-int8", "HNSW8"),
+        ("bm25", "bm25", "exact"),
     ]
     assert report.reference == "minilm-float32"
     assert rows[4].name == "minilm-float32+minilm-int8"
@@ -72,7 +77,7 @@ def test_every_combination_has_a_row(report: BenchReport) -> None:
 
 
 def test_quality_of_each_row(report: BenchReport) -> None:
-    for row in report.rows_of("small"):
+    for row in vector_rows(report, "small"):
         assert row.quality is not None
         assert row.quality.measures["recall@10"] == 1
         # q1 and q2 find their documents first. The third query has the id of a document, which is
@@ -80,6 +85,7 @@ def test_quality_of_each_row(report: BenchReport) -> None:
         assert row.quality.measures["MRR@10"] in (pytest.approx(1), pytest.approx(2.5 / 3))
         assert len(row.quality.per_query) == 3
     reference, *others = report.rows_of("small")
+    assert [row.name for row in others][-1] == "bm25"
     assert reference.quality is not None
     assert reference.quality.comparison is None
     assert (reference.agreement.overlap, reference.agreement.recall) == (1, 1)
@@ -91,13 +97,13 @@ def test_quality_of_each_row(report: BenchReport) -> None:
 
 
 def test_what_is_not_judged_is_only_compared(report: BenchReport) -> None:
-    rows = report.rows_of("unjudged")
+    rows = vector_rows(report, "unjudged")
     assert len(rows) == 6
     assert all(row.quality is None and row.agreement.recall == 1 for row in rows)
 
 
 def test_speed_of_each_row(report: BenchReport) -> None:
-    for row in report.rows:
+    for row in vector_rows(report, "small") + vector_rows(report, "unjudged"):
         assert row.encode is not None
         assert row.retrieve is not None
         query = row.encode.query
@@ -119,6 +125,18 @@ def test_speed_of_each_row(report: BenchReport) -> None:
     for name, field in (("minilm-int8", "query_turns"), ("minilm-float32", "document_rounds")):
         alone = by_name[name].encode
         assert getattr(both.encode, field) == getattr(alone, field)
+
+
+def test_words_are_found_without_any_encoder(report: BenchReport) -> None:
+    row = report.rows_of("small")[-1]
+    assert row.quality is not None
+    assert row.quality.per_query[:2] == [0, 0]  # "feline nap", "vehicle repair"
+    assert row.encode is not None
+    assert row.retrieve is not None
+    assert 0 < row.encode.query.p50 < row.retrieve.end_to_end.p50
+    assert row.encode.documents_per_second > 100
+    assert (row.encode.query_share, row.encoder_bytes) == (0, 0)
+    assert 0 < row.index_size.bytes_per_document < 384
 
 
 def test_the_machine_and_its_limit(report: BenchReport) -> None:
@@ -300,6 +318,8 @@ def test_the_reference_is_the_base_at_float32(tiny_encoder: Path) -> None:
 def test_the_report_folder(report: BenchReport, tmp_path: Path) -> None:
     write_report(report, tmp_path / "r")
     assert sorted(path.name for path in (tmp_path / "r").iterdir()) == [
+        "documents.png",
+        "documents.svg",
         "pareto.png",
         "pareto.svg",
         "report.html",
