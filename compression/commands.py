@@ -11,7 +11,7 @@ from trimseek.compression.compress import base_of, texts_of
 from trimseek.compression.compress import compress as compress_encoder
 from trimseek.compression.estimate import AS_MANY
 from trimseek.compression.report import in_words, measurement_cells
-from trimseek.compression.storage import compare_storage, storage_cells, storage_choices
+from trimseek.compression.storage import compare_storage, storage_cells, stored
 from trimseek.console import note, print_json, print_table
 from trimseek.encoders.quantize import Precision
 from trimseek.encoders.shrink.recipe import Recipe, read_recipe
@@ -145,20 +145,20 @@ def storage(
     """Compare the ways to store an encoder: size, speed, and agreement with float32."""
     trial = known_items(texts_of(texts), str(texts))
     checkpoint = base_of(base)
-    choices = storage_choices(checkpoint, trial)
+    choices = dict(stored(checkpoint, trial))
     comparisons = compare_storage(checkpoint, choices, trial)
     if as_json:
         print_json(
             {
-                name: asdict(comparison) | {"quantization": asdict(choices[name])}
+                name: asdict(comparison) | {"quantization": asdict(choices[name].quantization)}
                 for name, comparison in comparisons.items()
             }
         )
         return
     print_table(terminal_table(storage_cells(base, comparisons)))
-    for name, quantization in choices.items():
-        if quantization.kept:
-            note(f"{name}: {', '.join(quantization.kept)}")
+    for name, (_, quantization, _) in choices.items():
+        if kept := (*quantization.kept, *quantization.finer):
+            note(f"{name}: {', '.join(kept)}")
 
 
 def training_report(tensorboard: Path | None) -> Report:

@@ -78,7 +78,7 @@ class HistoryCompressor(Compressor):
                 break
         return list(dict.fromkeys(kept))
 
-    def lessons(self, texts: Sequence[str]) -> Lessons:
+    def lessons(self, texts: Sequence[str], student: Checkpoint) -> Lessons:
         """The base's vectors of histories, and the items that it scores highest."""
         encoder = QueryEncoder(self.reference)
         items = list(self.trial.choosing.documents.values())

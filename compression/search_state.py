@@ -53,7 +53,13 @@ class SearchState:
         self._start = start
 
     def keep(self, key: str, shrunk: Shrunk, measurement: Measurement, *, trained: bool) -> None:
-        """Note a candidate under a key, with its weights if it was trained."""
+        """Note a candidate under a key, with its weights if it was trained.
+
+        One that was trained with a tokenizer of its own is not noted: it is trained again, from
+        where its training is then.
+        """
+        if trained and shrunk.checkpoint.tokenizer is not self._start.tokenizer:
+            return
         path = self._path(key)
         make_folder(self.folder)
         if trained:

@@ -1,52 +1,44 @@
 """The ways to store one encoder's numbers, each beside float32 on unlabelled text."""
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from trimseek.compression.encoder_compare import EncoderComparison, compare_with
+from trimseek.compression.techniques import SPARSITY, STORAGE, VOCABULARY
 from trimseek.encoders.checkpoint import Checkpoint, tokenizer_of
 from trimseek.encoders.folder import write_encoder
 from trimseek.encoders.quantize import Precision, Quantization
-from trimseek.encoders.shrink.sensitivity import sensitivities
+from trimseek.encoders.shrink.recipe import Recipe, Shrinker, Shrunk
 from trimseek.eval.bench.report import Cells
 from trimseek.eval.quality.collection import TestCollection
 
 FLOAT32 = Quantization.everywhere(Precision.FLOAT32)
-KEPT_IN_FLOAT = (2, 4)  # matrices that int8 hurts most
-PROBED = 512  # documents that the sensitivities to int8 are measured on
+CHOICES = STORAGE | VOCABULARY | SPARSITY
+CALIBRATION_DOCUMENTS, CALIBRATION_QUERIES = 256, 2048
 
 
-def storage_choices(checkpoint: Checkpoint, collection: TestCollection) -> dict[str, Quantization]:
-    """Quantizations by name; which matrices stay float32 is measured on the documents."""
-    int8 = Quantization()
-    tokenizer = tokenizer_of(checkpoint)
-    texts = tokenizer.encode(list(collection.documents.values())[:PROBED])
-    worst = list(sensitivities(checkpoint, [text.ids for text in texts], int8))
-    return {
-        "int8": int8,
-        "int8 asymmetric": replace(int8, symmetric=False),
-        "int8 per tensor": replace(int8, per_channel=False),
-        **{
-            f"int8, {count} in float32": replace(int8, kept=tuple(sorted(worst[:count])))
-            for count in KEPT_IN_FLOAT
-        },
-        "int8, int4 table": replace(int8, table=Precision.INT4),
-        "int4, int8 table": replace(int8, matrices=Precision.INT4),
-        "int4": Quantization.everywhere(Precision.INT4),
-    }
+def stored(
+    checkpoint: Checkpoint, collection: TestCollection, recipes: Mapping[str, Recipe] = CHOICES
+) -> Iterator[tuple[str, Shrunk]]:
+    """The encoder in each way of storing it, by its name; calibrated on documents and queries."""
+    documents, queries = list(collection.documents.values()), list(collection.queries.values())
+    calibration = [*documents[:CALIBRATION_DOCUMENTS], *queries[:CALIBRATION_QUERIES]]
+    texts = tokenizer_of(checkpoint).encode(calibration)
+    shrinker = Shrinker(checkpoint, [text.ids for text in texts], documents)
+    for name, recipe in recipes.items():
+        yield name, shrinker.shrink(recipe)
 
 
 def compare_storage(
-    checkpoint: Checkpoint, choices: Mapping[str, Quantization], collection: TestCollection
+    checkpoint: Checkpoint, choices: Mapping[str, Shrunk], collection: TestCollection
 ) -> dict[str, EncoderComparison]:
     """Each choice compared with float32, by name, on the graphs that would run."""
     with tempfile.TemporaryDirectory(prefix="trimseek-storage-") as folder:
-        paths = []
-        for number, quantization in enumerate((FLOAT32, *choices.values())):
-            paths.append(Path(folder) / str(number))
-            write_encoder(checkpoint, paths[-1], quantization)
+        paths = [Path(folder) / str(number) for number in range(1 + len(choices))]
+        write_encoder(checkpoint, paths[0], FLOAT32)
+        for path, shrunk in zip(paths[1:], choices.values(), strict=True):
+            write_encoder(shrunk.checkpoint, path, shrunk.quantization)
         comparisons = compare_with(paths[0], paths[1:], collection)
     return dict(zip(choices, comparisons, strict=True))
 

@@ -24,7 +24,8 @@ TEXT_TOWER = "text"  # a folder
 STATIC = "static"  # architecture of encoders without layers
 HEAD = "head.safetensors"  # of a cross-encoder
 FORMAT_VERSION = 3
-READABLE_VERSIONS = (2, 3)
+CODES_VERSION = 4  # of encoders whose matrices are stored as block_codes
+READABLE_VERSIONS = (2, 3, 4)
 
 
 LARGEST_SIZE = 2**16  # of anything in a layer, so that sums of products stay within 32 bits
@@ -137,6 +138,10 @@ def read_card(path: Path) -> EncoderCard:
     if fields["format_version"] == 2:
         fields |= missing_fields(path, fields) | {"format_version": FORMAT_VERSION}
     card = checked(EncoderCard, fields, path, EncoderError)
+    if card.quantization.codes and card.format_version < CODES_VERSION:
+        raise EncoderError(
+            f"{path}: {card.precision.value} as an earlier trimseek stored it; make it anew"
+        )
     if not card.layers and card.architecture != STATIC:
         raise EncoderError(f"{path}: damaged: no layers; make it anew")
     widest = max((shape.heads for shape in card.layers), default=0) * card.head_dim

@@ -37,8 +37,9 @@ from trimseek.settings import load_settings
 CUT = re.compile(r"(.+)-dim([1-9]\d{0,4})", re.ASCII)
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?:@[A-Za-z0-9][\w./-]*)?", re.ASCII)
 DEFAULT_ENCODER = "minilm-int8"
+NAMED = (Precision.FLOAT32, Precision.INT8, Precision.INT4)  # precisions behind a name
 # Raise it when another graph or card is made of a checkpoint: cached encoders are built again.
-GRAPH_VERSION = 3
+GRAPH_VERSION = 4
 
 
 def find_encoder(name: str, *, relative: bool = True) -> Path:
@@ -122,7 +123,7 @@ def aligned_file(name: str) -> Path | None:
 
 def split_precision(name: str, *, relative: bool = True) -> tuple[str, Precision]:
     """``minilm-float32`` is minilm at float32, unless a folder of that whole name exists."""
-    for precision in Precision:
+    for precision in NAMED:
         base = name.removesuffix(f"-{precision.value}")
         if base not in (name, "") and local_path(name, relative) is None:
             return base, precision

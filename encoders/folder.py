@@ -7,6 +7,8 @@ from pathlib import Path
 from trimseek.atomic import atomic_folder, sha256_of
 from trimseek.encoders.card import (
     CARD,
+    CODES_VERSION,
+    FORMAT_VERSION,
     GRAPH,
     HEAD,
     QUERY_TOWER,
@@ -127,6 +129,7 @@ def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> En
         items=checkpoint.items,
         histories=checkpoint.histories,
         text_tower=checkpoint.text is not None,
+        format_version=CODES_VERSION if quantization.codes else FORMAT_VERSION,
     )
 
 

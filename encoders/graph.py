@@ -13,10 +13,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from trimseek.encoders.block_codes import LEVELS, code_matrix, pack
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.quantize import (
     BLOCK,
-    NIBBLE_ZERO,
     WHOLE_ROW,
     Precision,
     Quantization,
@@ -42,7 +42,6 @@ IR_VERSION = 10
 CONTRIB = "com.microsoft"
 SMALLEST_NORM = 1e-12
 MASKED_OUT = -1e9
-INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy_level
 
 
 def build_graph(
@@ -291,16 +290,14 @@ class GraphBuilder:
 
     def linear(self, name: str, linear: Linear, x: str) -> str:
         """``x @ weight + bias``, in the number format that the quantization says."""
-        kept = name in self.quantization.kept
-        precision = Precision.FLOAT32 if kept else self.quantization.matrices
+        precision = self.quantization.precision_of(name)
         bias = self.constant(f"{name}.bias", linear.bias)
+        if precision is Precision.FLOAT32:
+            product = self.node("MatMul", x, self.constant(f"{name}.weight", linear.weight))
+            return self.node("Add", product, bias)
         if precision is Precision.INT8:
             return self.int8_product(name, linear.weight, x, bias)
-        if precision is Precision.INT4:
-            product = self.int4_product(name, linear.weight, x)
-        else:
-            product = self.node("MatMul", x, self.constant(f"{name}.weight", linear.weight))
-        return self.node("Add", product, bias)
+        return self.product_of_codes(name, linear.weight, x, bias, precision)
 
     def int8_product(self, name: str, weight: FloatArray, x: str, bias: str) -> str:
         """``x @ weight + bias`` in int8, with ``x`` quantized at run time, per tensor."""
@@ -310,35 +307,66 @@ class GraphBuilder:
             per_channel=self.quantization.per_channel,
             reduced=self.quantization.reduced_range,
         )
+        stored = self.constant(f"{name}.int8", values)
+        return self.quantized_product(name, x, stored, scale, zero, bias)
+
+    def quantized_product(
+        self,
+        name: str,
+        x: str,
+        values: str,
+        scale: FloatArray,
+        zero: NDArray[np.integer],
+        bias: str,
+    ) -> str:
+        """``x @ weight + bias`` of a quantized weight."""
         return self.node(
             "DynamicQuantizeMatMul",
             x,
-            self.constant(f"{name}.int8", values),
+            values,
             self.constant(f"{name}.scale", scale),
             self.constant(f"{name}.zero", zero),
             bias,
             domain=CONTRIB,
         )
 
-    def int4_product(self, name: str, weight: FloatArray, x: str) -> str:
-        """``x @ weight`` with a 4-bit weight in blocks; the operator wants it ``(out, in)``."""
-        rows, columns = weight.shape
-        values, scale, _ = quantize_nibbles(np.ascontiguousarray(weight.T), BLOCK)
-        packed = np.full((columns, scale.shape[1] * BLOCK), NIBBLE_ZERO, np.uint8)
-        packed[:, :rows] = values
-        blocks = pack_nibbles(packed).reshape(columns, scale.shape[1], BLOCK // 2)
-        return self.node(
-            "MatMulNBits",
-            x,
-            self.constant(f"{name}.int4", blocks),
-            self.constant(f"{name}.scale", scale.ravel()),
-            domain=CONTRIB,
-            K=rows,
-            N=columns,
-            bits=4,
-            block_size=BLOCK,
-            accuracy_level=INT8_ACTIVATIONS,
+    def product_of_codes(
+        self, name: str, weight: FloatArray, x: str, bias: str, precision: Precision
+    ) -> str:
+        """As ``int8_product``, of a weight that is stored as ``block_codes``.
+
+        onnxruntime makes the int8 matrix once, when it loads the graph: all of it is constant.
+        """
+        rows, levels = len(weight), LEVELS[precision]
+        stored = code_matrix(weight, levels, reduced=self.quantization.reduced_range)
+        packed = pack(stored.codes, levels)
+        bytes_ = self.constant(f"{name}.{precision.value}", packed)
+        numbers = self.node("Cast", bytes_, to=TensorProto.INT32)
+        axis = self.constant("first_axis", np.zeros(1, np.int64))
+        places = (levels.base ** np.arange(levels.packed)).astype(np.int32)[:, None]
+        digits = self.node(
+            "Div",
+            self.node("Unsqueeze", numbers, self.constant("second_axis", np.ones(1, np.int64))),
+            self.constant(f"places.{precision.value}", places),
         )
+        codes = self.node("Mod", digits, self.integer(levels.base))
+        shape = np.array([len(packed) * levels.packed, weight.shape[1]], np.int64)
+        codes = self.node("Reshape", codes, self.constant(f"{name}.shape", shape))
+        end = self.constant(f"rows.{rows}", np.array([rows], np.int64))
+        codes = self.node("Slice", codes, axis, end)
+        scaled = self.node("Mul", codes, self.integer(levels.step))
+        numbers = self.node("Add", scaled, self.integer(levels.lowest))
+        blocks = self.constant(f"blocks.{rows}", np.arange(rows) // BLOCK)
+        multipliers = self.constant(f"{name}.multipliers", stored.multipliers)
+        multipliers = self.node("Cast", multipliers, to=TensorProto.INT32)
+        multipliers = self.node("Gather", multipliers, blocks, axis=0)
+        values = self.node("Cast", self.node("Mul", numbers, multipliers), to=TensorProto.INT8)
+        zero = np.zeros(len(stored.scale), np.int8)
+        return self.quantized_product(name, x, values, stored.scale, zero, bias)
+
+    def integer(self, value: int) -> str:
+        """A constant number."""
+        return self.constant(f"integer.{value}", np.array(value, np.int32))
 
     def look_up(self, name: str, table: FloatArray) -> str:
         """Rows of the table for ``input_ids``: ``(batch, tokens, columns)`` float32."""

@@ -9,13 +9,14 @@ A real number r is stored as an integer q with a scale s and a zero point z (Jac
 | int8 matrix, symmetric | int8, [-127, 127] | max abs(r) / 127 | 0 |
 | int8 matrix, asymmetric | uint8, [0, 255] | (max - min) / 255, 0 in it | round(-min / s) |
 | int8 table, of each row | uint8, [1, 255] | max abs(r) / 127 | 128 |
-| int4 matrix or table, of each block of a column or row | 4 bits, [0, 15] | see below | 8 |
+| int4 table, of each row | 4 bits, [0, 15] | see below | 8 |
 | activations, at run time, per tensor | uint8, [0, 255] | (max - min) / 255 | round(-min / s) |
 
 A matrix has a scale for each output channel, or one for all. -128 is left out of the symmetric
-range, so that the range is the same on both sides. The scale of a 4-bit block is the one with the
+range, so that the range is the same on both sides. The scale of a 4-bit row is the one with the
 least squared error among several shares of max abs(r) / 7: most numbers are small, and clipping the
-largest a little makes the steps of all others finer.
+largest a little makes the steps of all others finer. Matrices in fewer than 8 bits: see
+``block_codes``.
 
 ``reduced_range``: 7 bits, [-64, 64]. CPUs with AVX2 or AVX512 but without VNNI add two uint8 * int8
 products in 16 bits with saturation: 2 * 255 * 64 = 32640 still fits, 2 * 255 * 127 does not.
@@ -32,7 +33,7 @@ from trimseek.encoders.weights import FloatArray
 
 FULL_RANGE = 127
 REDUCED_RANGE = 64
-BLOCK = 32  # rows of an int4 matrix that share a scale: the usual choice for MatMulNBits
+BLOCK = 32  # rows of a matrix in fewer than 8 bits that share a multiplier
 WHOLE_ROW = 512  # longer than a table's rows, so that each row is one block with one scale
 NIBBLE_ZERO = 8
 SHARES = np.linspace(0.7, 1.15, 19, dtype=np.float32)  # of max abs(r) / 7
@@ -44,17 +45,25 @@ class Precision(str, Enum):
     FLOAT32 = "float32"
     INT8 = "int8"
     INT4 = "int4"
+    INT2 = "int2"
+    TERNARY = "ternary"
+    BINARY = "binary"
+
+
+LOW_BITS = (Precision.INT4, Precision.INT2, Precision.TERNARY, Precision.BINARY)  # of matrices
+OF_TABLES = (Precision.FLOAT32, Precision.INT8, Precision.INT4)
 
 
 @dataclass(frozen=True)
 class Quantization:
     """How an encoder's numbers are stored.
 
-    ``matrices``: int8 is multiplied as int8, with activations quantized at run time; int4 is
-    stored in blocks, weights only. ``table``: the token embeddings. ``symmetric`` and
-    ``per_channel`` are int8 matrices'. ``kept``: matrices that stay float32, by their names in
-    ``EncoderWeights.arrays`` without ``.weight``; a layer's query, key and value are one matrix,
-    ``layers.0.qkv``.
+    ``matrices``: int8 is multiplied as int8, with activations quantized at run time; fewer bits
+    are stored as ``block_codes`` and run as int8. ``table``: the token embeddings, one of
+    ``OF_TABLES``. ``symmetric`` and ``per_channel`` are int8 matrices'. ``kept``: matrices that
+    stay float32, by their names in ``EncoderWeights.arrays`` without ``.weight``; a layer's query,
+    key and value are one matrix, ``layers.0.qkv``. ``finer``: of matrices in fewer bits, those that
+    are int8.
     """
 
     matrices: Precision = Precision.INT8
@@ -63,16 +72,36 @@ class Quantization:
     per_channel: bool = True
     reduced_range: bool = False
     kept: tuple[str, ...] = ()
+    finer: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.table not in OF_TABLES:
+            known = ", ".join(precision.value for precision in OF_TABLES)
+            raise ValueError(f"a token table is stored as {known}, not as {self.table.value}")
+
+    def precision_of(self, matrix: str) -> Precision:
+        """How a matrix of this name is stored."""
+        if matrix in self.kept:
+            return Precision.FLOAT32
+        return Precision.INT8 if matrix in self.finer else self.matrices
+
+    @property
+    def codes(self) -> bool:
+        """Whether matrices are stored in fewer than 8 bits."""
+        return self.matrices in LOW_BITS
 
     @classmethod
     def everywhere(cls, precision: Precision) -> "Quantization":
-        """The same precision for matrices and token table."""
-        return cls(matrices=precision, table=precision)
+        """The same precision for matrices and token table, whose least is int4."""
+        table = precision if precision in OF_TABLES else Precision.INT4
+        return cls(matrices=precision, table=table)
 
     def __str__(self) -> str:
         phrases = [f"{self.matrices.value} matrices", f"{self.table.value} token table"]
         if self.matrices is Precision.INT8:
             phrases[0] += " (" + ", ".join(self.details()) + ")"
+        if self.finer:
+            phrases.append(f"int8 {', '.join(self.finer)}")
         if self.kept:
             phrases.append(f"float32 {', '.join(self.kept)}")
         return "; ".join(phrases)

@@ -93,9 +93,8 @@ def choose(quantization: Quantization) -> RuntimeName:
 
 def is_native(quantization: Quantization) -> bool:
     """Whether the compiled kernels can run encoders that are stored so."""
-    return (
-        quantization.matrices is Precision.INT8 and quantization.symmetric and not quantization.kept
-    )
+    is_int8 = quantization.matrices is not Precision.FLOAT32 and quantization.symmetric
+    return is_int8 and not quantization.kept
 
 
 def arithmetic(quantization: Quantization) -> str:
@@ -111,7 +110,7 @@ def arithmetic(quantization: Quantization) -> str:
 def needs_reduced_range(quantization: Quantization) -> bool:
     """Whether int8 weights must be kept to 7 bits here; see ``trimseek.encoders.quantize``."""
     return (
-        quantization.matrices is Precision.INT8
+        quantization.matrices is not Precision.FLOAT32
         and int8_path() in SATURATING
         and choose(quantization) is RuntimeName.ONNX
     )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from trimseek.compiled import address
+from trimseek.encoders.block_codes import LEVELS, Codes, unpack
 from trimseek.encoders.card import LARGEST_SIZE, EncoderCard, LayerShape
 from trimseek.encoders.native.library import (
     DISTANCE_PADDING,
@@ -18,6 +19,7 @@ from trimseek.encoders.native.library import (
     Norm,
 )
 from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.quantize import BLOCK
 from trimseek.encoders.weights import LAYER_NORM, Dense, FloatArray, LayerNorm
 from trimseek.errors import EncoderError
 
@@ -63,7 +65,7 @@ class SpecReader:
         positions = self.positions()
         if positions is not None:
             check("position_embeddings", positions, (card.positions, embedding_dim))
-        projected = "embedding_projection.int8" in self.constants
+        projected = "embedding_projection.bias" in self.constants
         if not projected and embedding_dim != card.dim:
             raise EncoderError(f"token_embeddings: {embedding_dim} columns, not {card.dim}")
         scale = self.scales("token_embeddings", vocabulary) if suffix else None
@@ -153,7 +155,7 @@ class SpecReader:
 
     def matrix(self, name: str, in_dim: int, out_dim: int) -> Matrix:
         """An int8 matrix with its scales and bias."""
-        values = self.array(f"{name}.int8", 2)
+        values = self.integers(name, in_dim, out_dim)
         check(name, values, (in_dim, out_dim))
         bias = self.array(f"{name}.bias", 1)
         check(f"{name}.bias", bias, (out_dim,))
@@ -164,6 +166,22 @@ class SpecReader:
             scale=keep(self.copied, self.scales(name, out_dim), np.float32),
             bias=keep(self.copied, bias, np.float32),
         )
+
+    def integers(self, name: str, in_dim: int, out_dim: int) -> NDArray[Any]:
+        """An int8 matrix, which may be stored as ``block_codes``."""
+        for precision, levels in LEVELS.items():
+            stored = f"{name}.{precision.value}"
+            if stored in self.constants:
+                packed, multipliers = self.array(stored, 2), self.array(f"{name}.multipliers", 2)
+                check(stored, packed, (-(-in_dim // levels.packed), out_dim))
+                check(f"{name}.multipliers", multipliers, (-(-in_dim // BLOCK), out_dim))
+                if packed.dtype != np.uint8 or multipliers.dtype != np.uint8:
+                    raise EncoderError(f"{stored}: codes and multipliers must be bytes")
+                if multipliers.max(initial=0) > levels.most(reduced=False):
+                    raise EncoderError(f"{name}.multipliers: larger than codes allow")
+                codes = unpack(packed, in_dim, levels)
+                return Codes(codes, multipliers, np.ones(1, np.float32), levels).integers()
+        return self.array(f"{name}.int8", 2)
 
     def norm(self, name: str, dim: int) -> Norm:
         """Weight and bias of a layer normalization."""

@@ -14,6 +14,7 @@ output, whose error is a share of their variance:
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,12 +26,13 @@ from torch.nn import functional
 
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.cpu import cpu_flags
+from trimseek.encoders.quantize import Quantization
 from trimseek.encoders.shrink.agreement import Agreement, encode
 from trimseek.encoders.shrink.averaging import WeightAverage
 from trimseek.encoders.shrink.calibration import padded
 from trimseek.encoders.shrink.lessons import Lessons, length_batches
 from trimseek.encoders.shrink.module import EncoderModule
-from trimseek.encoders.shrink.rounding import run_rounded
+from trimseek.encoders.shrink.rounding import round_in_place, rounded_in_place, run_rounded
 from trimseek.encoders.shrink.training_state import TrainingState, load_state, save_state
 from trimseek.encoders.shrink.validation import Report, Validation
 from trimseek.encoders.weights import FloatArray
@@ -80,9 +82,10 @@ class AlignmentSettings:
 class Aligner:
     """Trains ``module`` on ``lessons``; see ``run``.
 
-    ``teacher``: whose token states are learnt, if the settings say so. ``checkpoint``: a file that
-    an interrupted training is resumed from. ``half``: matrix products in bfloat16, which is faster
-    on a GPU, or on a CPU that has such instructions.
+    ``teacher``: whose token states are learnt, if the settings say so. ``quantization``: how the
+    weights will be stored; of fewer than 8 bits they are rounded from the first step, and at last.
+    ``checkpoint``: a file that an interrupted training is resumed from. ``half``: matrix products
+    in bfloat16, which is faster on a GPU, or on a CPU that has such instructions.
     """
 
     def __init__(
@@ -92,11 +95,13 @@ class Aligner:
         settings: AlignmentSettings,
         *,
         teacher: EncoderModule | None = None,
+        quantization: Quantization | None = None,
         checkpoint: Path | None = None,
         device: str = "cpu",
         half: bool = False,
         report: Report = silent,
     ) -> None:
+        self.quantization = quantization or Quantization()
         torch.manual_seed(settings.seed)
         self.module = module.to(device).train()
         self.texts, self.held_out, self.settings = *lessons, settings
@@ -138,6 +143,8 @@ class Aligner:
             raise
         self.average.take()
         self.validate(loss)
+        if self.quantization.codes:
+            round_in_place(self.module, self.quantization)
         return self.history
 
     def save(self) -> None:
@@ -193,13 +200,22 @@ class Aligner:
                 with torch.no_grad():
                     theirs = self.teacher.states(ids, mask)
                 return self.module.pool(states, mask), states_loss(states, theirs, mask)
-            if self.progress() >= 1 - self.settings.rounding:
-                return run_rounded(self.module, ids, mask), none
+            if self.rounds():
+                return run_rounded(self.module, ids, mask, self.quantization), none
             return self.module(ids, mask), none
 
+    def rounds(self) -> bool:
+        """Whether weights are rounded at this step."""
+        return self.quantization.codes or self.progress() >= 1 - self.settings.rounding
+
     def validate(self, loss: float) -> None:
-        """Measure the average of the weights on the held-out texts, and report that."""
-        with self.average.in_place():
+        """Measure the average of the weights on the held-out texts, and report that.
+
+        As it will be stored, where it is trained so from the beginning.
+        """
+        codes = self.quantization.codes
+        stored = rounded_in_place(self.module, self.quantization) if codes else nullcontext()
+        with self.average.in_place(), stored:
             found = self.agreement.measure(lambda ids: encode(self.module, ids, self.device))
         validation = Validation(self.step, self.elapsed, *found)
         self.history.append(validation)
@@ -267,6 +283,7 @@ def train(
     *,
     change: tuple[FloatArray, FloatArray] | None = None,
     teacher: Checkpoint | None = None,
+    quantization: Quantization | None = None,
     state: Path | None = None,
     report: Report = silent,
     trains_table: bool = False,
@@ -274,7 +291,8 @@ def train(
     """Train the student, on a GPU if there is one; returns it and the validations.
 
     ``change``: U and V of its token table's change, to begin with (``EncoderModule``). ``teacher``:
-    whose token states are learnt, if the settings say so. ``state``: a file that an interrupted
+    whose token states are learnt, if the settings say so. ``quantization``: as ``Aligner``.
+    ``state``: a file that an interrupted
     training is resumed from; it is removed at the end. ``trains_table``: the table itself, which is
     all that a static encoder has.
     """
@@ -298,6 +316,7 @@ def train(
         lessons,
         settings,
         teacher=full,
+        quantization=quantization,
         checkpoint=state,
         device=device,
         half=half,

@@ -16,12 +16,13 @@ after another, the cheapest first.
 
 Layers are pruned in order. The inputs of a layer are the outputs of the pruned layers before it,
 and its targets are the outputs of the original layer, so that later layers make up for the errors
-of earlier ones.
+of earlier ones. So do the matrices that the units read with (query, key and value; intermediate):
+they are refitted alike, without taking anything out, before their units are chosen.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ def prune(
     for original, layer, shape in zip(module.stack, weights.layers, shapes, strict=True):
         for kind in UNIT_KINDS:
             count = getattr(shape, kind.name)
-            layer, states = prune_units(kind, original, layer, states, count)
+            layer, states = prune_units(kind, original, layer, states, count, weights)
         layers.append(layer)
     return replace(weights, layers=tuple(layers))
 
@@ -89,15 +90,21 @@ def prune_units(
     layer: LayerWeights,
     states: Sequence[StatesPair],
     count: int,
+    weights: EncoderWeights,
 ) -> tuple[LayerWeights, list[StatesPair]]:
-    """The layer with ``count`` units of the kind, and the states behind those units."""
+    """The layer with ``count`` units of the kind, and the states behind those units.
+
+    ``weights``: of the encoder that the layer is of.
+    """
     outputs, sums, originals = kind.forward(original, [pair.original for pair in states])
     is_unpruned = all(pair.original is pair.pruned for pair in states)
     if is_unpruned and count == kind.count(layer, original.head_dim):
         return layer, [StatesPair(batch, batch) for batch in originals]
     pruned = [pair.pruned for pair in states]
     if not is_unpruned:
-        outputs = [kind.outputs(original, batch) for batch in pruned]
+        layer = refit_inputs(kind, original, layer, states)
+        current = LayerModule(layer, weights).eval()
+        outputs = [kind.outputs(current, batch) for batch in pruned]
     size = kind.unit_size(original.head_dim)
     problem = pose(inputs_and_targets(pruned, outputs, sums), kind.linear(layer), size)
     kept = eliminate(problem, count).kept(count)
@@ -109,6 +116,26 @@ def prune_units(
         x = kind.normalize(original, batch.x + output[..., rows] @ weight + bias)
         pairs.append(StatesPair(target, States(x, batch.mask)))
     return kind.cut(layer, kept, projection, original.head_dim), pairs
+
+
+def refit_inputs(
+    kind: UnitKind, original: LayerModule, layer: LayerWeights, states: Sequence[StatesPair]
+) -> LayerWeights:
+    """The layer whose units read from the pruned states what they read from the original ones."""
+    pairs = [
+        (
+            pair.pruned.real(kind.inputs(original, pair.pruned)),
+            pair.original.real(kind.inputs(original, pair.original)),
+        )
+        for pair in states
+    ]
+    parts: dict[str, Any] = {}
+    for part in kind.readers:
+        module = getattr(original, part)
+        targets = ((own, module(other)) for own, other in pairs)
+        problem = pose(targets, getattr(layer, part), 1)
+        parts[part] = refit(problem, range(problem.units))
+    return replace(layer, **parts)
 
 
 def inputs_and_targets(

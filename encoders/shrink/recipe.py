@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +18,11 @@ from trimseek.encoders.shrink.calibration import Ids
 from trimseek.encoders.shrink.cut import keep_layers
 from trimseek.encoders.shrink.layers import best_layers
 from trimseek.encoders.shrink.obs import check_shapes, prune
-from trimseek.encoders.shrink.sensitivity import sensitivities
-from trimseek.encoders.shrink.sparsity import sparsify
+from trimseek.encoders.shrink.rounding import round_with_feedback
+from trimseek.encoders.shrink.sensitivity import product_sizes, sensitivities
+from trimseek.encoders.shrink.sparsity import Pattern, SparsityMethod, sparsify
 from trimseek.encoders.shrink.taylor import prune_by_magnitude, prune_by_taylor
+from trimseek.encoders.shrink.vocabulary import Counts, count_tokens, prune_vocabulary
 from trimseek.encoders.weights import EncoderWeights
 from trimseek.errors import ConfigError
 
@@ -46,10 +49,16 @@ class Recipe:
     ``layers``: the numbers of the layers to keep, or how many to keep (the best are then chosen);
     None keeps all. ``keep``: with uniform allocation the share of each layer's heads and neurons to
     keep, with global allocation the share of all layers' arithmetic. ``heads`` and ``neurons``: how
-    many each layer keeps, instead of ``keep``. ``sparsity``: share of single weights to zero.
+    many each layer keeps, instead of ``keep``. ``vocabulary``: how many tokens to keep at most,
+    those that the texts have most often; 0 for all. ``sparsity``: share of single weights to zero.
+    ``sparsity_by``, ``pattern``: which go (``sparsity``). ``quantization``: how numbers are stored.
     ``kept_in_float``: how many matrix products stay float32; those that lose most by int8 do.
-    ``align_minutes``: minutes of training towards the original's vectors. ``student``: a smaller
-    encoder that is projected into the original's space and takes its place, for queries; else none.
+    ``kept_in_int8``: of matrices in fewer bits, how many are int8; those that lose most for each
+    byte that they save. ``feedback``: what rounding to fewer than 8 bits loses is made up for
+    (``error_feedback``). ``align_minutes``: minutes of training towards the original's vectors,
+    with the numbers rounded as they will be stored where they have fewer than 8 bits. ``student``:
+    a smaller encoder that is projected into the original's space and takes its place, for queries;
+    else none.
     """
 
     layers: tuple[int, ...] | int | None = None
@@ -58,9 +67,14 @@ class Recipe:
     keep: float = 1.0
     heads: int | None = None
     neurons: int | None = None
+    vocabulary: int = 0
     sparsity: float = 0.0
+    sparsity_by: SparsityMethod = SparsityMethod.MAGNITUDE
+    pattern: Pattern = Pattern.FREE
     quantization: Quantization = field(default_factory=Quantization)
     kept_in_float: int = 0
+    kept_in_int8: int = 0
+    feedback: bool = True
     align_minutes: float = 0.0
     student: str = ""
 
@@ -92,10 +106,13 @@ class Shrinker:
     """Follows recipes for one encoder; what several recipes need is computed once.
 
     ``texts``: token ids of calibration texts. Pruning by magnitude and quantization need none.
+    ``corpus``: all texts, whose tokens are counted if a recipe prunes the vocabulary.
     """
 
-    def __init__(self, checkpoint: Checkpoint, texts: Sequence[Ids]) -> None:
-        self.checkpoint, self.texts = checkpoint, texts
+    def __init__(
+        self, checkpoint: Checkpoint, texts: Sequence[Ids], corpus: Sequence[str] = ()
+    ) -> None:
+        self.checkpoint, self.texts, self.corpus = checkpoint, texts, corpus
         self._layers: dict[int, tuple[int, ...]] = {}
         self._curves: dict[tuple[int, ...], list[Curve]] = {}
 
@@ -116,14 +133,46 @@ class Shrinker:
             weights = PRUNERS[recipe.method](weights, shapes, self.texts, self.checkpoint.pooling)
             steps.append(f"prune by {recipe.method.value} to {described(shapes)}")
         if recipe.sparsity:
-            weights, sparsity = sparsify(weights, sparsity=recipe.sparsity)
-            steps.append(f"zero {sparsity:.1%} of the layers' weights")
+            weights, sparsity = sparsify(
+                weights,
+                recipe.sparsity,
+                self.texts,
+                method=recipe.sparsity_by,
+                pattern=recipe.pattern,
+            )
+            steps.append(
+                f"zero {sparsity:.1%} of the layers' weights by {recipe.sparsity_by.value}"
+            )
         small = replace(self.checkpoint, weights=weights)
+        quantization = self.quantization(small, recipe)
+        if quantization.codes and recipe.feedback:
+            weights = round_with_feedback(weights, self.texts, quantization)
+            small = replace(small, weights=weights)
+            steps.append(f"round to {quantization.matrices.value} with error feedback")
+        if recipe.vocabulary:
+            small = prune_vocabulary(small, self.counts, recipe.vocabulary)
+            count = len(small.weights.token_embeddings)
+            steps.append(f"keep {count:,} tokens of {len(weights.token_embeddings):,}")
+        return Shrunk(small, quantization, tuple(steps))
+
+    @cached_property
+    def counts(self) -> Counts:
+        """How often the corpus has each token."""
+        return count_tokens(self.checkpoint.tokenizer, self.corpus)
+
+    def quantization(self, small: Checkpoint, recipe: Recipe) -> Quantization:
+        """The recipe's, with the names of the matrices that are kept in more bits."""
         quantization = recipe.quantization
         if recipe.kept_in_float:
             worst = list(sensitivities(small, self.texts, quantization))[: recipe.kept_in_float]
             quantization = replace(quantization, kept=(*quantization.kept, *sorted(worst)))
-        return Shrunk(small, quantization, tuple(steps))
+        if recipe.kept_in_int8:
+            losses = sensitivities(small, self.texts, quantization)
+            sizes = product_sizes(small.weights)
+            order = sorted(losses, key=lambda name: -losses[name] / sizes[name])
+            finer = (*quantization.finer, *sorted(order[: recipe.kept_in_int8]))
+            quantization = replace(quantization, finer=finer)
+        return quantization
 
     def layers(self, recipe: Recipe) -> tuple[int, ...]:
         """Numbers of the layers that the recipe keeps, ascending."""
@@ -166,8 +215,11 @@ def check(recipe: Recipe) -> None:
         raise ConfigError(f"keep {recipe.keep:g}: must be more than 0 and at most 1")
     if not 0 <= recipe.align_minutes < float("inf"):
         raise ConfigError(f"align_minutes {recipe.align_minutes:g}: must not be negative")
-    if recipe.kept_in_float < 0:
-        raise ConfigError(f"kept_in_float {recipe.kept_in_float}: must not be negative")
+    for name in ("kept_in_float", "kept_in_int8", "vocabulary"):
+        if getattr(recipe, name) < 0:
+            raise ConfigError(f"{name} {getattr(recipe, name)}: must not be negative")
+    if recipe.kept_in_int8 and not recipe.quantization.codes:
+        raise ConfigError("kept_in_int8: goes with matrices in fewer than 8 bits, as int4")
 
 
 Pruner = Callable[[EncoderWeights, Sequence[LayerShape], Sequence[Ids], Pooling], EncoderWeights]

@@ -4,13 +4,34 @@ Quantization-aware training as in Jacob et al. 2018, with the straight-through e
 et al. 2013: forwards a weight is what it will be once stored, backwards rounding is not there.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from trimseek.encoders.quantize import FULL_RANGE, NIBBLE_ZERO
+from trimseek.encoders.block_codes import LEVELS, Levels
+from trimseek.encoders.quantize import (
+    BLOCK,
+    FULL_RANGE,
+    LOW_BITS,
+    NIBBLE_ZERO,
+    Quantization,
+)
+from trimseek.encoders.shrink.averaging import fill
+from trimseek.encoders.shrink.calibration import Ids
+from trimseek.encoders.shrink.error_feedback import MATRICES, ToCodes, fed_back, replace_matrices
+from trimseek.encoders.shrink.obs import Problem, refit
+from trimseek.encoders.weights import EncoderWeights, Linear
 
 SMALLEST_SCALE = 1e-12
 TABLE_CHANGE, POSITIONS = "up", "positions"
+STORED_AS = {part: matrix for matrix, parts in MATRICES.items() for part in parts}
+# The scale of a block, as a multiple of its mean size, that a bell curve asks for; it is then
+# fitted to the numbers in so many turns.
+FIRST_SCALE = {16: 0.42, 4: 0.62, 3: 1.53, 2: 1.0}  # by the levels' base
+TURNS = 2
 
 
 def rounded(weight: Tensor, limit: int) -> Tensor:
@@ -20,24 +41,97 @@ def rounded(weight: Tensor, limit: int) -> Tensor:
     return weight + (values - weight).detach()
 
 
-def rounded_parameters(module: nn.Module) -> dict[str, Tensor]:
-    """The matrices of an ``EncoderModule`` as an aligned encoder's file stores them.
+def coded(weight: Tensor, levels: Levels, *, reduced: bool = False) -> Tensor:
+    """``(out, in)`` as ``block_codes`` store its transpose, by scales that are quick to find."""
+    columns = weight.shape[1]
+    padding = (0, -columns % BLOCK)
+    blocks = functional.pad(weight.detach(), padding, "replicate").view(len(weight), -1, BLOCK)
+    scale = blocks.abs().mean(2, keepdim=True) * FIRST_SCALE[levels.base]
+    for _ in range(TURNS):
+        found = nearest(blocks, scale, levels)
+        squares = found.square().sum(2, keepdim=True)
+        scale = (blocks * found).sum(2, keepdim=True) / squares.clamp_min(1)
+    most = levels.most(reduced=reduced)
+    unit = (scale.amax(1, keepdim=True) / most).clamp_min(SMALLEST_SCALE)
+    scale = (scale / unit).round().clamp(0, most) * unit
+    values = (nearest(blocks, scale, levels) * scale).flatten(1)[:, :columns]
+    return weight + (values - weight).detach()
 
-    int8 for each output channel of a matrix and each position; the change of the token table's U
-    in 4 bits for each row.
+
+def nearest(blocks: Tensor, scale: Tensor, levels: Levels) -> Tensor:
+    """The levels that are nearest to numbers divided by their scale."""
+    codes = (blocks / scale.clamp_min(SMALLEST_SCALE) - levels.lowest) / levels.step
+    found: Tensor = codes.round().clamp(0, levels.base - 1) * levels.step + levels.lowest
+    return found
+
+
+def rounded_parameters(module: nn.Module, quantization: Quantization) -> dict[str, Tensor]:
+    """The matrices of an ``EncoderModule`` as they will be stored, by their names.
+
+    In 8 bits and more as an aligned encoder's file stores them: int8 for each output channel of a
+    matrix and each position; the change of the token table's U in 4 bits for each row.
     """
-    limits = {
-        name: NIBBLE_ZERO - 1 if name == TABLE_CHANGE else FULL_RANGE
-        for name, value in module.named_parameters()
-        if value.ndim > 1 and (name in (TABLE_CHANGE, POSITIONS) or name.endswith(".weight"))
-    }
-    parameters = dict(module.named_parameters())
-    return {name: rounded(parameters[name], limit) for name, limit in limits.items()}
+    found = {}
+    for name, value in module.named_parameters():
+        precision = quantization.precision_of(stored_as(name))
+        if precision in LOW_BITS and stored_as(name):
+            levels = LEVELS[precision]
+            found[name] = coded(value, levels, reduced=quantization.reduced_range)
+        elif value.ndim > 1 and (name in (TABLE_CHANGE, POSITIONS) or name.endswith(".weight")):
+            limit = NIBBLE_ZERO - 1 if name == TABLE_CHANGE else FULL_RANGE
+            found[name] = rounded(value, limit)
+    return found
 
 
-def run_rounded(module: nn.Module, ids: Tensor, mask: Tensor | None) -> Tensor:
+def stored_as(parameter: str) -> str:
+    """The matrix that a weight is a part of, as ``Quantization.kept`` names it; "" for none."""
+    parts = parameter.split(".")
+    if len(parts) != 4 or parts[0] != "layers" or parts[3] != "weight":
+        return ""
+    return f"layers.{parts[1]}.{STORED_AS[parts[2]]}" if parts[2] in STORED_AS else ""
+
+
+def run_rounded(
+    module: nn.Module, ids: Tensor, mask: Tensor | None, quantization: Quantization
+) -> Tensor:
     """The module's output with rounded weights."""
-    output: Tensor = torch.func.functional_call(
-        module, dict(rounded_parameters(module)), (ids, mask)
-    )
+    parameters = dict(rounded_parameters(module, quantization))
+    output: Tensor = torch.func.functional_call(module, parameters, (ids, mask))
     return output
+
+
+@torch.no_grad()
+def round_in_place(module: nn.Module, quantization: Quantization) -> None:
+    """Give a module the rounded weights for its own; storing them finds their codes again."""
+    parameters = dict(module.named_parameters())
+    values = rounded_parameters(module, quantization)
+    fill({name: parameters[name] for name in values}, values)
+
+
+@contextmanager
+def rounded_in_place(module: nn.Module, quantization: Quantization) -> Iterator[None]:
+    """The module has rounded weights inside this context."""
+    parameters = dict(module.named_parameters())
+    own = {name: value.detach().clone() for name, value in parameters.items()}
+    round_in_place(module, quantization)
+    try:
+        yield
+    finally:
+        fill(parameters, own)
+
+
+def round_with_feedback(
+    weights: EncoderWeights, texts: Sequence[Ids], quantization: Quantization
+) -> EncoderWeights:
+    """The encoder with matrices that lie on their codes, each making up for those before it.
+
+    ``texts``: token ids of calibration texts. EncoderError if there is too little text.
+    """
+
+    def treatment(name: str, problem: Problem, _before: Linear) -> Linear:
+        precision = quantization.precision_of(name)
+        if precision not in LOW_BITS:
+            return refit(problem, range(problem.units))
+        return fed_back(problem, ToCodes(LEVELS[precision], reduced=quantization.reduced_range))
+
+    return replace_matrices(weights, texts, treatment)

@@ -11,16 +11,24 @@ from trimseek.encoders.graph import build_graph
 from trimseek.encoders.onnx_runtime import run_batches
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.shrink.calibration import Ids, probes
+from trimseek.encoders.shrink.error_feedback import MATRICES
 from trimseek.encoders.tokens import Tokens
 from trimseek.encoders.weights import EncoderWeights, FloatArray
 from trimseek.time_limit import check_time
 
-PRODUCTS = ("qkv", "attention_output", "intermediate", "output")
-
 
 def product_names(weights: EncoderWeights) -> list[str]:
     """The matrix products of an encoder, as ``Quantization.kept`` names them."""
-    return [f"layers.{i}.{name}" for i in range(len(weights.layers)) for name in PRODUCTS]
+    return list(product_sizes(weights))
+
+
+def product_sizes(weights: EncoderWeights) -> dict[str, int]:
+    """How many weights each of ``product_names`` has."""
+    return {
+        f"layers.{i}.{name}": sum(getattr(layer, part).weight.size for part in parts)
+        for i, layer in enumerate(weights.layers)
+        for name, parts in MATRICES.items()
+    }
 
 
 def sensitivities(

@@ -16,16 +16,22 @@ from trimseek.encoders.weights import LayerWeights, Linear
 class UnitKind:
     """A kind of units, and the matrix through which they reach the rest of the layer.
 
-    ``name`` is that of the count in ``LayerShape``; ``projection`` and ``norm`` are names in
-    ``LayerWeights``. ``outputs(layer, states)``: what the units put out, ``(batch, tokens,
-    units * unit size)``. ``keep(layer, units, head_dim)``: the layer with these units alone.
+    ``name`` is that of the count in ``LayerShape``; ``projection``, ``norm`` and ``readers``, the
+    matrices that the units read with, are names in ``LayerWeights``. ``outputs(layer, states)``:
+    what the units put out, ``(batch, tokens, units * unit size)``.
+    ``keep(layer, units, head_dim)``: the layer with these units alone.
     """
 
     name: str
     projection: str
     norm: str
+    readers: tuple[str, ...]
     outputs: Callable[[LayerModule, States], Tensor]
     keep: Callable[[LayerWeights, Kept, int], LayerWeights]
+
+    def inputs(self, layer: LayerModule, states: States) -> Tensor:
+        """What the units read, ``(batch, tokens, dim)``."""
+        return layer.before(self.norm, states.x)
 
     def unit_size(self, head_dim: int) -> int:
         """Rows of the projection that belong to one unit."""
@@ -80,6 +86,7 @@ HEADS = UnitKind(
     "heads",
     "attention_output",
     "attention_norm",
+    ("query", "key", "value"),
     lambda layer, states: layer.context(states.x, states.mask),
     keep_heads,
 )
@@ -87,6 +94,7 @@ NEURONS = UnitKind(
     "neurons",
     "output",
     "output_norm",
+    ("intermediate",),
     lambda layer, states: layer.hidden(states.x),
     lambda layer, units, _head_dim: keep_neurons(layer, units),
 )

@@ -1,4 +1,4 @@
-"""What pruning and storing in fewer bits cost without any training, on judged collections.
+"""What each technique of compression costs and brings without any training, on judged collections.
 
 python -m trimseek.eval.figures shrinking COLLECTION [COLLECTION ...]
 
@@ -11,15 +11,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 from trimseek.compression.budget import Budget
 from trimseek.compression.candidates import Compressor
 from trimseek.compression.judge import Judge
+from trimseek.compression.techniques import PRUNING, SPARSITY, STORAGE, VOCABULARY
 from trimseek.compression.trial import Trial, whole
 from trimseek.encoders.catalog import read_encoder
-from trimseek.encoders.quantize import Precision, Quantization
-from trimseek.encoders.shrink.recipe import Recipe
 from trimseek.eval.bench.report import Cells
 from trimseek.eval.figures.files import (
     RESULTS,
@@ -35,23 +34,21 @@ from trimseek.eval.quality.significance import Interval
 
 BASE = "minilm"
 SHRINKING = RESULTS / "shrinking.json"
-RECIPES = {
-    "75 % of heads and neurons": Recipe(keep=0.75),
-    "50 % of heads and neurons": Recipe(keep=0.5),
-    "all of them, int4 token table": Recipe(quantization=Quantization(table=Precision.INT4)),
-}
+RECIPES = PRUNING | STORAGE | VOCABULARY | SPARSITY
 
 
 @dataclass(frozen=True)
 class Shrinking(CollectionRow):
     """One recipe on one collection.
 
-    ``exact``: nDCG@10 of float32; ``loss``: relative to it, with its 95 % interval.
+    ``exact``: nDCG@10 of float32; ``loss``: relative to it, with its 95 % interval. ``speedup``: of
+    a query, times float32's.
     """
 
     recipe: str
     shape: str
     graph_bytes: int
+    speedup: float
     exact: float
     loss: float
     interval: Interval
@@ -74,10 +71,12 @@ def measure_shrinking(name: str) -> Iterator[Shrinking]:
                 title,
                 measurement.shape,
                 measurement.graph_bytes,
+                measurement.speedup,
                 exact,
                 measurement.loss,
                 measurement.interval,
             )
+        compressor.state.remove()
 
 
 def read_shrinking() -> list[Shrinking]:
@@ -86,16 +85,23 @@ def read_shrinking() -> list[Shrinking]:
 
 
 def shrinking_cells(rows: Sequence[Shrinking]) -> Cells:
-    """A row for each recipe, a column for each collection, and the mean."""
+    """A row for each recipe; for each collection what is kept, and half of its interval."""
     collections = collections_of(rows)
     lines = []
     for recipe, measured in by_collection(rows, lambda row: row.recipe).items():
         largest = max(row.graph_bytes for row in measured.values())
-        cells = collection_cells(measured, collections, lambda row: f"{1 - row.loss:.1%}")
+        speedup = f"{median(row.speedup for row in measured.values()):.1f}x"
+        cells = collection_cells(measured, collections, kept)
         mean = f"{fmean(1 - row.loss for row in measured.values()):.1%}"
-        lines.append([recipe, f"{largest / 1e6:.1f}", *cells, mean])
-    title = "nDCG@10 kept of float32's, without training"
-    return Cells(title, ["recipe", "MB", *collections, "mean"], lines)
+        lines.append([recipe, f"{largest / 1e6:.1f}", speedup, *cells, mean])
+    title = "nDCG@10 kept of float32's, without training; a query's speed, times float32's"
+    return Cells(title, ["recipe", "MB", "speed", *collections, "mean"], lines)
+
+
+def kept(row: Shrinking) -> str:
+    """``98.6% ±0.9``: of float32's nDCG@10, and half of the 95 % interval."""
+    low, high = row.interval
+    return f"{1 - row.loss:.1%} ±{50 * (high - low):.1f}"
 
 
 def main(names: Sequence[str]) -> None:

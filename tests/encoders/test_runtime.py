@@ -28,7 +28,9 @@ needs_kernels = pytest.mark.skipif(kernels() is None, reason="no kernels for thi
         (replace(INT8, symmetric=False), RuntimeName.ONNX),
         (replace(INT8, kept=("layers.0.qkv",)), RuntimeName.ONNX),
         (Quantization.everywhere(Precision.FLOAT32), RuntimeName.ONNX),
-        (Quantization.everywhere(Precision.INT4), RuntimeName.ONNX),
+        (Quantization.everywhere(Precision.INT4), RuntimeName.NATIVE),
+        (Quantization(Precision.TERNARY, finer=("layers.0.qkv",)), RuntimeName.NATIVE),
+        (Quantization(Precision.INT4, kept=("layers.0.qkv",)), RuntimeName.ONNX),
     ],
     ids=str,
 )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from trimseek.encoders.block_codes import LEVELS, code_matrix
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.quantize import (
     WHOLE_ROW,
@@ -63,12 +64,12 @@ def one(
     levels: int,
 ) -> Array:
     def linear(matrix: Linear, x: Array) -> Array:
-        stored = quantize_matrix(matrix.weight, per_channel=quantization.per_channel)
+        integers, scale = stored(matrix.weight, quantization)
         low = np.minimum(x.min(axis=1, keepdims=True), 0)
         step = (np.maximum(x.max(axis=1, keepdims=True), 0) - low) / levels
         zero = np.floor(0.5 - low / step)
         q = np.clip(np.floor(x / step + zero + 0.5), 0, levels)
-        product: Array = step * ((q - zero) @ stored.values.astype(float)) * stored.scale
+        product: Array = step * ((q - zero) @ integers) * scale
         return product + matrix.bias
 
     def norm(part: LayerNorm, x: Array) -> Array:
@@ -134,6 +135,15 @@ def turned(x: Array, theta: float) -> Array:
     cosines, sines = np.cos(angles)[:, None], np.sin(angles)[:, None]
     first, second = x[..., :half], x[..., half:]
     return np.concatenate([first * cosines - second * sines, second * cosines + first * sines], 2)
+
+
+def stored(weight: FloatArray, quantization: Quantization) -> tuple[Array, FloatArray]:
+    """Integers of a matrix, and the scale of each column."""
+    if quantization.codes:
+        codes = code_matrix(weight, LEVELS[quantization.matrices])
+        return codes.integers().astype(float), codes.scale
+    matrix = quantize_matrix(weight, per_channel=quantization.per_channel)
+    return matrix.values.astype(float), matrix.scale
 
 
 def added(weights: EncoderWeights, layer: LayerWeights, tokens: int) -> Array:

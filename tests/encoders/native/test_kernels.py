@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+from numpy.typing import NDArray
 
 from tests.encoders.native.reference import encode, gelu_polynomial
 from tests.tiny import (
@@ -31,8 +33,10 @@ from trimseek.encoders.graph import build_graph
 from trimseek.encoders.native import library as native_library
 from trimseek.encoders.native.library import KERNELS, kernels, library
 from trimseek.encoders.native.runtime import NativeRuntime
+from trimseek.encoders.native.spec import SpecReader, read_constants
+from trimseek.encoders.onnx_runtime import run_batches
 from trimseek.encoders.pooling import Pooling
-from trimseek.encoders.quantize import Precision, Quantization
+from trimseek.encoders.quantize import LOW_BITS, OF_TABLES, Precision, Quantization
 from trimseek.encoders.tokens import Tokens
 from trimseek.encoders.weights import EncoderWeights, Linear
 from trimseek.errors import EncoderError
@@ -198,7 +202,7 @@ def test_poolings(pooling: Pooling, normalize: bool, name: str, tmp_path: Path) 
     check(runtime, weights, pooling=pooling, normalize=normalize)
 
 
-@pytest.mark.parametrize("table", Precision)
+@pytest.mark.parametrize("table", OF_TABLES)
 def test_token_tables(table: Precision, tmp_path: Path) -> None:
     quantization = replace(INT8, table=table)
     runtime = native(SHAPES["uniform"], tmp_path, quantization=quantization)
@@ -207,6 +211,36 @@ def test_token_tables(table: Precision, tmp_path: Path) -> None:
         assert (runtime.run(MANY) * expected).sum(1).min() > 0.97
     else:
         check(runtime, SHAPES["uniform"], quantization=quantization)
+
+
+@pytest.mark.parametrize("precision", LOW_BITS)
+@pytest.mark.parametrize("name", ["uniform", "uneven"])
+def test_matrices_in_few_bits(precision: Precision, name: str, tmp_path: Path) -> None:
+    quantization = replace(INT8, matrices=precision)
+    runtime = native(SHAPES[name], tmp_path, quantization=quantization)
+    check(runtime, SHAPES[name], quantization=quantization)
+    graph = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    assert (runtime.run(MANY) * run_batches(graph, MANY)).sum(1).min() > 0.97
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"qkv.multipliers": np.full((1, 96), 16, np.uint8)}, "larger than codes allow"),
+        ({"qkv.multipliers": np.zeros((2, 96), np.uint8)}, "its shape is"),
+        ({"qkv.int4": np.zeros((15, 96), np.uint8)}, "its shape is"),
+        ({"qkv.int4": np.zeros((16, 96), np.int8)}, "must be bytes"),
+    ],
+)
+def test_codes_that_make_no_sense(
+    change: dict[str, NDArray[Any]], message: str, tmp_path: Path
+) -> None:
+    weights = SHAPES["uniform"]
+    native(weights, tmp_path, quantization=replace(INT8, matrices=Precision.INT4))
+    constants = read_constants(tmp_path / "model.onnx")
+    constants |= {f"layers.0.{name}": array for name, array in change.items()}
+    with pytest.raises(EncoderError, match=message):
+        SpecReader(constants, tiny_card(weights)).encoder()
 
 
 def test_one_scale_for_a_whole_matrix(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import torch
 
 from tests.encoders.shrink.test_obs import calibration
 from tests.tiny import tiny_weights
+from trimseek.encoders.block_codes import LEVELS, code_matrix
 from trimseek.encoders.pooling import Pooling
-from trimseek.encoders.quantize import quantize_matrix
+from trimseek.encoders.quantize import Precision, Quantization, quantize_matrix
+from trimseek.encoders.shrink.agreement import encode
 from trimseek.encoders.shrink.align import (
     Aligner,
     AlignmentSettings,
@@ -142,7 +144,7 @@ def test_rounded_weights_are_those_that_are_stored() -> None:
     module = student()
     with torch.no_grad():
         module.up.normal_()  # type: ignore[union-attr]
-    kept = rounded_parameters(module)
+    kept = rounded_parameters(module, Quantization())
     weight = module.stack[0].query.weight
     stored = quantize_matrix(to_array(weight.T)).read_back()
     np.testing.assert_allclose(to_array(kept["layers.0.query.weight"].T), stored, atol=1e-7)
@@ -163,8 +165,21 @@ def test_at_the_end_the_student_runs_with_rounded_weights() -> None:
     rounded = found.student_vectors(ids, mask)[0]
     assert not torch.equal(rounded, found.module(ids, mask))
     trained = dict(found.module.named_parameters())
-    fill(trained, trained | rounded_parameters(found.module))
+    fill(trained, trained | rounded_parameters(found.module, Quantization()))
     torch.testing.assert_close(rounded, found.module(ids, mask))
+
+
+def test_few_bits_are_trained_through_and_kept() -> None:
+    quantization = Quantization(Precision.TERNARY)
+    found = aligner(replace(SETTINGS, steps=150, validate_every=1), quantization=quantization)
+    found.validate(0)
+    first, *_, last = found.run()
+    assert 1 - last.cosine < 0.7 * (1 - first.cosine)
+    weight = to_array(found.module.stack[0].output.weight.T)
+    stored = code_matrix(weight, LEVELS[Precision.TERNARY]).read_back()
+    np.testing.assert_allclose(stored, weight, rtol=1e-5)
+    cosine, *_ = found.agreement.measure(lambda ids: encode(found.module, ids, "cpu"))
+    assert cosine == pytest.approx(last.cosine, abs=1e-5)  # as it was validated
 
 
 def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path: Path) -> None:
