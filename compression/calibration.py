@@ -214,14 +214,16 @@ def points_of(collection: TestCollection) -> list[Point]:
         return points
 
 
-def write_encoders(base: Checkpoint, texts: Sequence[str], into: Path) -> dict[str, Path]:
-    """Folders of float32, of all of ``ENCODERS`` calibrated on the texts, and of the aligned."""
+def write_encoders(
+    base: Checkpoint, texts: Sequence[str], into: Path, recipes: Mapping[str, Recipe] = ENCODERS
+) -> dict[str, Path]:
+    """Folders of float32, of recipes that are calibrated on the texts, and of the aligned."""
     folders = {"float32": into / "float32"}
     write_encoder(base, folders["float32"], FLOAT32)
     tokenizer = tokenizer_of(base)
     step = max(1, len(texts) // CALIBRATION_TEXTS)
     shrinker = Shrinker(base, [text.ids for text in tokenizer.encode(texts[::step])])
-    for name, recipe in ENCODERS.items():
+    for name, recipe in recipes.items():
         folders[name] = into / name
         shrunk = shrinker.shrink(recipe)
         write_encoder(shrunk.checkpoint, folders[name], shrunk.quantization)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import shared
 from trimseek.compression.calibration import (
+    ENCODERS,
     Calibration,
     Point,
     fitted,
@@ -74,7 +75,8 @@ def test_claims_hold_on_judged_collections() -> None:
         texts = list(collection.documents.values())
         base = read_checkpoint(find_checkpoint("minilm"), "minilm")
         with tempfile.TemporaryDirectory() as folder:
-            folders = write_encoders(base, texts, Path(folder))
+            recipes = {name: ENCODERS[name] for name in TRIED if name in ENCODERS}
+            folders = write_encoders(base, texts, Path(folder), recipes)
             reference = folders["float32"]
             trial = unlabelled_trial(texts, name)
             halves = trial.confirming, whole(collection)
