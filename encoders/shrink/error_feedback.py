@@ -39,6 +39,8 @@ MATRICES = {
     "intermediate": ("intermediate",),
     "output": ("output",),
 }
+# Of the matrices whose output is added to the layer's input, the norm behind the sum.
+NORMS = {"attention_output": "attention_norm", "output": "output_norm"}
 DoubleArray = NDArray[np.float64]
 Treatment = Callable[[str, Problem, Linear], Linear]
 
@@ -162,9 +164,6 @@ class Steps:
     def behind(self) -> States:
         """The states so far."""
         return States(self.x, self.batch.mask)
-
-
-NORMS = {"attention_output": "attention_norm", "output": "output_norm"}
 
 
 def pairs_of(

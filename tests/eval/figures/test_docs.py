@@ -108,10 +108,10 @@ def test_small_query_encoders_keep_what_is_said_of_them() -> None:
 
 def test_half_of_the_heads_and_neurons_keep_what_is_said_of_them() -> None:
     rows = read_shrinking()
-    said = (("75 % of", 0.975), ("50 % of", 0.93), ("int8, int4 token table", 0.99), ("int4", 0.98))
+    said = (("75 % of", 0.985), ("50 % of", 0.96), ("int8, int4 token table", 0.99), ("int4", 0.98))
     for recipe, least in said:
         kept = [1 - row.loss for row in rows if row.recipe.startswith(recipe)]
-        assert len(kept) >= 2
+        assert len(kept) >= 3
         assert statistics.fmean(kept) >= least
     sizes = {row.recipe: row.graph_bytes for row in rows}
     assert sizes["int8, int4 token table"] <= 17_000_000
