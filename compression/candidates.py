@@ -190,9 +190,10 @@ class Compressor:
         """
         least, most = CALIBRATION_TOKENS
         limit = min(most, max(least, TOKENS_A_MINUTE * time_left() / 60))
-        asked = self.beginning([*self.queries, *self.short_texts()], limit / 2)
-        if self.query_only:
-            return asked or self.beginning(self.texts, limit)
+        share = limit if self.query_only else limit / 2
+        asked = self.beginning([*self.queries, *self.short_texts], share)
+        if self.query_only and asked:
+            return asked
         return self.beginning(self.texts, limit - sum(map(len, asked))) + asked
 
     def beginning(self, texts: Iterable[str], limit: float) -> list[Ids]:
@@ -207,6 +208,7 @@ class Compressor:
             tokens += len(encoded.ids)
         return taken
 
+    @cached_property
     def short_texts(self) -> list[str]:
         """Sentences of the texts and parts of them, in random order: what queries are like."""
         short = [sentence for text in self.texts for sentence in sentences(text)]
@@ -372,7 +374,8 @@ class Compressor:
         lessons = self.lessons(texts, shrunk.checkpoint)
         left = minutes - (time.monotonic() - began) / 60
         settings = replace(self.alignment, minutes=max(left, LEAST_TRAINING / 2))
-        parts = (self.base.sha256, self.start.sha256, self.role, *shrunk.steps)
+        stored = str(shrunk.quantization)  # training may go through its rounding
+        parts = (self.base.sha256, self.start.sha256, self.role, stored, *shrunk.steps)
         key = text_hash([*parts, *texts])
         state = make_folder(load_settings().home / "training") / f"{key}.safetensors"
         module, _ = train(
@@ -424,7 +427,7 @@ class Compressor:
         made = QueryMatcher(self.trial.choosing.made.values())
         long = [] if self.query_only else list(self.texts)
         chosen = random.Random(0)  # noqa: S311 - a sample, not a secret
-        texts = [*self.queries, *self.short_texts(), *long]
+        texts = [*self.queries, *self.short_texts, *long]
         if long:  # mix documents with what stands for queries
             chosen.shuffle(texts)
         kept, spent, whole = [], 0.0, set(long)

@@ -25,9 +25,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trimseek.encoders.quantize import BLOCK, FULL_RANGE, REDUCED_RANGE, Precision, scale_of
+from trimseek.encoders.quantize import FULL_RANGE, REDUCED_RANGE, Precision, scale_of
 from trimseek.encoders.weights import FloatArray
 
+BLOCK = 32  # rows that share a multiplier
 SHARES = 16  # that are tried, of the scale under which the largest number is the largest level
 LARGEST_SHARE = 1.15
 ROUNDING = np.float32(1e-6)  # an error that is less by such a share is not less

@@ -13,10 +13,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from trimseek.encoders.block_codes import LEVELS, code_matrix, pack
+from trimseek.encoders.block_codes import BLOCK, LEVELS, code_matrix, pack
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.quantize import (
-    BLOCK,
     WHOLE_ROW,
     Precision,
     Quantization,

@@ -33,7 +33,6 @@ from trimseek.encoders.weights import FloatArray
 
 FULL_RANGE = 127
 REDUCED_RANGE = 64
-BLOCK = 32  # rows of a matrix in fewer than 8 bits that share a multiplier
 WHOLE_ROW = 512  # longer than a table's rows, so that each row is one block with one scale
 NIBBLE_ZERO = 8
 SHARES = np.linspace(0.7, 1.15, 19, dtype=np.float32)  # of max abs(r) / 7

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from trimseek.compiled import address
-from trimseek.encoders.block_codes import LEVELS, Codes, unpack
+from trimseek.encoders.block_codes import BLOCK, LEVELS, Codes, unpack
 from trimseek.encoders.card import LARGEST_SIZE, EncoderCard, LayerShape
 from trimseek.encoders.native.library import (
     DISTANCE_PADDING,
@@ -19,7 +19,6 @@ from trimseek.encoders.native.library import (
     Norm,
 )
 from trimseek.encoders.pooling import Pooling
-from trimseek.encoders.quantize import BLOCK
 from trimseek.encoders.weights import LAYER_NORM, Dense, FloatArray, LayerNorm
 from trimseek.errors import EncoderError
 

@@ -31,16 +31,23 @@ class WeightAverage:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """The module has the average as its weights inside this context."""
-        own = {name: value.detach().clone() for name, value in self.trained.items()}
-        fill(self.trained, self.average)
-        try:
+        with filled_with(self.trained, self.average):
             yield
-        finally:
-            fill(self.trained, own)
 
     def take(self) -> None:
         """Set the module's weights to the average."""
         fill(self.trained, self.average)
+
+
+@contextmanager
+def filled_with(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> Iterator[None]:
+    """The parameters have other values inside this context."""
+    own = {name: value.detach().clone() for name, value in parameters.items()}
+    fill(parameters, values)
+    try:
+        yield
+    finally:
+        fill(parameters, own)
 
 
 @torch.no_grad()

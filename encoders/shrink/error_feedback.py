@@ -23,11 +23,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trimseek.encoders.block_codes import Codes, Levels, code_matrix, nearest_codes
+from trimseek.encoders.block_codes import BLOCK, Codes, Levels, code_matrix, nearest_codes
 from trimseek.encoders.pooling import Pooling
-from trimseek.encoders.quantize import BLOCK
 from trimseek.encoders.shrink.calibration import Ids, States, check_enough, first_states
-from trimseek.encoders.shrink.module import EncoderModule, LayerModule, filled, to_array
+from trimseek.encoders.shrink.module import (
+    EncoderModule,
+    LayerModule,
+    filled,
+    joined,
+    joined_outputs,
+    taken_apart,
+)
 from trimseek.encoders.shrink.obs import Problem, pose
 from trimseek.encoders.weights import EncoderWeights, FloatArray, LayerWeights, Linear
 from trimseek.time_limit import check_time
@@ -128,7 +134,8 @@ def replace_in_layer(
         before = joined(current, parts)
         pairs = pairs_of(matrix, inputs, theirs, of_current, of_original)
         made = treatment(matrix, pose(pairs, before, 1), before)
-        fill_parts(current, parts, made)
+        for part, linear in taken_apart(current, parts, made).items():
+            filled(getattr(current, part), linear.weight.T, linear.bias)
         for steps, own in (
             *zip(of_current, inputs, strict=True),
             *zip(of_original, theirs, strict=True),
@@ -178,28 +185,10 @@ def pairs_of(
     The target of what is added to its input makes up for the difference of the two inputs, too.
     """
     for own, other, steps, original in zip(inputs, theirs, of_current, of_original, strict=True):
-        parts = [getattr(original.layer, part)(other) for part in MATRICES[matrix]]
-        target = torch.cat(parts, -1)
+        target = joined_outputs(original.layer, MATRICES[matrix], other)
         if matrix in NORMS:
             target = original.x + target - steps.x
         yield steps.batch.real(own), steps.batch.real(target)
-
-
-def joined(layer: LayerModule, parts: Sequence[str]) -> Linear:
-    """Parts of a layer as one matrix, side by side."""
-    modules = [getattr(layer, part) for part in parts]
-    weight = np.concatenate([to_array(module.weight.T) for module in modules], 1)
-    return Linear(weight, np.concatenate([to_array(module.bias) for module in modules]))
-
-
-def fill_parts(layer: LayerModule, parts: Sequence[str], linear: Linear) -> None:
-    """Give parts of a layer what ``joined`` has joined."""
-    start = 0
-    for part in parts:
-        module = getattr(layer, part)
-        columns = slice(start, start + len(module.bias))
-        filled(module, linear.weight[:, columns].T, linear.bias[columns])
-        start = columns.stop
 
 
 def fed_back(problem: Problem, rounding: Rounding) -> Linear:

@@ -1,6 +1,6 @@
 """An encoder as a torch module of any shape: what trains, and what calibration runs through."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -313,6 +313,26 @@ class EncoderModule(nn.Module):
             ),
             final_norm=layer_norm(self.final_norm),
         )
+
+
+def joined(layer: LayerModule, parts: Sequence[str]) -> Linear:
+    """Parts of a layer as one matrix, side by side."""
+    arrays = [to_arrays(getattr(layer, part)) for part in parts]
+    weights, biases = zip(*arrays, strict=True)
+    return Linear(np.concatenate(weights, 1), np.concatenate(biases))
+
+
+def joined_outputs(layer: LayerModule, parts: Sequence[str], x: Tensor) -> Tensor:
+    """What the matrix that ``joined`` gives makes of ``x``."""
+    return torch.cat([getattr(layer, part)(x) for part in parts], -1)
+
+
+def taken_apart(layer: LayerModule, parts: Sequence[str], linear: Linear) -> dict[str, Linear]:
+    """The parts of a matrix like the one that ``joined`` gives, by their names."""
+    widths = [len(getattr(layer, part).bias) for part in parts]
+    ends = np.cumsum(widths)[:-1]
+    pieces = zip(np.split(linear.weight, ends, 1), np.split(linear.bias, ends), strict=True)
+    return dict(zip(parts, (Linear(*map(np.ascontiguousarray, p)) for p in pieces), strict=True))
 
 
 def through(layers: Iterable[LayerModule], x: Tensor, mask: Tensor | None) -> Tensor:

@@ -31,7 +31,13 @@ from torch import Tensor
 from trimseek.encoders.card import LayerShape
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.shrink.calibration import Ids, States, check_enough, first_states
-from trimseek.encoders.shrink.module import EncoderModule, LayerModule
+from trimseek.encoders.shrink.module import (
+    EncoderModule,
+    LayerModule,
+    joined,
+    joined_outputs,
+    taken_apart,
+)
 from trimseek.encoders.shrink.unit_kinds import UNIT_KINDS, UnitKind
 from trimseek.encoders.weights import EncoderWeights, LayerWeights, Linear
 from trimseek.errors import EncoderError
@@ -122,19 +128,18 @@ def refit_inputs(
     kind: UnitKind, original: LayerModule, layer: LayerWeights, states: Sequence[StatesPair]
 ) -> LayerWeights:
     """The layer whose units read from the pruned states what they read from the original ones."""
-    pairs = [
+    pairs = (
         (
             pair.pruned.real(kind.inputs(original, pair.pruned)),
-            pair.original.real(kind.inputs(original, pair.original)),
+            joined_outputs(
+                original, kind.readers, pair.original.real(kind.inputs(original, pair.original))
+            ),
         )
         for pair in states
-    ]
-    parts: dict[str, Any] = {}
-    for part in kind.readers:
-        module = getattr(original, part)
-        targets = ((own, module(other)) for own, other in pairs)
-        problem = pose(targets, getattr(layer, part), 1)
-        parts[part] = refit(problem, range(problem.units))
+    )
+    problem = pose(pairs, joined(original, kind.readers), 1)
+    made = refit(problem, range(problem.units))
+    parts: dict[str, Any] = dict(taken_apart(original, kind.readers, made))
     return replace(layer, **parts)
 
 

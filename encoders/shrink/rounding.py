@@ -11,15 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trimseek.encoders.block_codes import LEVELS, Levels
+from trimseek.encoders.block_codes import BLOCK, LEVELS, Levels
 from trimseek.encoders.quantize import (
-    BLOCK,
     FULL_RANGE,
     LOW_BITS,
     NIBBLE_ZERO,
     Quantization,
 )
-from trimseek.encoders.shrink.averaging import fill
+from trimseek.encoders.shrink.averaging import fill, filled_with
 from trimseek.encoders.shrink.calibration import Ids
 from trimseek.encoders.shrink.error_feedback import MATRICES, ToCodes, fed_back, replace_matrices
 from trimseek.encoders.shrink.obs import Problem, refit
@@ -73,8 +72,9 @@ def rounded_parameters(module: nn.Module, quantization: Quantization) -> dict[st
     """
     found = {}
     for name, value in module.named_parameters():
-        precision = quantization.precision_of(stored_as(name))
-        if precision in LOW_BITS and stored_as(name):
+        matrix = stored_as(name)
+        precision = quantization.precision_of(matrix)
+        if matrix and precision in LOW_BITS:
             levels = LEVELS[precision]
             found[name] = coded(value, levels, reduced=quantization.reduced_range)
         elif value.ndim > 1 and (name in (TABLE_CHANGE, POSITIONS) or name.endswith(".weight")):
@@ -103,21 +103,16 @@ def run_rounded(
 @torch.no_grad()
 def round_in_place(module: nn.Module, quantization: Quantization) -> None:
     """Give a module the rounded weights for its own; storing them finds their codes again."""
-    parameters = dict(module.named_parameters())
     values = rounded_parameters(module, quantization)
-    fill({name: parameters[name] for name in values}, values)
+    fill({name: module.get_parameter(name) for name in values}, values)
 
 
 @contextmanager
 def rounded_in_place(module: nn.Module, quantization: Quantization) -> Iterator[None]:
     """The module has rounded weights inside this context."""
-    parameters = dict(module.named_parameters())
-    own = {name: value.detach().clone() for name, value in parameters.items()}
-    round_in_place(module, quantization)
-    try:
+    values = rounded_parameters(module, quantization)
+    with filled_with({name: module.get_parameter(name) for name in values}, values):
         yield
-    finally:
-        fill(parameters, own)
 
 
 def round_with_feedback(

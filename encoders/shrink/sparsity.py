@@ -99,7 +99,8 @@ def sparsify(
     else:
         limit = None
         if method is SparsityMethod.THRESHOLD:
-            limit = cut_off(np.concatenate([array.ravel() for array in matrices(weights)]), share)
+            sizes = [np.abs(array).ravel() for array in matrices(weights)]
+            limit = float(cut_off(np.concatenate(sizes), share))
         weights = by_magnitude(weights, share, pattern, limit)
     zeros = sum(int((array == 0).sum()) for array in matrices(weights))
     return Sparse(weights, zeros / sum(array.size for array in matrices(weights)))
@@ -130,10 +131,13 @@ def by_magnitude(
     return replace(weights, layers=tuple(map(sparse, weights.layers)))
 
 
-def cut_off(values: FloatArray, share: float) -> float:
-    """The least size that is kept when the smallest ``share`` of all goes."""
-    sizes = np.abs(values)
-    return float(np.partition(sizes, int(share * sizes.size), axis=None)[int(share * sizes.size)])
+def cut_off(
+    scores: NDArray[np.floating], share: float, axis: int | None = None
+) -> NDArray[np.floating]:
+    """The least score that is kept when the smallest ``share`` goes: of all, or along an axis."""
+    count = int(share * (scores.size if axis is None else scores.shape[axis]))
+    least: NDArray[np.floating] = np.partition(scores, count, axis=axis).take(count, axis=axis)
+    return least
 
 
 def goes(
@@ -147,8 +151,7 @@ def goes(
         order = padded.reshape(-1, GROUP, columns).argsort(axis=1, kind="stable")
         ranks: NDArray[np.intp] = order.argsort(axis=1, kind="stable")
         return (ranks < GOES).reshape(-1, columns)[:rows]
-    count = int(share * (scores.size if axis is None else len(scores)))
-    gone: NDArray[np.bool_] = scores < np.partition(scores, count, axis=axis)[count]
+    gone: NDArray[np.bool_] = scores < cut_off(scores, share, axis)
     return gone
 
 

@@ -6,7 +6,7 @@ so no word becomes unknown that was known before. What is left gives the same ve
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,21 +22,13 @@ Counts = NDArray[np.int64]
 TEXTS_AT_A_TIME = 1024
 
 
-def count_tokens(tokenizer: Tokenizer, texts: Iterable[str]) -> Counts:
+def count_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> Counts:
     """How often each token comes in texts, by its id; special tokens around them do not count."""
     counts = np.zeros(tokenizer.get_vocab_size(), np.int64)
-    batch: list[str] = []
-
-    def count() -> None:
+    for start in range(0, len(texts), TEXTS_AT_A_TIME):
+        batch = texts[start : start + TEXTS_AT_A_TIME]
         for encoding in tokenizer.encode_batch(batch, add_special_tokens=False):
             np.add.at(counts, encoding.ids, 1)
-        batch.clear()
-
-    for text in texts:
-        batch.append(text)
-        if len(batch) == TEXTS_AT_A_TIME:
-            count()
-    count()
     return counts
 
 

@@ -1,6 +1,6 @@
 """How far two rankings of the same documents agree, without any judgments.
 
-Rankings are arrays ``(queries, depth)`` of document positions, best first; -1 is no hit.
+Rankings are arrays ``(queries, depth)`` of document positions, best first; ``NO_HIT`` is none.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ TOP = 10
 PERSISTENCE = 0.9  # of rank-biased overlap: its first ten ranks carry 86 % of the weight
 
 Ranking = NDArray[np.int64]
+NO_HIT = -1
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ def agreement(reference: Ranking, candidate: Ranking) -> Agreement:
     """Agreement of ``candidate`` with ``reference``."""
     by_query = []
     for reference_row, candidate_row in zip(reference.tolist(), candidate.tolist(), strict=True):
-        expected = [key for key in reference_row if key >= 0]
-        actual = [key for key in candidate_row if key >= 0]
+        expected = [key for key in reference_row if key != NO_HIT]
+        actual = [key for key in candidate_row if key != NO_HIT]
         by_query.append(
             (
                 shared(expected[:TOP], actual[:TOP]),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import ConfigError
-from trimseek.eval.quality.agreement import Ranking
+from trimseek.eval.quality.agreement import NO_HIT, Ranking
 from trimseek.eval.quality.collection import TestCollection
 from trimseek.eval.quality.graphs import GraphFile, build_graph, check_kind, is_graph, read_kind
 from trimseek.eval.quality.measures import Run
@@ -24,7 +24,6 @@ from trimseek.search.query_words import QueryWords
 from trimseek.settings import load_settings
 
 EXACT = SnapshotKind.EXACT.value
-NO_HIT = -1
 HNSW_LINKS = re.compile(r"HNSW(\d+)")
 MOST_LINKS = 512
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimseek.encoders.weights import FloatArray
+from trimseek.eval.quality.agreement import NO_HIT
 from trimseek.indexer.analyzer import Analyzer
 from trimseek.indexer.card import IndexCard
 from trimseek.indexer.chunks import Chunk
@@ -24,7 +25,6 @@ from trimseek.search.words import words_without_file
 BM25 = "bm25"  # as a benchmark's encoders are named
 SUFFIX = ".words"  # of a file that says where the words are
 NO_VECTORS = IndexCard("words", 1, BM25, overlap=0)
-NO_HIT = -1
 
 
 class WordIndex:

@@ -3,8 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from trimseek.encoders.block_codes import LEVELS, Levels, code_matrix, pack, unpack
-from trimseek.encoders.quantize import BLOCK
+from trimseek.encoders.block_codes import BLOCK, LEVELS, Levels, code_matrix, pack, unpack
 from trimseek.encoders.weights import FloatArray
 
 ALL = pytest.mark.parametrize("levels", LEVELS.values(), ids=[each.value for each in LEVELS])

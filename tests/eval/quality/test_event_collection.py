@@ -7,8 +7,9 @@ import pytest
 
 from tests.logs import write_log
 from trimseek.errors import CorpusError
+from trimseek.eval.quality.agreement import NO_HIT
 from trimseek.eval.quality.collection import read_collection
-from trimseek.eval.quality.retrieval import EXACT, NO_HIT, build_index, rank
+from trimseek.eval.quality.retrieval import EXACT, build_index, rank
 
 EVENTS = [
     *(("a", item, time) for time, item in enumerate("xyzw")),
