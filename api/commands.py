@@ -22,9 +22,10 @@ Config = Annotated[
 SECRET = ("keys",)  # settings that are not shown
 
 
-def setting(name: str) -> Any:
-    """The help of an option: what the setting says of itself."""
-    return typer.Option(help=ServiceSettings.model_fields[name].description, show_default=False)
+def setting(name: str, *flags: str) -> Any:
+    """An option's flags, and for help what the setting says of itself."""
+    description = ServiceSettings.model_fields[name].description
+    return typer.Option(*flags, help=description, show_default=False)
 
 
 @app.command()
@@ -36,7 +37,9 @@ def serve(
     host: Annotated[str | None, setting("host")] = None,
     port: Annotated[int | None, setting("port")] = None,
     data: Annotated[Path | None, setting("data")] = None,
-    query_encoder: Annotated[str | None, setting("query_encoder")] = None,
+    query_encoder: Annotated[
+        str | None, setting("query_encoder", "--query-encoder", "--encoder")
+    ] = None,
     reranker: Annotated[str | None, setting("reranker")] = None,
     workers: Annotated[int | None, setting("workers")] = None,
     keys_file: Annotated[Path | None, setting("keys_file")] = None,

@@ -16,6 +16,7 @@ from trimseek.encoders import find_encoder, open_encoder
 from trimseek.encoders.aligned import aligned_names, read_provenance
 from trimseek.encoders.base_models import CATALOG
 from trimseek.encoders.catalog import aligned_file, split_precision
+from trimseek.encoders.pairs import CHOICES, encoder_pair
 from trimseek.encoders.quantize import Precision
 from trimseek.errors import (
     ConfigError,
@@ -141,9 +142,10 @@ class Indexes:
                 "letter or digit"
             )
         check_known(encoder)
+        pair = encoder_pair(encoder)
         if name not in self.names():
-            folder = find_encoder(encoder)
-            index_card = new_card(folder, open_encoder(folder), encoder, DEFAULT_OVERLAP, *prompts)
+            folder = find_encoder(pair.documents)
+            index_card = new_card(folder, open_encoder(folder), pair, DEFAULT_OVERLAP, *prompts)
             try:
                 create_index(data / name, index_card, facets=facets, kind=kind, language=language)
             except IndexExistsError:  # somebody else was quicker
@@ -151,7 +153,7 @@ class Indexes:
             else:
                 return True
         known = self.get(name).card
-        if known.encoder == encoder:
+        if (known.encoder, known.query_encoder) == pair:
             try:
                 check_given(known, Path(name), *prompts)
             except IndexFolderError as error:
@@ -202,9 +204,11 @@ def known_encoders() -> list[str]:
 
 
 def check_known(encoder: str) -> None:
-    """QueryError unless a client may choose this encoder."""
-    if encoder not in known_encoders():
-        raise QueryError(f"no encoder {encoder!a}; there are: {', '.join(known_encoders())}")
+    """QueryError unless a client may choose this encoder, or both of this pair."""
+    known = known_encoders()
+    if encoder not in CHOICES and not set(encoder.split("+", 1)) <= set(known):
+        there = ", ".join([*CHOICES, *known])
+        raise QueryError(f"no encoder {encoder!a}; there are: {there}")
 
 
 def query_encoders(searcher: ReaderSearcher) -> dict[str, str]:

@@ -15,7 +15,8 @@ app = typer.Typer()
 def mcp(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="The index folders.")],
     query_encoder: Annotated[
-        str | None, typer.Option(help="Encoder of queries; else each index's.")
+        str | None,
+        typer.Option(help="Encoder of queries, or fast, balanced or best; else each index's."),
     ] = None,
     rerank: Annotated[
         str | None, typer.Option(help="A cross-encoder, for searches that ask for it.")

@@ -9,11 +9,16 @@ from trimseek.encoders.cross_encoder import CrossEncoder
 from trimseek.errors import MissingExtraError, QueryError, TrimseekError
 from trimseek.indexer.filters import Filter, field_name, parse_field
 from trimseek.indexer.where import parse_where
-from trimseek.search.content import Content, document_content, facet_content, hit_content
+from trimseek.search.content import (
+    Content,
+    document_content,
+    facet_content,
+    hit_content,
+    recommend_content,
+)
 from trimseek.search.hits import Results
 from trimseek.search.options import Mode, Options
-from trimseek.search.recommend import Examples
-from trimseek.search.recommend import recommend as find_alike
+from trimseek.search.recommend import Examples, History, recommend
 from trimseek.search.searcher import Searcher
 
 try:
@@ -53,6 +58,7 @@ def mcp_server(searchers: Mapping[str, Searcher], scorer: CrossEncoder | None) -
         tools.count_documents,
         tools.facet_values,
         tools.similar_documents,
+        tools.recommend_next,
     ):
         server.tool(annotations=READ_ONLY)(told(tool))
     return server
@@ -174,8 +180,27 @@ class Tools:
         """Find the documents most like some others, which are given by their ids."""
         check_most("k", k, MOST_HITS)
         options = Options(where=as_filter(where))
-        hits = find_alike(self._searcher(index), Examples(tuple(ids)), k, options).hits
+        hits = recommend(self._searcher(index), Examples(tuple(ids)), k, options).hits
         return {"hits": [hit_content(hit) for hit in hits]}
+
+    def recommend_next(
+        self,
+        history: list[str],
+        index: str | None = None,
+        k: int = 5,
+        where: str | None = None,
+        again: bool = False,
+    ) -> dict[str, Any]:
+        """Recommend the items likeliest to follow those that somebody took, of a shop's index.
+
+        history: ids of items, the latest last; "unknown" in the answer counts those that nothing
+        is known of. where: only items with such metadata. again: also those of the history. The
+        answer's basis is "popularity" where no item of the history is known.
+        """
+        check_most("k", k, MOST_HITS)
+        asked = History(tuple(history), again=again)
+        found = recommend(self._searcher(index), asked, k, Options(where=as_filter(where)))
+        return recommend_content(found)
 
     def _searcher(self, name: str | None) -> Searcher:
         """The index of a name, or the only one; QueryError."""

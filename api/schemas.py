@@ -425,7 +425,11 @@ class CreateRequest(RequestBody):
 
     model_config = request_config({"encoder": "minilm-int8", "facets": ["module"]})
 
-    encoder: str = Field("minilm-int8", description="Of documents; a name, never a path.")
+    encoder: str = Field(
+        "minilm-int8",
+        description="fast, balanced or best; or a name, never a path, of an encoder of documents, "
+        "and with + of one of queries.",
+    )
     facets: list[str] = Field([], max_length=MOST_FACETS, description="Metadata fields to index.")
     kind: Annotated[SnapshotKind, Field(strict=False)] | None = None
     language: str | None = Field(

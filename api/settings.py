@@ -29,7 +29,9 @@ class ServiceSettings(Settings):
         0, ge=0, le=64, description="Processes that serve; 0: as many as CPUs, up to 8."
     )
     data: Path | None = Field(None, description="Folder of indexes; new ones are made there.")
-    query_encoder: str | None = Field(None, description="Encoder of queries; else each index's.")
+    query_encoder: str | None = Field(
+        None, description="Encoder of queries, or fast, balanced or best; else each index's."
+    )
     reranker: str | None = Field(None, description="Cross-encoder of searches that ask for it.")
     keys_file: Path | None = Field(None, description="API keys, a line each (`trimseek key`).")
     keys: str = Field("", description="API keys as in the file, separated by commas.", repr=False)

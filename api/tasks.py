@@ -20,6 +20,7 @@ from trimseek.api.errors import UnknownTaskError, describe_error, logger
 from trimseek.api.schemas import State, TaskKind
 from trimseek.atomic import is_running, temporary_file
 from trimseek.encoders import DocumentEncoder, find_encoder
+from trimseek.encoders.pairs import encoder_pair
 from trimseek.errors import TrimseekError
 from trimseek.indexer.care import compact_index
 from trimseek.indexer.folder import renew_snapshot
@@ -189,8 +190,9 @@ class Tasks:
                 self._note(task)
 
         def embed_anew() -> None:
-            name = str(task.encoder)
-            reembed(folder, DocumentEncoder(find_encoder(name)), name, advance)
+            pair = encoder_pair(str(task.encoder))
+            encoder = DocumentEncoder(find_encoder(pair.documents))
+            reembed(folder, encoder, pair.documents, advance, query_encoder=pair.queries)
 
         return {
             TaskKind.SNAPSHOT: lambda: renew_snapshot(folder),

@@ -216,6 +216,7 @@ class Build:
                 sum(shard.in_titles for shard in built),
                 plan.language,
             ),
+            queries=card.queries,
         )
         current = read_manifest(self.storage)
         if ("" if current is None else current.id) != plan.before:

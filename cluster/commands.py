@@ -128,7 +128,8 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port.")] = None,
     query_encoder: Annotated[
-        str | None, typer.Option(help="Encoder of queries; else the index's.")
+        str | None,
+        typer.Option(help="Encoder of queries, or fast, balanced or best; else the index's."),
     ] = None,
     reranker: Annotated[
         str | None, typer.Option(help="Cross-encoder of searches that ask for it.")

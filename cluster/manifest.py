@@ -13,7 +13,8 @@ from trimseek.formats import checked, versioned
 from trimseek.indexer.card import IndexCard, Prompts
 
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # 1 has no queries
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -56,8 +57,8 @@ class WordStatistics:
 class Manifest:
     """``generation``: 1, 2, ...; ``id``: random, of this generation alone.
 
-    ``space``, ``dim``, ``encoder``, ``overlap``, ``prompts``: as ``IndexCard``. ``created``: the
-    time in UTC (ISO 8601).
+    ``space``, ``dim``, ``encoder``, ``queries``, ``overlap``, ``prompts``: as ``IndexCard``.
+    ``created``: the time in UTC (ISO 8601).
     """
 
     generation: Annotated[int, Field(ge=1)]
@@ -71,6 +72,7 @@ class Manifest:
     facets: tuple[str, ...]
     shards: Annotated[tuple[ShardEntry, ...], Field(min_length=1, max_length=MOST_SHARDS)]
     words: WordStatistics
+    queries: Annotated[str, Field(max_length=4096)] = ""
     format_version: int = FORMAT_VERSION
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -101,7 +103,9 @@ class Manifest:
     @property
     def card(self) -> IndexCard:
         """As one index of all documents would have it."""
-        return IndexCard(self.space, self.dim, self.encoder, self.overlap, self.id, self.prompts)
+        return IndexCard(
+            *(self.space, self.dim, self.encoder, self.overlap, self.id, self.prompts, self.queries)
+        )
 
 
 def file_folder(file: StoredFile) -> str:
@@ -114,7 +118,7 @@ def read_manifest(storage: Storage) -> Manifest | None:
     path, content = storage.path(MANIFEST), storage.read(MANIFEST)
     if content is None:
         return None
-    fields = versioned(content, path, FORMAT_VERSION, IndexFolderError)
+    fields = versioned(content, path, READABLE_VERSIONS, IndexFolderError)
     return checked(Manifest, fields, path, IndexFolderError)
 
 

@@ -7,7 +7,7 @@ from trimseek.cluster.plan import BuildPlan
 from trimseek.cluster.sources import corpus_parts
 from trimseek.cluster.storage import Storage
 from trimseek.encoders import DEFAULT_ENCODER, find_encoder, open_encoder
-from trimseek.encoders.catalog import absolute_name
+from trimseek.encoders.pairs import Pair, encoder_pair
 from trimseek.errors import IndexFolderError
 from trimseek.indexer.documents import ReadOptions
 from trimseek.indexer.filters import check_path, parse_field
@@ -43,15 +43,18 @@ def planned(
     if language is not None:
         check_language(language)
     parts = corpus_parts(corpora)
-    name = absolute_name(encoder) if encoder else before.encoder if before else DEFAULT_ENCODER
-    folder = find_encoder(name)
+    if before is not None and encoder is None:
+        pair = Pair(before.encoder, before.card.query_encoder)
+    else:
+        pair = encoder_pair(encoder or DEFAULT_ENCODER)
+    folder = find_encoder(pair.documents)
     return BuildPlan(
         uri=storage.uri,
         parts=tuple(parts),
         options=options,
         skip_empty=skip_empty,
         shards=shards,
-        card=new_card(folder, open_encoder(folder), name, overlap, *prompts),
+        card=new_card(folder, open_encoder(folder), pair, overlap, *prompts),
         kind=kind.value,
         facets=tuple(facets),
         language=language or AUTO,

@@ -13,6 +13,7 @@ from trimseek.cluster.shards import Shards
 from trimseek.cluster.statistics import CorpusWords
 from trimseek.cluster.storage import Storage
 from trimseek.encoders import QueryEncoder
+from trimseek.encoders.pairs import query_encoder_name
 from trimseek.encoders.prompts import described_prompts
 from trimseek.indexer.card import IndexCard, write_card
 from trimseek.indexer.summary import IndexSummary
@@ -39,7 +40,7 @@ class Generation:
         write_card(self.card, self.folder)
         lengths = words.in_texts, words.in_titles
         self.words = CorpusWords(path, manifest.documents, lengths, words.language)
-        self.encoder_name = query_encoder or self.card.encoder
+        self.encoder_name = query_encoder_name(query_encoder or self.card.query_encoder)
         self.encoder = open_query_encoder(self.card, self.folder, query_encoder, shared=True)
 
     def reader(self, seconds: float) -> ClusterReader:
@@ -128,4 +129,5 @@ class ClusterSearcher(ReaderSearcher):
             generation=manifest.generation,
             prompts=described_prompts(asdict(manifest.prompts)),
             language=manifest.words.language,
+            queries=manifest.card.query_encoder,
         )

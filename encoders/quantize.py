@@ -10,7 +10,11 @@ A real number r is stored as an integer q with a scale s and a zero point z (Jac
 | int8 matrix, asymmetric | uint8, [0, 255] | (max - min) / 255, 0 in it | round(-min / s) |
 | int8 table, of each row | uint8, [1, 255] | max abs(r) / 127 | 128 |
 | int4 table, of each row | 4 bits, [0, 15] | see below | 8 |
-| activations, at run time, per tensor | uint8, [0, 255] | (max - min) / 255 | round(-min / s) |
+| activations, at run time | uint8, [0, 255] | (max - min) / 255 | round(-min / s) |
+
+Activations have one range for each token on trimseek's own kernels, where they are 7 bits, [0,
+127], on a CPU with AVX2 alone, and one for a whole batch on onnxruntime. So what an encoder loses
+differs a little between machines.
 
 A matrix has a scale for each output channel, or one for all. -128 is left out of the symmetric
 range, so that the range is the same on both sides. The scale of a 4-bit row is the one with the

@@ -15,8 +15,8 @@ from trimseek.encoders.card import LONGEST_PROMPT
 from trimseek.errors import IndexFolderError
 from trimseek.formats import checked, read_versioned
 
-FORMAT_VERSION = 2
-READABLE_VERSIONS = (1, 2)  # 1 has no id
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)  # 1 has no id, 2 no queries
 CARD = "index.json"
 ID_BYTES = 16
 MOST_DIMENSIONS = 65_536
@@ -41,9 +41,10 @@ class Prompts:
 class IndexCard:
     """index.json.
 
-    ``encoder``: the name that the document encoder was given by. ``overlap`` in tokens. ``id``:
-    random, another one after every creation, restore and re-embedding; "" in what an earlier
-    trimseek made. ``prompts``: None in what an earlier trimseek made.
+    ``encoder``: the name that the document encoder was given by; ``queries``: that of the query
+    encoder, "" if it is the same. ``overlap`` in tokens. ``id``: random, another one after every
+    creation, restore and re-embedding; "" in what an earlier trimseek made. ``prompts``: None in
+    what an earlier trimseek made.
     """
 
     space: Annotated[str, Field(min_length=1, max_length=256)]
@@ -52,9 +53,15 @@ class IndexCard:
     overlap: Annotated[int, Field(ge=0, le=MOST_OVERLAP)]
     id: Annotated[str, Field(pattern=r"^(|[0-9a-f]{32})$")] = ""
     prompts: Prompts | None = None
+    queries: Annotated[str, Field(max_length=4096)] = ""
     format_version: int = FORMAT_VERSION
 
     __pydantic_config__ = ConfigDict(extra="forbid")
+
+    @property
+    def query_encoder(self) -> str:
+        """The name of what encodes queries, unless a search says otherwise."""
+        return self.queries or self.encoder
 
 
 def with_new_id(card: IndexCard) -> IndexCard:
@@ -86,8 +93,10 @@ def read_card(folder: Path) -> IndexCard:
 def card_of(content: Mapping[str, Any], path: Path) -> IndexCard:
     """A card from its JSON object; IndexFolderError names the field that is wrong."""
     card = checked(IndexCard, content, path, IndexFolderError)
-    if not card.encoder.isprintable():
-        raise IndexFolderError(f"{path}: damaged: encoder cannot be {card.encoder!a:.80}")
+    for field in ("encoder", "queries"):
+        name = getattr(card, field)
+        if not name.isprintable():
+            raise IndexFolderError(f"{path}: damaged: {field} cannot be {name!a:.80}")
     return card
 
 

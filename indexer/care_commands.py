@@ -8,7 +8,7 @@ import typer
 
 from trimseek.console import note, print_json, say
 from trimseek.encoders import DocumentEncoder, find_encoder
-from trimseek.encoders.catalog import absolute_name, with_dim
+from trimseek.encoders.pairs import encoder_pair
 from trimseek.errors import ConfigError
 from trimseek.indexer.backup import restore_backup, write_backup
 from trimseek.indexer.care import compact_index, find_damage
@@ -54,25 +54,26 @@ def compact(folder: Folder, language: Language = None, as_json: AsJson = False) 
 @app.command("reembed")
 def reembed_index(
     folder: Folder,
-    encoder: Annotated[str, typer.Option(help="The new document encoder, as trimseek index.")],
+    encoder: Annotated[str, typer.Option(help="The new encoders, as trimseek index.")],
     dim: Dim = None,
     query_prompt: QueryPrompt = None,
     document_prompt: DocumentPrompt = None,
     as_json: AsJson = False,
 ) -> None:
     """Embed an index anew with another encoder, while the old one goes on serving."""
-    name = absolute_name(with_dim(encoder, dim))
+    pair = encoder_pair(encoder, dim)
     report = reembed(
         folder,
-        DocumentEncoder(find_encoder(name), prompt=document_prompt),
-        name,
+        DocumentEncoder(find_encoder(pair.documents), prompt=document_prompt),
+        pair.documents,
+        query_encoder=pair.queries,
         query_prompt=query_prompt,
         document_prompt=document_prompt,
     )
     if as_json:
         print_json(asdict(report))
         return
-    note(f"{folder}: {report.added} embedded by {name} in {report.seconds:.1f} s")
+    note(f"{folder}: {report.added} embedded by {pair.documents} in {report.seconds:.1f} s")
 
 
 @app.command()

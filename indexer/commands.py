@@ -8,7 +8,8 @@ import typer
 
 from trimseek.console import note, print_json, say
 from trimseek.encoders import DEFAULT_ENCODER, DocumentEncoder, find_encoder
-from trimseek.encoders.catalog import absolute_name, find_index_encoder, with_dim
+from trimseek.encoders.catalog import find_index_encoder
+from trimseek.encoders.pairs import Pair, encoder_pair
 from trimseek.errors import ConfigError
 from trimseek.indexer.card import is_index, read_card
 from trimseek.indexer.chunks import DEFAULT_OVERLAP
@@ -17,7 +18,7 @@ from trimseek.indexer.documents import Fields, ReadOptions
 from trimseek.indexer.folder import check_space
 from trimseek.indexer.ingest import Ingest
 from trimseek.indexer.kinds import SnapshotKind
-from trimseek.indexer.prompts import check_given, given_prompt
+from trimseek.indexer.prompts import check_given, check_queries, given_prompt
 from trimseek.indexer.summary import summarize
 from trimseek.options import (
     AsJson,
@@ -58,8 +59,9 @@ def index(
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="Document encoder: minilm, a model folder or a hub id, with -int8 or -float32 "
-            f"behind it. Default: the index's own, or {DEFAULT_ENCODER}."
+            help="fast, balanced or best; or a document encoder: minilm, a model folder or a hub "
+            "id, with -int8 or -float32 behind it, and with + a query encoder. Default: the "
+            f"index's own, or {DEFAULT_ENCODER}."
         ),
     ] = None,
     dim: Dim = None,
@@ -100,21 +102,24 @@ def index(
     source = open_corpus(corpus, ReadOptions(fields, text_columns, skip_bad, split))
     card = read_card(target) if is_index(target) else None
     if card is not None and encoder is None and dim is None:
-        name, path = card.encoder, find_index_encoder(card.encoder, target)
+        pair = Pair(card.encoder, card.query_encoder)
+        path = find_index_encoder(card.encoder, target)
     else:
-        name = absolute_name(with_dim(encoder or DEFAULT_ENCODER, dim))
-        path = find_encoder(name)
+        pair = encoder_pair(encoder or DEFAULT_ENCODER, dim)
+        path = find_encoder(pair.documents)
     if card is not None:
+        check_queries(card, target, pair)
         check_given(card, target, query_prompt, document_prompt)
         document_prompt = given_prompt(card)
     document_encoder = DocumentEncoder(path, prompt=document_prompt)
     if card is not None:
-        check_space(card, document_encoder.card.space, target, name)
+        check_space(card, document_encoder.card.space, target, pair.documents)
     report = Ingest(
         source,
         target,
         document_encoder,
-        encoder_name=name,
+        encoder_name=pair.documents,
+        query_encoder=pair.queries,
         sync=sync,
         skip_empty=skip_empty,
         overlap=overlap,
@@ -130,6 +135,8 @@ def index(
         return
     for line in [*source.notices.sentences(), *report.remarks[len(source.notices.remarks) :]]:
         note(line)
+    if pair.queries != pair.documents:
+        note(f"{target}: documents by {pair.documents}, queries by {pair.queries}")
     if report.vector_map:
         note(f"map to {map_to}: {report.vector_map}")
     rate = (report.added + report.updated) / report.seconds
@@ -188,6 +195,7 @@ def info(
         ("documents", f"{summary.documents:,}"),
         ("chunks", f"{summary.chunks:,}"),
         ("encoder", summary.encoder),
+        ("queries", summary.queries),
         ("space", f"{summary.space} ({summary.dim} dimensions)"),
         ("prompts", summary.prompts),
         ("snapshot", snapshot),

@@ -16,6 +16,7 @@ from pathlib import Path
 from trimseek.console import note, progress
 from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.encoder import DocumentEncoder
+from trimseek.encoders.pairs import Pair
 from trimseek.errors import ConfigError, CorpusError, IndexFolderError
 from trimseek.indexer.card import CARD, IndexCard, read_card
 from trimseek.indexer.chunks import DEFAULT_OVERLAP, chunker_of
@@ -83,7 +84,8 @@ class IngestReport:
 class Ingest:
     """One run: ``corpus`` into the index at ``folder``.
 
-    ``encoder_name``: what the index records, so that a search finds the encoder again.
+    ``encoder_name``, ``query_encoder``: what a new index records, so that a search finds the
+    encoders again; the latter is "" if it is the former.
     ``query_prompt``, ``document_prompt``: of a new index, None for the encoder's own; the encoder
     was opened with the latter. ``facets``: metadata fields to index; ``kind``: of the snapshot, as
     it is by default. ``map_to``: an encoder that embeds a sample of a new index's documents too,
@@ -98,6 +100,7 @@ class Ingest:
     folder: Path
     encoder: DocumentEncoder
     encoder_name: str
+    query_encoder: str = ""
     sync: bool = False
     skip_empty: bool = False
     overlap: int = DEFAULT_OVERLAP
@@ -195,7 +198,7 @@ class Ingest:
         return new_card(
             self.encoder.folder,
             self.encoder.card,
-            self.encoder_name,
+            Pair(self.encoder_name, self.query_encoder or self.encoder_name),
             self.overlap,
             self.query_prompt,
             self.document_prompt,

@@ -6,6 +6,7 @@ from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.catalog import find_index_encoder
 from trimseek.encoders.encoder import DocumentEncoder, check_room
 from trimseek.encoders.folder import TOKENIZER
+from trimseek.encoders.pairs import Pair, check_pair
 from trimseek.encoders.tokens import TextTokenizer
 from trimseek.errors import IndexFolderError
 from trimseek.indexer.card import IndexCard, Prompts
@@ -14,15 +15,17 @@ from trimseek.indexer.card import IndexCard, Prompts
 def new_card(
     folder: Path,
     encoder: EncoderCard,
-    name: str,
+    pair: Pair,
     overlap: int,
     query_prompt: str | None = None,
     document_prompt: str | None = None,
 ) -> IndexCard:
     """The card of a new index; prompts are None where the encoder's own are to count.
 
-    ``folder``: the encoder's. ConfigError for a prompt that leaves no room for a text.
+    ``folder``, ``encoder``: of the documents' encoder. ConfigError for a prompt that leaves no room
+    for a text, EncoderError for queries of another space.
     """
+    check_pair(pair, encoder.space)
     for prompt in (query_prompt, document_prompt):
         if prompt:
             check_room(TextTokenizer.from_file(folder / TOKENIZER, encoder.max_tokens, prompt))
@@ -32,7 +35,14 @@ def new_card(
         own.get("document", "") if document_prompt is None else document_prompt,
         given=query_prompt is not None or document_prompt is not None,
     )
-    return IndexCard(encoder.space, encoder.vector_dim, name, overlap, prompts=prompts)
+    return IndexCard(
+        encoder.space,
+        encoder.vector_dim,
+        pair.documents,
+        overlap,
+        prompts=prompts,
+        queries="" if pair.queries == pair.documents else pair.queries,
+    )
 
 
 def document_encoder(card: IndexCard, folder: Path) -> DocumentEncoder:
@@ -62,6 +72,16 @@ def check_given(
                 f"the index anew: trimseek reembed {folder} --encoder {card.encoder} "
                 f"--{role}-prompt {given!r}"
             )
+
+
+def check_queries(card: IndexCard, folder: Path, pair: Pair) -> None:
+    """IndexFolderError for a query encoder that is named, and is not that of an index there."""
+    if pair.queries not in (pair.documents, card.query_encoder):
+        raise IndexFolderError(
+            f"{folder}: its queries are encoded by {card.query_encoder}, not {pair.queries}; leave "
+            f"that out, search with --query-encoder {pair.queries}, or embed the index anew: "
+            f"trimseek reembed {folder} --encoder {pair}"
+        )
 
 
 def check_prompt(card: IndexCard, encoder: DocumentEncoder, folder: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from trimseek.atomic import replace_folder
 from trimseek.encoders.encoder import DocumentEncoder
+from trimseek.encoders.pairs import Pair
 from trimseek.errors import IndexFolderError
 from trimseek.file_lock import file_lock
 from trimseek.indexer.card import CARD, folder_identity, read_card
@@ -52,11 +53,13 @@ def reembed(
     encoder_name: str,
     advance: Callable[[int, int], None] = ignore_progress,
     *,
+    query_encoder: str = "",
     query_prompt: str | None = None,
     document_prompt: str | None = None,
 ) -> IngestReport:
     """Embed every document with another encoder; the report of the first of two passes.
 
+    ``encoder_name``, ``query_encoder``: what the index then names as its encoders, as ``Ingest``.
     The prompts are the encoder's own where they are None; it was opened with the latter.
 
     Readers and writers go on meanwhile; the second pass, which embeds what they changed, keeps
@@ -67,14 +70,16 @@ def reembed(
     began = folder_identity(folder)
     busy = f"{folder}: another program embeds it anew; wait for its end"
     with open_index(folder) as (card, store), file_lock(folder / LOCK, busy):
+        pair = Pair(encoder_name, query_encoder or encoder_name)
         wanted = new_card(
-            *(encoder.folder, encoder.card, encoder_name, card.overlap),
+            *(encoder.folder, encoder.card, pair, card.overlap),
             query_prompt,
             document_prompt,
         )
         if (target / CARD).is_file():
             begun = read_card(target)
-            if (begun.encoder, begun.prompts) != (encoder_name, wanted.prompts):
+            of_begun = begun.encoder, begun.queries, begun.prompts
+            if of_begun != (wanted.encoder, wanted.queries, wanted.prompts):
                 shutil.rmtree(target)  # begun for another encoder
         if not store.counts().documents:
             raise IndexFolderError(f"{folder}: no documents to embed")
@@ -92,7 +97,8 @@ def reembed(
                 StoredCorpus(source, str(folder)),
                 target,
                 encoder,
-                encoder_name,
+                wanted.encoder,
+                wanted.queries,
                 sync=True,
                 overlap=card.overlap,
                 facets=sorted(source.facets()),

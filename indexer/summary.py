@@ -10,11 +10,11 @@ from trimseek.indexer.stems import NO_STEMS
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """``snapshot``: chunks in the FAISS snapshot of that ``kind``, None without one.
+    """``encoder``: of documents; ``queries``: of those, unless a search says otherwise.
 
-    ``bytes`` on disk. ``facets``: metadata fields that are indexed. ``language``: whose words are
-    stemmed. ``generation``: the snapshot's number. ``prompts``: what stands before
-    queries and documents.
+    ``snapshot``: chunks in the FAISS snapshot of that ``kind``, None without one. ``bytes`` on
+    disk. ``facets``: metadata fields that are indexed. ``language``: whose words are stemmed.
+    ``generation``: the snapshot's number. ``prompts``: what stands before queries and documents.
     """
 
     name: str
@@ -30,6 +30,7 @@ class IndexSummary:
     generation: int | None = None
     prompts: str = "none"
     language: str = "none"
+    queries: str = ""
 
 
 def summarize(folder: Path) -> IndexSummary:
@@ -52,4 +53,5 @@ def summarize(folder: Path) -> IndexSummary:
         generation=snapshot.number if snapshot else None,
         prompts=described_prompts(asdict(card.prompts)) if card.prompts else "not recorded",
         language=language,
+        queries=card.query_encoder,
     )

@@ -32,7 +32,10 @@ MARK = "bold yellow"
 Count = Annotated[int, typer.Option("-k", help="How many hits.")]
 QueryEncoderName = Annotated[
     str | None,
-    typer.Option(help="Encoder of the query, of the index's space. Default: the index's own."),
+    typer.Option(
+        help="Encoder of the query, of the index's space; or fast, balanced or best. Default: the "
+        "index's own."
+    ),
 ]
 Offset = Annotated[int, typer.Option(help="Hits to leave out: those of the pages before.")]
 Effort = Annotated[

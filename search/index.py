@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimseek.encoders import DEFAULT_ENCODER, find_encoder, open_encoder
-from trimseek.encoders.catalog import absolute_name
 from trimseek.encoders.cross_encoder import CrossEncoder, load_cross_encoder
+from trimseek.encoders.pairs import encoder_pair, query_encoder_name
 from trimseek.errors import CorpusError, QueryError, UnknownDocumentError
 from trimseek.indexer import folder as index_folder
 from trimseek.indexer.card import read_card
@@ -92,8 +92,9 @@ def create_index(
     """Make an index in a new folder, and add documents to it.
 
     :param documents: see ``Index.add``.
-    :param encoder: of documents: "minilm", a model folder or a hub id, with ``-int8`` (the
-        default) or ``-float32`` behind it.
+    :param encoder: "fast", "balanced" or "best"; or one of documents: "minilm", a model folder or
+        a hub id, with ``-int8`` (the default) or ``-float32`` behind it, and with ``+`` one of
+        queries, as "minilm+minilm-swift".
     :param facets: metadata fields (``author.name``) whose filters are to be fast.
     :param kind: "exact", "sq8", "hnsw" or "ivf"; by the number of passages where it is None.
     :param language: of the texts, whose words are reduced to their stems for lexical search:
@@ -107,10 +108,10 @@ def create_index(
     :raises CorpusError: for a document that cannot be stored; those of earlier batches are there,
         and no folder if there were none.
     """
-    path, name = Path(folder), absolute_name(str(encoder))
-    encoder_folder = find_encoder(name)
+    path, pair = Path(folder), encoder_pair(str(encoder))
+    encoder_folder = find_encoder(pair.documents)
     card = open_encoder(encoder_folder)
-    index_card = new_card(encoder_folder, card, name, overlap, query_prompt, document_prompt)
+    index_card = new_card(encoder_folder, card, pair, overlap, query_prompt, document_prompt)
     index_folder.create_index(
         path, index_card, facets=facets, kind=as_kind(kind), language=language
     )
@@ -129,14 +130,14 @@ def open_index(folder: str | Path, *, query_encoder: str | Path | None = None) -
     """Open an index that exists.
 
     :param query_encoder: of the index's space, such as "minilm-swift" for an index that minilm
-        embedded; by default the index's own encoder.
+        embedded, or "fast", "balanced", "best"; by default the index's own encoder.
     :raises IndexFolderError: if there is no index, or it is damaged, or of another space.
     :raises EncoderError: if there is no such encoder.
     """
     index = Index(folder, query_encoder=query_encoder)
     index.summary()
     if query_encoder is not None:
-        encoder = open_encoder(find_encoder(str(query_encoder)))
+        encoder = open_encoder(find_encoder(query_encoder_name(str(query_encoder))))
         check_space(read_card(index.folder), encoder.space, index.folder, encoder.name)
     return index
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from trimseek.console import note
 from trimseek.encoders import QueryEncoder, find_encoder
 from trimseek.encoders.catalog import find_index_encoder
+from trimseek.encoders.pairs import query_encoder_name
 from trimseek.errors import IndexFolderError, ReplacedError, StorageError
 from trimseek.indexer.card import IndexCard, folder_identity
 from trimseek.indexer.efforts import tuned_effort
@@ -60,7 +61,7 @@ class OpenedIndex:
         identity = folder_identity(folder)
         self.card, store = open_index(folder)
         self.identity = self.card.id or identity
-        self.encoder_name = query_encoder or self.card.encoder
+        self.encoder_name = query_encoder_name(query_encoder or self.card.query_encoder)
         try:
             self._encoder = None
             if encodes:
@@ -152,9 +153,12 @@ def open_query_encoder(
 
     IndexFolderError if it is of another space. ``shared``: see ``Encoder``.
     """
-    path = find_index_encoder(card.encoder, folder) if name is None else find_encoder(name)
+    if name is None:
+        path = find_index_encoder(card.query_encoder, folder)
+    else:
+        path = find_encoder(query_encoder_name(name))
     encoder = QueryEncoder(path, shared=shared, prompt=given_prompt(card, "query"))
-    check_space(card, encoder.card.space, folder, name or card.encoder)
+    check_space(card, encoder.card.space, folder, name or card.query_encoder)
     return encoder
 
 

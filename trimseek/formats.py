@@ -1,7 +1,7 @@
 """JSON files that carry the version of their format."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -40,9 +40,15 @@ def versioned(
     if version not in readable:
         raise failure(
             f"{path}: format version {version}, this trimseek reads "
-            f"{' and '.join(map(str, readable))}; use the trimseek that wrote it, or make it anew"
+            f"{listed(readable)}; use the trimseek that wrote it, or make it anew"
         )
     return content
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """Numbers as people list them: "1, 2 and 3"."""
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def checked(

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from trimseek.encoders.card import LayerShape, described
 from trimseek.encoders.checkpoint import Checkpoint
+from trimseek.encoders.graph import build_graph
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.quantize import Quantization
 from trimseek.encoders.shrink.allocate import Curve, allocate, loss_curves, uniform
@@ -54,7 +55,8 @@ class Recipe:
     ``sparsity_by``, ``pattern``: which go (``sparsity``). ``quantization``: how numbers are stored.
     ``kept_in_float``: how many matrix products stay float32; those that lose most by int8 do.
     ``kept_in_int8``: of matrices in fewer bits, how many are int8; those that lose most for each
-    byte that they save. ``feedback``: what rounding to fewer than 8 bits loses is made up for
+    byte that they save. ``megabytes``: instead, as many of them as let the encoder be of at most so
+    many MB (10^6 bytes). ``feedback``: what rounding to fewer than 8 bits loses is made up for
     (``error_feedback``). ``align_minutes``: minutes of training towards the original's vectors,
     with the numbers rounded as they will be stored where they have fewer than 8 bits. ``student``:
     a smaller encoder that is projected into the original's space and takes its place, for queries;
@@ -74,6 +76,7 @@ class Recipe:
     quantization: Quantization = field(default_factory=Quantization)
     kept_in_float: int = 0
     kept_in_int8: int = 0
+    megabytes: float = 0.0
     feedback: bool = True
     align_minutes: float = 0.0
     student: str = ""
@@ -166,13 +169,28 @@ class Shrinker:
         if recipe.kept_in_float:
             worst = list(sensitivities(small, self.texts, quantization))[: recipe.kept_in_float]
             quantization = replace(quantization, kept=(*quantization.kept, *sorted(worst)))
+        if not recipe.kept_in_int8 and not recipe.megabytes:
+            return quantization
+        losses = sensitivities(small, self.texts, quantization)
+        sizes = product_sizes(small.weights)
+        order = sorted(losses, key=lambda name: -losses[name] / sizes[name])
+
+        def with_finer(count: int) -> Quantization:
+            return replace(quantization, finer=(*quantization.finer, *sorted(order[:count])))
+
         if recipe.kept_in_int8:
-            losses = sensitivities(small, self.texts, quantization)
-            sizes = product_sizes(small.weights)
-            order = sorted(losses, key=lambda name: -losses[name] / sizes[name])
-            finer = (*quantization.finer, *sorted(order[: recipe.kept_in_int8]))
-            quantization = replace(quantization, finer=finer)
-        return quantization
+            return with_finer(recipe.kept_in_int8)
+        if recipe.vocabulary:  # those that go are of no size then
+            table = small.weights.token_embeddings[: recipe.vocabulary]
+            small = replace(small, weights=replace(small.weights, token_embeddings=table))
+        for count in range(len(order), -1, -1):
+            if size_of(small, with_finer(count)) <= round(recipe.megabytes * 1e6):
+                return with_finer(count)
+        least = size_of(small, quantization) / 1e6
+        raise ConfigError(
+            f"megabytes {recipe.megabytes:g}: {least:.1f} without any matrix in int8; give "
+            "more, or quantize to fewer bits"
+        )
 
     def layers(self, recipe: Recipe) -> tuple[int, ...]:
         """Numbers of the layers that the recipe keeps, ascending."""
@@ -209,17 +227,32 @@ class Shrinker:
         return allocate(weights, self._curves[layers], recipe.keep)
 
 
+def size_of(checkpoint: Checkpoint, quantization: Quantization) -> int:
+    """Bytes of the graph that runs."""
+    graph = build_graph(
+        checkpoint.weights,
+        pooling=checkpoint.pooling,
+        normalize=checkpoint.normalize,
+        quantization=quantization,
+    )
+    size: int = graph.ByteSize()
+    return size
+
+
 def check(recipe: Recipe) -> None:
     """ConfigError for numbers that no encoder could have."""
     if not 0 < recipe.keep <= 1:
         raise ConfigError(f"keep {recipe.keep:g}: must be more than 0 and at most 1")
     if not 0 <= recipe.align_minutes < float("inf"):
         raise ConfigError(f"align_minutes {recipe.align_minutes:g}: must not be negative")
-    for name in ("kept_in_float", "kept_in_int8", "vocabulary"):
-        if getattr(recipe, name) < 0:
+    for name in ("kept_in_float", "kept_in_int8", "megabytes", "vocabulary"):
+        if not 0 <= getattr(recipe, name) < float("inf"):
             raise ConfigError(f"{name} {getattr(recipe, name)}: must not be negative")
-    if recipe.kept_in_int8 and not recipe.quantization.codes:
-        raise ConfigError("kept_in_int8: goes with matrices in fewer than 8 bits, as int4")
+    for name in ("kept_in_int8", "megabytes"):
+        if getattr(recipe, name) and not recipe.quantization.codes:
+            raise ConfigError(f"{name}: goes with matrices in fewer than 8 bits, as int4")
+    if recipe.kept_in_int8 and recipe.megabytes:
+        raise ConfigError("kept_in_int8, megabytes: give one of the two")
 
 
 Pruner = Callable[[EncoderWeights, Sequence[LayerShape], Sequence[Ids], Pooling], EncoderWeights]

@@ -12,6 +12,7 @@ version before: several trainings, one behind another, each on a machine of its 
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from trimseek.encoders.aligned import (
     FOLDER,
     Provenance,
     aligned_parts,
+    load_aligned,
     read_provenance,
     save_aligned,
 )
@@ -34,6 +36,7 @@ from trimseek.encoders.checkpoint import Checkpoint, read_checkpoint
 from trimseek.encoders.cpu import cpu_name
 from trimseek.encoders.shrink.agreement import Agreement, encode
 from trimseek.encoders.shrink.align import AlignmentSettings, train
+from trimseek.encoders.shrink.calibration import Ids
 from trimseek.encoders.shrink.lessons import Lessons, teach
 from trimseek.encoders.shrink.recipe import Shrinker
 from trimseek.encoders.shrink.validation import Validation, note_validation
@@ -121,23 +124,40 @@ class Beginning(NamedTuple):
 def beginning(
     path: Path | None, base: Checkpoint, training: Training, lessons: Lessons
 ) -> Beginning:
-    """A trained encoder, or the shape cut from its base; EncoderError if the shapes differ."""
+    """A trained encoder, or the shape cut anew; EncoderError if the shapes differ."""
     if path is None:
-        calibration = lessons.training.ids[:CALIBRATION_TEXTS]
+        return cut(base, training, lessons.training.ids[:CALIBRATION_TEXTS])
+    checkpoint, up, down = aligned_parts(path, base)
+    layers, wanted = len(checkpoint.weights.layers), training.shape.layers
+    if wanted is not None and layers != wanted:
+        raise EncoderError(f"{path}: has {layers} layers, not {wanted}")
+    shape = read_provenance(path).made["shape"]
+    return Beginning(checkpoint, (up, down), {"shape": shape, "begun with": history_of(path)})
+
+
+def cut(base: Checkpoint, training: Training, calibration: Sequence[Ids]) -> Beginning:
+    """The shape of a training, cut from its base or from another encoder that is aligned to it."""
+    if not training.cut_from:
         shrunk = Shrinker(base, calibration).shrink(training.shape)
         return Beginning(shrunk.checkpoint, None, {"shape": "; ".join(shrunk.steps)})
-    checkpoint, up, down = aligned_parts(path, base)
-    layers = len(checkpoint.weights.layers)
-    if layers != training.shape.layers:
-        raise EncoderError(f"{path}: has {layers} layers, not {training.shape.layers}")
+    path = FOLDER / f"{training.cut_from}.safetensors"
+    _, up, down = aligned_parts(path, base)
+    shrunk = Shrinker(load_aligned(path, base), calibration).shrink(training.shape)
+    table = base.weights.token_embeddings
+    weights = replace(shrunk.checkpoint.weights, token_embeddings=table)
+    made = {"shape": "; ".join(shrunk.steps), "cut from": history_of(path)}
+    return Beginning(replace(shrunk.checkpoint, weights=weights), (up, down), made)
+
+
+def history_of(path: Path) -> str:
+    """What an aligned encoder learnt, and what it had begun with, for people to read."""
     made = read_provenance(path).made
-    before = (
-        f"{path.name}, sha256 {sha256_of(path)}; texts: {made['texts']}; training: "
-        f"{made['training']}"
+    history = f"{path.name}, sha256 {sha256_of(path)}; " + "; ".join(
+        f"{name}: {made[name]}" for name in ("shape", "texts", "training")
     )
     if "begun with" in made:
-        before += f"; begun with {made['begun with']}"
-    return Beginning(checkpoint, (up, down), {"shape": made["shape"], "begun with": before})
+        history += f"; begun with {made['begun with']}"
+    return history
 
 
 def parsed_arguments() -> argparse.Namespace:

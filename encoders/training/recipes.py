@@ -32,11 +32,13 @@ HELD_OUT = 400  # texts of each domain
 class Training:
     """What one encoder learns.
 
+    ``shape``: cut from the encoder of this package that ``cut_from`` names, else from the base.
     ``role``: "query" or "document". ``short``: the share of ``SHORT_TEXTS``. ``joined``: so many
     runs of 2 to ``longest`` sentences. ``passages``: so many whole passages of each domain at most.
     """
 
     shape: Recipe
+    cut_from: str = ""
     role: str = "query"
     short: float = 1.0
     joined: int = 60_000
@@ -45,18 +47,25 @@ class Training:
     settings: AlignmentSettings = field(default=SETTINGS)
 
 
-def half(layers: int, heads: int, neurons: int) -> Recipe:
-    """A shape cut by optimal brain surgeon."""
+def narrow(layers: int | None, heads: int, neurons: int) -> Recipe:
+    """A shape cut by optimal brain surgeon; without a number, all layers stay."""
     return Recipe(layers=layers, heads=heads, neurons=neurons)
 
 
-DOCUMENTS = replace(SETTINGS, steps=20_000)
+DOCUMENTS = replace(SETTINGS, steps=9_000, batch=96, learning_rate=5e-4, states=0.0)
 TRAININGS = {
     "minilm-swift": Training(Recipe(layers=3, allocation=Allocation.UNIFORM, keep=0.5)),
-    "minilm-dash": Training(half(1, 12, 768)),
-    "minilm-steady": Training(half(4, 5, 640)),
+    "minilm-dash": Training(narrow(1, 12, 768)),
+    "minilm-steady": Training(narrow(4, 5, 640)),
     "minilm-brief": Training(
-        half(4, 4, 608), "document", 0.1, 60_000, 8, 60_000, settings=DOCUMENTS
+        narrow(None, 5, 704),
+        cut_from="minilm-swift",
+        role="document",
+        short=0.02,
+        joined=30_000,
+        longest=8,
+        passages=20_000,
+        settings=DOCUMENTS,
     ),
 }
 

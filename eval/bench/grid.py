@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from trimseek.console import note
 from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.catalog import find_checkpoint, find_encoder
 from trimseek.encoders.folder import open_encoder
+from trimseek.encoders.pairs import Pair, check_pair, split_pair
 from trimseek.encoders.quantize import Precision
-from trimseek.errors import ConfigError, EncoderError, TrimseekError
+from trimseek.errors import ConfigError, TrimseekError
 from trimseek.eval.bench.contenders import base_checkpoint, check_peers
 from trimseek.eval.bench.workers.backends import PEERS
 from trimseek.eval.quality.measures import DEFAULT_MEASURES, Measure, parse_measure
@@ -26,13 +26,6 @@ LARGEST_BATCH = 10_000
 UNCOMPRESSED_STEPS = 2  # of a recipe: reading the base, giving it a precision
 
 
-class EncoderPair(NamedTuple):
-    """The names of the encoder of documents and of the encoder of queries."""
-
-    document: str
-    query: str
-
-
 @dataclass(frozen=True)
 class Grid:
     """What a benchmark measures: pairs of encoders, indexes, peers, measures.
@@ -44,7 +37,7 @@ class Grid:
     """
 
     encoders: dict[str, Path]
-    pairs: tuple[EncoderPair, ...]
+    pairs: tuple[Pair, ...]
     words: bool
     indexes: tuple[str, ...]
     measures: tuple[Measure, ...]
@@ -59,7 +52,7 @@ class Grid:
     @property
     def reference(self) -> str:
         """The encoder that losses and agreement are relative to."""
-        return self.pairs[0].document
+        return self.pairs[0].documents
 
 
 def plan(
@@ -87,7 +80,7 @@ def plan(
     named = NamedEncoders()
     by_vectors = [text for text in encoders if text != BM25]
     pairs = [named.pair(text) for text in by_vectors or DEFAULT_ENCODERS]
-    first = pairs[0].document
+    first = pairs[0].documents
     name = named.add(reference) if reference else named.add_float32_of(first)
     card = named.cards[name]
     check_kinds(indexes, card.dim)
@@ -96,7 +89,7 @@ def plan(
     checkpoint = base_checkpoint(card, find_checkpoint(card.base)) if peer_names else Path()
     return Grid(
         encoders=named.folders,
-        pairs=tuple(dict.fromkeys([EncoderPair(name, name), *pairs])),
+        pairs=tuple(dict.fromkeys([Pair(name, name), *pairs])),
         words=BM25 in encoders,
         indexes=tuple(dict.fromkeys(indexes)),
         measures=tuple(dict.fromkeys(parsed_measures)),
@@ -126,18 +119,11 @@ class NamedEncoders:
         self.folders[name], self.cards[name] = folder, open_encoder(folder)
         return name
 
-    def pair(self, text: str) -> EncoderPair:
-        """The pair of ``A`` or ``DOCUMENT+QUERY``; EncoderError if the two differ in space."""
-        document, plus, query = text.partition("+")
-        if not plus or Path(text).exists():
-            name = self.add(text)
-            return EncoderPair(name, name)
-        pair = EncoderPair(self.add(document), self.add(query))
-        if self.cards[pair.document].space != self.cards[pair.query].space:
-            raise EncoderError(
-                f"--encoder {text}: the two are of different spaces, "
-                "so that their vectors cannot be compared"
-            )
+    def pair(self, text: str) -> Pair:
+        """The pair that a name stands for; EncoderError if the two differ in space."""
+        named = split_pair(text)
+        pair = Pair(*map(self.add, named))
+        check_pair(named, self.cards[pair.documents].space)
         return pair
 
     def add_float32_of(self, name: str) -> str:

@@ -153,7 +153,7 @@ class Bench:
         yield Combination(self.reference, self.reference, EXACT)
         for pair in self.grid.pairs:
             for kind in self.grid.indexes:
-                yield Combination(self.encoders[pair.document], self.encoders[pair.query], kind)
+                yield Combination(self.encoders[pair.documents], self.encoders[pair.queries], kind)
         if self.words is not None:
             yield Combination(self.words, self.words, EXACT)
         for peer in list(self.peers.values()):

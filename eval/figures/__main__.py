@@ -14,6 +14,7 @@ FIGURES = {
     "ledger": "[--write | COLLECTION ...]",
     "modes": "COLLECTION ...",
     "over_http": "INDEX QUESTIONS.jsonl.gz",
+    "pairs": "COLLECTION ...",
     "requests": "INDEX QUESTIONS.jsonl.gz [TRIMSEEK OTHER_INDEX]",
     "reranking": "[--model MODEL COLLECTION ...]",
     "scale": "TEXTS.jsonl.gz QUESTIONS.jsonl.gz",

@@ -42,11 +42,6 @@ def quality_table(report: BenchReport) -> Cells:
     )
 
 
-def kept_table(report: BenchReport) -> Cells:
-    """Shares of the reference's main measure."""
-    return table_by_collection(report, f"what is kept of {report.reference}'s", kept)
-
-
 def query_tables(report: BenchReport) -> list[Cells]:
     """Latency of encoding one query, in ms and as a multiple of the baseline's speed."""
     return [
@@ -85,12 +80,6 @@ def table_by_collection(report: BenchReport, title: str, cell: Cell) -> Cells:
         rows.append(cells)
     names = [collection.name for collection in report.collections]
     return Cells(title, ["encoder", *names], rows)
-
-
-def kept(row: Row, _baseline: Row) -> str:
-    """The share of the reference's main measure; nothing for the reference itself."""
-    comparison = row.quality and row.quality.comparison
-    return f"{1 - comparison.loss:.1%}" if comparison else EMPTY_CELL
 
 
 def query_p50(row: Row, _baseline: Row) -> str:

@@ -29,10 +29,6 @@ from trimseek.eval.bench.report import (
 from trimseek.eval.bench.results import BenchReport, read_results
 from trimseek.eval.figures.collection_tables import (
     benchmark_tables,
-    document_tables,
-    kept_table,
-    quality_table,
-    query_tables,
 )
 from trimseek.eval.figures.encoding import (
     EncodingResults,
@@ -44,6 +40,7 @@ from trimseek.eval.figures.encoding import (
 from trimseek.eval.figures.files import RESULTS, CollectionRow, collections_of, read_figures
 from trimseek.eval.figures.modes import modes_cells, read_modes
 from trimseek.eval.figures.over_http import HttpResults, http_cells, read_http
+from trimseek.eval.figures.pairs import PairQuality, pairs_tables, read_pairs
 from trimseek.eval.figures.requests import (
     RequestCosts,
     profile_cells,
@@ -60,8 +57,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 README = ROOT / "README.md"
 RESULTS_PAGE = ROOT / "docs" / "results.md"
 BENCH = RESULTS / "results.json"
-ALIGNED_QUALITY = RESULTS / "aligned-quality.json"
-ALIGNED_SPEED = RESULTS / "aligned-speed.json"
 GRAPHS = RESULTS / "graphs.json"
 CALIBRATION = RESULTS / "calibration.json"
 RECOMMENDATION = RESULTS / "recommendation.json"
@@ -105,7 +100,7 @@ def sections() -> dict[str, str]:
     shrinking, modes = read_shrinking(), read_modes()
     return {
         "benchmark": benchmark_section(read_results(BENCH)),
-        "aligned": aligned_section(read_results(ALIGNED_QUALITY), read_results(ALIGNED_SPEED)),
+        "pairs": pairs_section(read_pairs()),
         "shrinking": collections_section("shrinking", shrinking, shrinking_cells(shrinking)),
         "claims": claims_section(read_figures(CALIBRATION, Calibration)),
         "recommendation": recommendation_section(
@@ -134,30 +129,30 @@ def benchmark_section(report: BenchReport) -> str:
     )
 
 
-def aligned_section(quality: BenchReport, speed: BenchReport) -> str:
-    """What small query encoders find on every collection, and how fast they are beside peers."""
-    tables = [
-        quality_table(quality),
-        kept_table(quality),
-        *query_tables(speed),
-        *document_tables(speed),
-    ]
+def pairs_section(rows: Sequence[PairQuality]) -> str:
+    """What pairs of encoders keep of float32, and how fast they are."""
+    choice, *tables = pairs_tables(rows)
+    cpus = " and ".join(dict.fromkeys(row.cpu for row in rows))
     return joined(
-        console(quality.command, speed.command),
+        console(figures_command("pairs", *folders_of(rows))),
+        *titled(choice),
+        f"![What is kept against the time of a query and of a document]({PICTURES}/pairs.svg)",
         *(part for cells in tables for part in titled(cells)),
-        f"Quality measured on {setting_line(quality)}.",
-        f"Speed measured on {setting_line(speed)}.",
+        f"Measured on {cpus}.",
     )
 
 
 def collections_section(name: str, rows: Sequence[CollectionRow], cells: Cells) -> str:
     """A table, and the command that measured its collections."""
-    collections = collections_of(rows)
-    folders = [
+    return joined(console(figures_command(name, *folders_of(rows))), *titled(cells))
+
+
+def folders_of(rows: Sequence[CollectionRow]) -> list[str]:
+    """The collections as they are named on the command line."""
+    return [
         collection if collection == SAMPLE else f"../shared/data/{collection}"
-        for collection in collections
+        for collection in collections_of(rows)
     ]
-    return joined(console(figures_command(name, *folders)), *titled(cells))
 
 
 def claims_section(calibration: Calibration) -> str:

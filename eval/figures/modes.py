@@ -58,7 +58,7 @@ def measure_modes(name: str) -> Iterator[ModeQuality]:
     collection = read_collection(name)
     with tempfile.TemporaryDirectory(prefix="trimseek-modes-") as name:
         folder = Path(name) / "index"
-        make_index(collection, folder)
+        make_index(collection, folder, DEFAULT_ENCODER)
         with Searcher(folder) as searcher:
             values = {
                 name: ndcg_values(searcher, collection, name, options)
@@ -76,12 +76,12 @@ def measure_modes(name: str) -> Iterator[ModeQuality]:
         )
 
 
-def make_index(collection: TestCollection, folder: Path) -> None:
-    """An index of the collection by the default encoder, with one passage for each document."""
-    encoder = DocumentEncoder(find_encoder(DEFAULT_ENCODER))
+def make_index(collection: TestCollection, folder: Path, name: str) -> None:
+    """An index of the collection by an encoder, with one passage for each document."""
+    encoder = DocumentEncoder(find_encoder(name))
     texts = list(collection.documents.values())
     vectors = embed_with(encoder, texts, f"{collection.name}: documents")
-    card = IndexCard(encoder.card.space, encoder.dim, DEFAULT_ENCODER, overlap=0)
+    card = IndexCard(encoder.card.space, encoder.dim, name, overlap=0)
     store_passages(folder, card, collection.documents, vectors)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from trimseek.console import note, progress
-from trimseek.encoders.catalog import read_encoder
+from trimseek.encoders.catalog import DEFAULT_ENCODER, read_encoder
 from trimseek.encoders.cost import multiply_accumulates
 from trimseek.encoders.cpu import cpu_name
 from trimseek.encoders.cross_encoder import CrossEncoder, load_cross_encoder
@@ -131,7 +131,7 @@ def measure_quality(encoder: CrossEncoder, name: str) -> RerankQuality:
     collection = read_collection(name)
     ids = list(collection.queries)[:: -(-len(collection.queries) // MOST_QUERIES)]
     with tempfile.TemporaryDirectory(prefix="trimseek-reranking-") as folder:
-        make_index(collection, Path(folder) / "index")
+        make_index(collection, Path(folder) / "index", DEFAULT_ENCODER)
         with Searcher(Path(folder) / "index") as searcher:
             before = ndcg_values(searcher, collection, ids, Options())
             after = ndcg_values(searcher, collection, ids, Options(scorer=encoder))

@@ -53,12 +53,32 @@ async def called(client: Client, tool: str, **arguments: Any) -> Any:
     return content.get("result", content)
 
 
+def test_an_agent_recommends_what_follows(walker: Path, tmp_path: Path, folder: Path) -> None:
+    rows = [{"id": f"item {i}", "text": f"thing {i}", "group": i // 15} for i in range(180)]
+    trimseek.create_index(tmp_path / "shop", rows, encoder=walker).close()
+
+    async def work(client: Client) -> None:
+        history = ["item 31", "gone", "item 33"]
+        found = await called(client, "recommend_next", index="shop", history=history, k=4)
+        assert (found["basis"], found["unknown"], len(found["hits"])) == ("history", 1, 4)
+        assert {hit["metadata"]["group"] for hit in found["hits"]} == {2}
+        popular = await called(
+            client, "recommend_next", index="shop", history=[], where="group = 4"
+        )
+        assert popular["basis"] == "popularity"
+        assert {hit["metadata"]["group"] for hit in popular["hits"]} == {4}
+        with pytest.raises(ValueError, match="reads texts, not histories"):
+            await called(client, "recommend_next", index="pets", history=history)
+
+    done(work, tmp_path / "shop", folder / "pets")
+
+
 def test_an_agent_searches_and_reads(folder: Path) -> None:
     async def work(client: Client) -> None:
         tools = (await client.list_tools()).tools
         assert {tool.name for tool in tools} == {
             "list_indexes", "search", "get_document", "list_documents", "count_documents",
-            "facet_values", "similar_documents",
+            "facet_values", "similar_documents", "recommend_next",
         }  # fmt: skip
         assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools)
         assert all(tool.description for tool in tools)

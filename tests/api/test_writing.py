@@ -137,6 +137,16 @@ def test_fields_and_batches(service: Service, index: str) -> None:
     assert [each["error"]["type"] for each in (blank, wrong, number)] == ["invalid_request"] * 3
 
 
+def test_an_index_of_two_encoders(service: Service) -> None:
+    url = "/v1/indexes/pair"
+    assert service.call("PUT", url, {"encoder": "balanced"}).status == 201
+    assert service.call("PUT", url, {"encoder": "minilm-int8+minilm-swift"}).status == 200
+    assert service.call("PUT", url, {"encoder": "best"}).status == 409
+    described = service.call("GET", url).json()
+    assert (described["encoder"], described["query_encoder"]) == ("minilm-int8", "minilm-swift")
+    assert service.call("DELETE", url).status == 200
+
+
 def test_indexes_are_made_and_dropped(service: Service) -> None:
     url = "/v1/indexes/new.one"
     assert service.call("PUT", url, {"encoder": "minilm-swift", "kind": "hnsw"}).status == 201
@@ -160,6 +170,8 @@ def test_indexes_are_made_and_dropped(service: Service) -> None:
     for name in ("..", "a%2Fb", "-x", "x" * 65, "%00", ".hidden"):
         assert service.call("PUT", f"/v1/indexes/{name}", {}).status in (404, 405, 422), name
     for encoder in ("/etc", "../pets", "someone/model", "bert"):
+        assert service.call("PUT", "/v1/indexes/y", {"encoder": encoder}).status == 422
+    for encoder in ("minilm+", "minilm+/etc", "minilm+minilm+minilm", "+minilm", "fast+minilm"):
         assert service.call("PUT", "/v1/indexes/y", {"encoder": encoder}).status == 422
     for prompt in ("query_prompt", "document_prompt"):  # no room for a text beside it
         refused = service.call("PUT", "/v1/indexes/y", {prompt: "a b " * 1000})

@@ -40,6 +40,7 @@ CARD_FIELDS: list[tuple[str, Any]] = [
     *with_values("overlap", 10**9, -1, "8", 1.0),
     *with_values("space", 5, "", None, []),
     *with_values("encoder", 5, "", "a\nb", None),
+    *with_values("queries", 5, "a\nb", None, "x" * 5000),
     *with_values("id", "x", 7, "0" * 31, "G" * 32),
     ("colour", "red"),
 ]

@@ -142,10 +142,10 @@ def test_another_space_is_refused(
 def test_a_newer_index_is_refused(corpus: Path, folder: Path, tiny_encoder: Path) -> None:
     ingest(corpus, folder, tiny_encoder)
     card = folder / "index.json"
-    card.write_text(card.read_text().replace('"format_version": 2', '"format_version": 3'))
-    with pytest.raises(IndexFolderError, match="format version 3, this trimseek reads 1 and 2"):
+    card.write_text(card.read_text().replace('"format_version": 3', '"format_version": 4'))
+    with pytest.raises(IndexFolderError, match="format version 4, this trimseek reads 1, 2 and 3"):
         ingest(corpus, folder, tiny_encoder)
-    card.write_text(card.read_text().replace('"format_version": 3', '"format_version": 2'))
+    card.write_text(card.read_text().replace('"format_version": 4', '"format_version": 3'))
     with sqlite3.connect(folder / DATABASE) as db:
         db.execute("PRAGMA user_version = 5")
     db.close()
@@ -306,7 +306,8 @@ def documents_so_far(folder: Path) -> int:
 def test_an_interrupted_run_goes_on_where_it_stopped(
     kill: signal.Signals, folder: Path, tmp_path: Path, tiny_encoder: Path
 ) -> None:
-    corpus = write_jsonl(tmp_path / "c.jsonl", rows(3000))
+    count = 8000
+    corpus = write_jsonl(tmp_path / "c.jsonl", rows(count))
     process = start_indexing(corpus, folder, tiny_encoder)
     while documents_so_far(folder) == 0:
         assert process.poll() is None
@@ -314,13 +315,13 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     os.kill(process.pid, kill)
     _, message = process.communicate()
     done = documents_so_far(folder)
-    assert 0 < done < 3000, message
+    assert 0 < done < count, message
     assert find_damage(folder) == []
     if kill is signal.SIGINT:
         assert process.returncode == 130
         assert message == "trimseek: interrupted; what was finished is kept\n"
     report = ingest(corpus, folder, tiny_encoder)
-    assert (report.added, report.unchanged) == (3000 - done, done)
+    assert (report.added, report.unchanged) == (count - done, done)
     assert find_damage(folder) == []
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Run
+from trimseek.encoders.pairs import Pair
 from trimseek.encoders.weights import FloatArray
 from trimseek.errors import ConfigError, CorpusError, EncoderError, WorkerError
 from trimseek.eval.bench import timing
 from trimseek.eval.bench.contenders import Contender
-from trimseek.eval.bench.grid import EncoderPair, plan
+from trimseek.eval.bench.grid import plan
 from trimseek.eval.bench.output import write_report
 from trimseek.eval.bench.results import BenchReport, Row, read_results, schema, to_json
 from trimseek.eval.bench.run import Bench, run_bench
@@ -306,12 +307,10 @@ def test_without_a_cache_each_text_is_encoded_once(
 
 def test_the_reference_is_the_base_at_float32(tiny_encoder: Path) -> None:
     assert plan(["minilm-int8"]).pairs == (
-        EncoderPair("minilm-float32", "minilm-float32"),
-        EncoderPair("minilm-int8", "minilm-int8"),
+        Pair("minilm-float32", "minilm-float32"),
+        Pair("minilm-int8", "minilm-int8"),
     )
-    assert plan(["minilm", "minilm-int8"], reference="minilm").pairs == (
-        EncoderPair("minilm", "minilm"),
-    )
+    assert plan(["minilm", "minilm-int8"], reference="minilm").pairs == (Pair("minilm", "minilm"),)
     assert plan([str(tiny_encoder)]).reference == str(tiny_encoder)
 
 
@@ -372,7 +371,7 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
         (("missing",), "missing: no such file or folder"),
         (("set", "--split", "dev"), r"dev.tsv: missing; there are test (--split)"),
         (("compare", "a.json", "b.json"), "a.json: damaged"),
-        (("set", "--encoder", "minilm+"), "the encoder has no name"),
+        (("set", "--encoder", "minilm+"), "half of the encoder has no name"),
         (("set", "--peer", "spacy"), "peer"),
     ],
 )
