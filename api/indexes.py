@@ -145,7 +145,7 @@ class Indexes:
         pair = encoder_pair(encoder)
         if name not in self.names():
             folder = find_encoder(pair.documents)
-            index_card = new_card(folder, open_encoder(folder), pair, DEFAULT_OVERLAP, *prompts)
+            index_card = new_card(folder, open_encoder(folder), *pair, DEFAULT_OVERLAP, *prompts)
             try:
                 create_index(data / name, index_card, facets=facets, kind=kind, language=language)
             except IndexExistsError:  # somebody else was quicker

@@ -54,7 +54,7 @@ def planned(
         options=options,
         skip_empty=skip_empty,
         shards=shards,
-        card=new_card(folder, open_encoder(folder), pair, overlap, *prompts),
+        card=new_card(folder, open_encoder(folder), *pair, overlap, *prompts),
         kind=kind.value,
         facets=tuple(facets),
         language=language or AUTO,

@@ -13,11 +13,10 @@ from trimseek.cluster.shards import Shards
 from trimseek.cluster.statistics import CorpusWords
 from trimseek.cluster.storage import Storage
 from trimseek.encoders import QueryEncoder
-from trimseek.encoders.pairs import query_encoder_name
 from trimseek.encoders.prompts import described_prompts
 from trimseek.indexer.card import IndexCard, write_card
 from trimseek.indexer.summary import IndexSummary
-from trimseek.search.opened import open_query_encoder
+from trimseek.search.opened import chosen_encoder, open_query_encoder
 from trimseek.search.reader import IndexReader
 from trimseek.search.reader_searcher import ReaderSearcher
 
@@ -40,7 +39,7 @@ class Generation:
         write_card(self.card, self.folder)
         lengths = words.in_texts, words.in_titles
         self.words = CorpusWords(path, manifest.documents, lengths, words.language)
-        self.encoder_name = query_encoder_name(query_encoder or self.card.query_encoder)
+        self.encoder_name = chosen_encoder(self.card, query_encoder)
         self.encoder = open_query_encoder(self.card, self.folder, query_encoder, shared=True)
 
     def reader(self, seconds: float) -> ClusterReader:

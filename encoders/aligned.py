@@ -110,12 +110,16 @@ class AlignedParts(NamedTuple):
     up: FloatArray
     down: FloatArray
 
+    def whole(self) -> Checkpoint:
+        """The checkpoint with its own token table."""
+        weights = self.checkpoint.weights
+        table = weights.token_embeddings + self.up @ self.down
+        return replace(self.checkpoint, weights=replace(weights, token_embeddings=table))
+
 
 def load_aligned(path: Path, base: Checkpoint) -> Checkpoint:
     """The whole aligned encoder; EncoderError if it is aligned to another base."""
-    checkpoint, up, down = aligned_parts(path, base)
-    table = checkpoint.weights.token_embeddings + up @ down
-    return replace(checkpoint, weights=replace(checkpoint.weights, token_embeddings=table))
+    return aligned_parts(path, base).whole()
 
 
 def aligned_parts(path: Path, base: Checkpoint) -> AlignedParts:

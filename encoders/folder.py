@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
+
 from trimseek.atomic import atomic_folder, sha256_of
 from trimseek.encoders.card import (
     CARD,
@@ -81,12 +83,7 @@ def write_encoder(
         if checkpoint.head is not None:
             save_head(checkpoint.head, temporary / HEAD)
             names.append(HEAD)
-        graph = build_graph(
-            cut_positions(checkpoint.weights, checkpoint.max_tokens),
-            pooling=checkpoint.pooling,
-            normalize=checkpoint.normalize,
-            quantization=quantization,
-        )
+        graph = graph_of(checkpoint, quantization)
         (temporary / GRAPH).write_bytes(graph.SerializeToString())
         card = replace(
             card_of(checkpoint, folder.name, quantization),
@@ -96,6 +93,16 @@ def write_encoder(
         )
         write_card(card, temporary / CARD)
     return card
+
+
+def graph_of(checkpoint: Checkpoint, quantization: Quantization) -> onnx.ModelProto:
+    """The graph of a checkpoint's weights, with as many positions as its texts have tokens."""
+    return build_graph(
+        cut_positions(checkpoint.weights, checkpoint.max_tokens),
+        pooling=checkpoint.pooling,
+        normalize=checkpoint.normalize,
+        quantization=quantization,
+    )
 
 
 def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> EncoderCard:

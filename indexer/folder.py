@@ -1,7 +1,7 @@
 """An index folder: index.json, documents.db, snapshot-<n>.faiss, words-<n>.bin, vectors-<n>.bin."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -215,8 +215,8 @@ def configure(
 
 
 @contextmanager
-def open_or_create(folder: Path, card: IndexCard) -> Iterator[OpenIndex]:
-    """An index under its write lock, created with that card if the folder is new or empty.
+def open_or_create(folder: Path, new_card: Callable[[], IndexCard]) -> Iterator[OpenIndex]:
+    """An index under its write lock, created with a new card if the folder is new or empty.
 
     A folder that was created here and got no document is removed again, so that a failed first
     run leaves nothing behind.
@@ -231,7 +231,7 @@ def open_or_create(folder: Path, card: IndexCard) -> Iterator[OpenIndex]:
         created = not (folder / CARD).is_file()
         opened = None
         try:
-            opened = create_files(folder, card) if created else open_writable(folder)
+            opened = create_files(folder, new_card()) if created else open_writable(folder)
             yield opened
         finally:
             empty = opened is None or (created and opened.store.counts().documents == 0)

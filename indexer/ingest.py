@@ -16,7 +16,6 @@ from pathlib import Path
 from trimseek.console import note, progress
 from trimseek.encoders.card import EncoderCard
 from trimseek.encoders.encoder import DocumentEncoder
-from trimseek.encoders.pairs import Pair
 from trimseek.errors import ConfigError, CorpusError, IndexFolderError
 from trimseek.indexer.card import CARD, IndexCard, read_card
 from trimseek.indexer.chunks import DEFAULT_OVERLAP, chunker_of
@@ -119,7 +118,7 @@ class Ingest:
         sample = Sample(SAMPLE if self.map_to is not None else 0)
         total = None if self.corpus.streamed else self._check_corpus(sample)
         started = time.perf_counter()
-        with open_or_create(self.folder, self._new_card()) as opened, closing(SeenIds()) as seen:
+        with open_or_create(self.folder, self._new_card) as opened, closing(SeenIds()) as seen:
             card, store = opened
             self._check_space(card)
             configure(store, self.facets, self.kind, self.language)
@@ -198,7 +197,8 @@ class Ingest:
         return new_card(
             self.encoder.folder,
             self.encoder.card,
-            Pair(self.encoder_name, self.query_encoder or self.encoder_name),
+            self.encoder_name,
+            self.query_encoder,
             self.overlap,
             self.query_prompt,
             self.document_prompt,

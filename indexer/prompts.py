@@ -15,17 +15,19 @@ from trimseek.indexer.card import IndexCard, Prompts
 def new_card(
     folder: Path,
     encoder: EncoderCard,
-    pair: Pair,
+    name: str,
+    queries: str,
     overlap: int,
     query_prompt: str | None = None,
     document_prompt: str | None = None,
 ) -> IndexCard:
     """The card of a new index; prompts are None where the encoder's own are to count.
 
-    ``folder``, ``encoder``: of the documents' encoder. ConfigError for a prompt that leaves no room
-    for a text, EncoderError for queries of another space.
+    ``folder``, ``encoder``, ``name``: of the documents' encoder. ``queries``: the name of the query
+    encoder, "" if it is the same. ConfigError for a prompt that leaves no room for a text,
+    EncoderError for queries of another space.
     """
-    check_pair(pair, encoder.space)
+    check_pair(Pair(name, queries or name), encoder.space)
     for prompt in (query_prompt, document_prompt):
         if prompt:
             check_room(TextTokenizer.from_file(folder / TOKENIZER, encoder.max_tokens, prompt))
@@ -38,10 +40,10 @@ def new_card(
     return IndexCard(
         encoder.space,
         encoder.vector_dim,
-        pair.documents,
+        name,
         overlap,
         prompts=prompts,
-        queries="" if pair.queries == pair.documents else pair.queries,
+        queries="" if queries == name else queries,
     )
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from trimseek.atomic import replace_folder
 from trimseek.encoders.encoder import DocumentEncoder
-from trimseek.encoders.pairs import Pair
 from trimseek.errors import IndexFolderError
 from trimseek.file_lock import file_lock
 from trimseek.indexer.card import CARD, folder_identity, read_card
@@ -70,9 +69,8 @@ def reembed(
     began = folder_identity(folder)
     busy = f"{folder}: another program embeds it anew; wait for its end"
     with open_index(folder) as (card, store), file_lock(folder / LOCK, busy):
-        pair = Pair(encoder_name, query_encoder or encoder_name)
         wanted = new_card(
-            *(encoder.folder, encoder.card, pair, card.overlap),
+            *(encoder.folder, encoder.card, encoder_name, query_encoder, card.overlap),
             query_prompt,
             document_prompt,
         )

@@ -111,7 +111,7 @@ def create_index(
     path, pair = Path(folder), encoder_pair(str(encoder))
     encoder_folder = find_encoder(pair.documents)
     card = open_encoder(encoder_folder)
-    index_card = new_card(encoder_folder, card, pair, overlap, query_prompt, document_prompt)
+    index_card = new_card(encoder_folder, card, *pair, overlap, query_prompt, document_prompt)
     index_folder.create_index(
         path, index_card, facets=facets, kind=as_kind(kind), language=language
     )

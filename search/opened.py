@@ -61,7 +61,7 @@ class OpenedIndex:
         identity = folder_identity(folder)
         self.card, store = open_index(folder)
         self.identity = self.card.id or identity
-        self.encoder_name = query_encoder_name(query_encoder or self.card.query_encoder)
+        self.encoder_name = chosen_encoder(self.card, query_encoder)
         try:
             self._encoder = None
             if encodes:
@@ -146,6 +146,11 @@ class OpenedIndex:
         return self._latest
 
 
+def chosen_encoder(card: IndexCard, name: str | None) -> str:
+    """The name of what encodes queries: of what a user names, or the index's own."""
+    return card.query_encoder if name is None else query_encoder_name(name)
+
+
 def open_query_encoder(
     card: IndexCard, folder: Path, name: str | None, *, shared: bool
 ) -> QueryEncoder:
@@ -153,12 +158,10 @@ def open_query_encoder(
 
     IndexFolderError if it is of another space. ``shared``: see ``Encoder``.
     """
-    if name is None:
-        path = find_index_encoder(card.query_encoder, folder)
-    else:
-        path = find_encoder(query_encoder_name(name))
+    chosen = chosen_encoder(card, name)
+    path = find_index_encoder(chosen, folder) if name is None else find_encoder(chosen)
     encoder = QueryEncoder(path, shared=shared, prompt=given_prompt(card, "query"))
-    check_space(card, encoder.card.space, folder, name or card.query_encoder)
+    check_space(card, encoder.card.space, folder, chosen)
     return encoder
 
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from trimseek.encoders.card import LayerShape, described
 from trimseek.encoders.checkpoint import Checkpoint
-from trimseek.encoders.graph import build_graph
+from trimseek.encoders.folder import graph_of
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.quantize import Quantization
 from trimseek.encoders.shrink.allocate import Curve, allocate, loss_curves, uniform
@@ -229,13 +229,7 @@ class Shrinker:
 
 def size_of(checkpoint: Checkpoint, quantization: Quantization) -> int:
     """Bytes of the graph that runs."""
-    graph = build_graph(
-        checkpoint.weights,
-        pooling=checkpoint.pooling,
-        normalize=checkpoint.normalize,
-        quantization=quantization,
-    )
-    size: int = graph.ByteSize()
+    size: int = graph_of(checkpoint, quantization).ByteSize()
     return size
 
 

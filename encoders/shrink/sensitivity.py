@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 
 from trimseek.encoders.checkpoint import Checkpoint
-from trimseek.encoders.graph import build_graph
+from trimseek.encoders.folder import graph_of
 from trimseek.encoders.onnx_runtime import run_batches
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.shrink.calibration import Ids, probes
@@ -54,11 +54,6 @@ def sensitivities(
 
 def run(checkpoint: Checkpoint, texts: Sequence[Ids], quantization: Quantization) -> FloatArray:
     """Vectors ``(n, dim)`` of tokenized texts by onnxruntime, without a file."""
-    graph = build_graph(
-        checkpoint.weights,
-        pooling=checkpoint.pooling,
-        normalize=checkpoint.normalize,
-        quantization=quantization,
-    )
+    graph = graph_of(checkpoint, quantization)
     session = onnxruntime.InferenceSession(graph.SerializeToString())
     return run_batches(session, [Tokens(ids, False) for ids in texts])

@@ -26,7 +26,6 @@ from trimseek.encoders.aligned import (
     FOLDER,
     Provenance,
     aligned_parts,
-    load_aligned,
     read_provenance,
     save_aligned,
 )
@@ -141,12 +140,13 @@ def cut(base: Checkpoint, training: Training, calibration: Sequence[Ids]) -> Beg
         shrunk = Shrinker(base, calibration).shrink(training.shape)
         return Beginning(shrunk.checkpoint, None, {"shape": "; ".join(shrunk.steps)})
     path = FOLDER / f"{training.cut_from}.safetensors"
-    _, up, down = aligned_parts(path, base)
-    shrunk = Shrinker(load_aligned(path, base), calibration).shrink(training.shape)
+    parts = aligned_parts(path, base)
+    shrunk = Shrinker(parts.whole(), calibration).shrink(training.shape)
     table = base.weights.token_embeddings
     weights = replace(shrunk.checkpoint.weights, token_embeddings=table)
     made = {"shape": "; ".join(shrunk.steps), "cut from": history_of(path)}
-    return Beginning(replace(shrunk.checkpoint, weights=weights), (up, down), made)
+    change = parts.up, parts.down
+    return Beginning(replace(shrunk.checkpoint, weights=weights), change, made)
 
 
 def history_of(path: Path) -> str:

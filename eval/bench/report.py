@@ -338,13 +338,15 @@ def setting_line(report: BenchReport) -> str:
     return f"{machine_line(report.machine)}; {report.date}"
 
 
+def hardware_line(machine: Machine) -> str:
+    """CPU, cores and int8 instructions, in one line."""
+    return f"{machine.cpu}, {machine.cores} cores, {machine.int8}"
+
+
 def machine_line(machine: Machine) -> str:
     """CPU, cores, int8 instructions, threads and versions, in one line."""
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
-    return (
-        f"{machine.cpu}, {machine.cores} cores, {machine.int8}, {machine.threads} threads; "
-        f"{versions}"
-    )
+    return f"{hardware_line(machine)}, {machine.threads} threads; {versions}"
 
 
 def caveats(report: BenchReport) -> list[str]:

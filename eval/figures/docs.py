@@ -27,9 +27,7 @@ from trimseek.eval.bench.report import (
     summary_cells,
 )
 from trimseek.eval.bench.results import BenchReport, read_results
-from trimseek.eval.figures.collection_tables import (
-    benchmark_tables,
-)
+from trimseek.eval.figures.collection_tables import benchmark_tables
 from trimseek.eval.figures.encoding import (
     EncodingResults,
     concurrency_cells,

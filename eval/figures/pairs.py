@@ -7,7 +7,6 @@ as soon as a collection is done, and pairs.svg is drawn anew; rows of other coll
 Quality is relative to float32 for both, of vectors and of hybrid search each; speed to int8.
 """
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +16,12 @@ from statistics import fmean, geometric_mean, median
 from typing import Any
 
 from trimseek.compression.latency import query_milliseconds
+from trimseek.compression.report import kept
 from trimseek.encoders import DocumentEncoder, find_encoder
-from trimseek.encoders.cpu import cpu_name, int8_path
 from trimseek.encoders.pairs import Pair, split_pair
+from trimseek.eval.bench.machine import describe_machine
 from trimseek.eval.bench.pareto import Panel, Point, as_svg, draw_panels
-from trimseek.eval.bench.report import Cells
+from trimseek.eval.bench.report import Cells, hardware_line
 from trimseek.eval.figures.files import (
     RESULTS,
     CollectionRow,
@@ -90,6 +90,7 @@ def measure_pairs(name: str) -> Iterator[PairQuality]:
     sample = documents[:: max(1, len(documents) // TIMED_DOCUMENTS)][:TIMED_DOCUMENTS]
     times = document_milliseconds([folders[each] for each in names], sample)
     document_ms = dict(zip(names, times, strict=True))
+    hardware = hardware_line(describe_machine(None, {}))
     dense, hybrid = found[REFERENCE]
     for title, pair in pairs.items():
         own_dense, own_hybrid = found[title]
@@ -104,13 +105,8 @@ def measure_pairs(name: str) -> Iterator[PairQuality]:
             loss_interval(hybrid, own_hybrid),
             query_ms[pair.queries],
             document_ms[pair.documents],
-            described_cpu(),
+            hardware,
         )
-
-
-def described_cpu() -> str:
-    """The CPU, and what int8 runs on."""
-    return f"{cpu_name()}, {os.cpu_count()} cores, {int8_path().value}"
 
 
 def measure_quality(
@@ -226,7 +222,8 @@ def hybrid_kept(row: PairQuality) -> str:
 
 def share_kept(lost: float, interval: Interval) -> str:
     """What is not lost, with its interval."""
-    return f"{1 - lost:.1%} ({100 * (1 - interval.high):.1f}-{100 * (1 - interval.low):.1f})"
+    low, high = kept(interval)
+    return f"{1 - lost:.1%} ({low:.1f}-{high:.1f})"
 
 
 def draw_pairs(rows: Sequence[PairQuality]) -> Any:
@@ -237,9 +234,9 @@ def draw_pairs(rows: Sequence[PairQuality]) -> Any:
         for pair, measured in by_collection(rows, lambda row: row.pair).items():
             own = list(measured.values())
             lost, interval = mean_loss([(row.dense_loss, row.dense_interval) for row in own])
-            kept = Interval(100 * (1 - interval.high), 100 * (1 - interval.low))
             latency = geometric_mean(getattr(row, cost) for row in own)
-            points.append(Point(pair, latency, 100 * (1 - lost), peer=False, interval=kept))
+            quality = 100 * (1 - lost)
+            points.append(Point(pair, latency, quality, peer=False, interval=kept(interval)))
         axis = f"% of float32's {MEASURE}, vectors"
         panels.append(Panel(title, axis, points, "encoding"))
     return draw_panels(panels, f"Pairs of encoders, {len(collections_of(rows))} collections")

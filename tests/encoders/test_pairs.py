@@ -130,3 +130,7 @@ def test_an_index_opens_no_relative_query_encoder(
     done = run("search", "index", "sea")
     assert done.returncode == 2
     assert "its encoder 'some/model' is not here" in done.stderr
+    # a further run needs no encoder of queries, and fetches none
+    again = run("index", "docs.jsonl", "-o", "index")
+    assert again.returncode == 0, again.stderr
+    assert "2 unchanged" in again.stderr
