@@ -36,6 +36,7 @@ from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.shrink.align import AlignmentSettings, silent, train
 from trimseek.encoders.shrink.allocate import least_share
 from trimseek.encoders.shrink.calibration import Ids, is_enough
+from trimseek.encoders.shrink.input_ranges import recalibrated
 from trimseek.encoders.shrink.lessons import FEWEST, Lessons, teach
 from trimseek.encoders.shrink.recipe import Allocation, Method, Recipe, Shrinker, Shrunk
 from trimseek.encoders.shrink.static import fitted, static_encoder
@@ -290,7 +291,13 @@ class Compressor:
 
         Without ``timed`` its speed is not measured, and 0.
         """
-        recipe = Recipe(layers, Method.MAGNITUDE, Allocation.UNIFORM, keep)
+        recipe = Recipe(
+            layers,
+            folded=False,
+            method=Method.MAGNITUDE,
+            allocation=Allocation.UNIFORM,
+            keep=keep,
+        )
         shrunk = self.shrinker.shrink(recipe)
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
             folder = Path(name) / "shape"
@@ -388,7 +395,10 @@ class Compressor:
         )
         count = len(lessons.training.ids)
         step = f"align on {count:,} texts for {settings.minutes:.1f} minutes"
-        aligned = replace(shrunk.checkpoint, weights=module.weights())
+        weights = module.weights()
+        if weights.inputs:
+            weights = recalibrated(weights, self.shrinker.texts)
+        aligned = replace(shrunk.checkpoint, weights=weights)
         return shrunk._replace(checkpoint=aligned, steps=(*shrunk.steps, step))
 
     @property

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from trimseek import __version__
 from trimseek.atomic import make_folder, write_text
 from trimseek.compression.budget import Measurement
 from trimseek.compression.trial import Half
@@ -41,14 +42,15 @@ ADAPTER = TypeAdapter(Kept)
 
 
 class SearchState:
-    """The candidates of one search, of this base, trial and machine, in the user's own folder.
+    """The candidates of one search, of this base, trial, machine and version, in the user's folder.
 
     ``options``: what else measurements depend on, in words.
     """
 
     def __init__(self, base: Checkpoint, start: Checkpoint, half: Half, options: str) -> None:
         texts = [*half.documents.values(), *half.queries.values(), *half.made.values()]
-        key = text_hash([base.sha256, start.sha256, options, cpu_name(), *texts])
+        made_by = [options, cpu_name(), __version__]
+        key = text_hash([base.sha256, start.sha256, *made_by, *texts])
         self.folder = load_settings().home / "searches" / key[:24]
         self._start = start
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from trimseek.encoders.quantize import Precision, Quantization
-from trimseek.encoders.shrink.recipe import Recipe
+from trimseek.encoders.shrink.recipe import Allocation, Method, Recipe
 from trimseek.encoders.shrink.sparsity import Pattern, SparsityMethod
 
 INT8 = Quantization()
@@ -11,12 +11,22 @@ INT4 = Quantization.everywhere(Precision.INT4)
 HALF = 0.5  # of the weights
 SPARSEGPT = Recipe(sparsity=HALF, sparsity_by=SparsityMethod.SPARSEGPT)
 
+SEARCHED, GATES = Allocation.SEARCHED, Method.GATES
 PRUNING = {
     "75 % of heads and neurons": Recipe(keep=0.75),
+    "75 %, allocation searched": Recipe(keep=0.75, allocation=SEARCHED),
+    "75 %, by learned gates": Recipe(keep=0.75, method=GATES),
     "50 % of heads and neurons": Recipe(keep=0.5),
+    "50 %, allocation searched": Recipe(keep=0.5, allocation=SEARCHED),
+    "50 %, by learned gates": Recipe(keep=0.5, method=GATES),
+    "5 of 6 layers": Recipe(layers=5),
+    "5 of 6 layers, the other not folded": Recipe(layers=5, folded=False),
 }
 STORAGE = {
     "int8": Recipe(),
+    "int8, calibrated ranges": Recipe(static_ranges=True),
+    "int8, calibrated ranges, smoothed": Recipe(static_ranges=True, smoothing=0.5),
+    "int8, smoothed": Recipe(smoothing=0.5),
     "int8, asymmetric": Recipe(quantization=replace(INT8, symmetric=False)),
     "int8, one scale for a matrix": Recipe(quantization=replace(INT8, per_channel=False)),
     "int8, 2 matrices in float32": Recipe(kept_in_float=2),

@@ -85,13 +85,20 @@ class Codes(NamedTuple):
 
     def integers(self) -> NDArray[np.int8]:
         """The int8 matrix ``(in, out)``, which is to be multiplied by the scales."""
-        levels = self.levels.step * self.codes.astype(np.int16) + self.levels.lowest
-        rows = np.arange(len(levels)) // BLOCK
-        return (levels * self.multipliers[rows]).astype(np.int8)
+        return integers_of(self.codes, self.multipliers, self.levels)
 
     def read_back(self) -> FloatArray:
         """The real numbers ``(in, out) float32``."""
         return self.integers() * self.scale
+
+
+def integers_of(
+    codes: NDArray[np.uint8], multipliers: NDArray[np.uint8], levels: Levels
+) -> NDArray[np.int8]:
+    """The int8 matrix ``(in, out)`` of codes and multipliers, still without its scales."""
+    values = levels.step * codes.astype(np.int16) + levels.lowest
+    rows = np.arange(len(values)) // BLOCK
+    return (values * multipliers[rows]).astype(np.int8)
 
 
 def code_matrix(weight: FloatArray, levels: Levels, *, reduced: bool = False) -> Codes:

@@ -25,7 +25,8 @@ STATIC = "static"  # architecture of encoders without layers
 HEAD = "head.safetensors"  # of a cross-encoder
 FORMAT_VERSION = 3
 CODES_VERSION = 4  # of encoders whose matrices are stored as block_codes
-READABLE_VERSIONS = (2, 3, 4)
+INPUTS_VERSION = 5  # of encoders whose matrices' inputs were calibrated
+READABLE_VERSIONS = (2, 3, 4, 5)
 
 
 LARGEST_SIZE = 2**16  # of anything in a layer, so that sums of products stay within 32 bits

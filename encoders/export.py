@@ -18,8 +18,7 @@ from trimseek.atomic import atomic_folder, write_text
 from trimseek.encoders.card import TOKENIZER, EncoderCard
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.encoder import DocumentEncoder, shortened
-from trimseek.encoders.folder import QUERY_TOWER, as_checkpoint, cut_positions, open_encoder
-from trimseek.encoders.graph import build_graph
+from trimseek.encoders.folder import QUERY_TOWER, as_checkpoint, graph_of, open_encoder
 from trimseek.encoders.onnx_runtime import open_session, run_batches
 from trimseek.encoders.pooling import Pooling, pooled_states
 from trimseek.encoders.transforms import ACTIVATIONS, transformed
@@ -90,12 +89,7 @@ def export_encoder(encoder: Path, into: Path, target: Target) -> Exported:
             f"{encoder}: two towers; export each: {encoder / QUERY_TOWER} for queries"
         )
     pooled = target is Target.FASTEMBED
-    graph = build_graph(
-        cut_positions(checkpoint.weights, checkpoint.max_tokens),
-        pooling=checkpoint.pooling if pooled else None,
-        normalize=checkpoint.normalize,
-        quantization=card.quantization,
-    )
+    graph = graph_of(checkpoint, card.quantization, pooled=pooled)
     with atomic_folder(into) as temporary:
         path = temporary / GRAPHS[target]
         path.parent.mkdir(exist_ok=True)

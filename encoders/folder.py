@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import onnx
+from typing import TYPE_CHECKING
 
 from trimseek.atomic import atomic_folder, sha256_of
 from trimseek.encoders.card import (
@@ -13,6 +12,7 @@ from trimseek.encoders.card import (
     FORMAT_VERSION,
     GRAPH,
     HEAD,
+    INPUTS_VERSION,
     QUERY_TOWER,
     TEXT_TOWER,
     TOKENIZER,
@@ -25,12 +25,14 @@ from trimseek.encoders.card import (
 )
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.checkpoint_files import load_tokenizer
-from trimseek.encoders.graph import build_graph
 from trimseek.encoders.head import load_head, save_head
 from trimseek.encoders.quantize import Quantization
 from trimseek.encoders.runtime import needs_reduced_range
 from trimseek.encoders.weights import EncoderWeights, load_weights, save_weights
 from trimseek.errors import EncoderError
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = [
     "CARD",
@@ -95,11 +97,19 @@ def write_encoder(
     return card
 
 
-def graph_of(checkpoint: Checkpoint, quantization: Quantization) -> onnx.ModelProto:
-    """The graph of a checkpoint's weights, with as many positions as its texts have tokens."""
+def graph_of(
+    checkpoint: Checkpoint, quantization: Quantization, *, pooled: bool = True
+) -> "onnx.ModelProto":
+    """The graph of a checkpoint's weights, with as many positions as its texts have tokens.
+
+    ``pooled``: whether it gives the vectors of texts, or those of their tokens.
+    """
+    # onnx takes half a second to import, and what only serves builds no graph
+    from trimseek.encoders.graph import build_graph
+
     return build_graph(
         cut_positions(checkpoint.weights, checkpoint.max_tokens),
-        pooling=checkpoint.pooling,
+        pooling=checkpoint.pooling if pooled else None,
         normalize=checkpoint.normalize,
         quantization=quantization,
     )
@@ -136,8 +146,15 @@ def card_of(checkpoint: Checkpoint, name: str, quantization: Quantization) -> En
         items=checkpoint.items,
         histories=checkpoint.histories,
         text_tower=checkpoint.text is not None,
-        format_version=CODES_VERSION if quantization.codes else FORMAT_VERSION,
+        format_version=format_version(weights, quantization),
     )
+
+
+def format_version(weights: EncoderWeights, quantization: Quantization) -> int:
+    """The first version that can read such an encoder."""
+    if weights.inputs:
+        return INPUTS_VERSION
+    return CODES_VERSION if quantization.codes else FORMAT_VERSION
 
 
 def space_of(checkpoint: Checkpoint) -> str:

@@ -5,7 +5,7 @@ Where the ONNX standard has no operator (products of quantized matrices, attenti
 padding), onnxruntime's own are used.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from trimseek.encoders.block_codes import BLOCK, LEVELS, code_matrix, pack
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.quantize import (
+    ACTIVATION_LEVELS,
     WHOLE_ROW,
     Precision,
     Quantization,
@@ -26,6 +27,8 @@ from trimseek.encoders.quantize import (
 )
 from trimseek.encoders.transforms import EPSILON as TRANSFORM_EPSILON
 from trimseek.encoders.weights import (
+    RANGE,
+    SMOOTH,
     Dense,
     EncoderWeights,
     FloatArray,
@@ -72,11 +75,13 @@ class GraphBuilder:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.made: dict[str, str] = {}  # values that several layers take, see ``once``
+        self.inputs: Mapping[str, FloatArray] = {}
 
     def build(
         self, weights: EncoderWeights, pooling: Pooling | None, normalize: bool
     ) -> onnx.ModelProto:
         """The whole graph; see ``build_graph``."""
+        self.inputs = weights.inputs
         x = self.embed(weights)
         mask = self.node("Cast", "attention_mask", to=TensorProto.INT32)
         for i, layer in enumerate(weights.layers):
@@ -294,12 +299,16 @@ class GraphBuilder:
         if precision is Precision.FLOAT32:
             product = self.node("MatMul", x, self.constant(f"{name}.weight", linear.weight))
             return self.node("Add", product, bias)
+        weight, smooth = linear.weight, self.inputs.get(f"{name}{SMOOTH}")
+        if smooth is not None:
+            weight = weight * smooth[:, None]
+            x = self.node("Mul", x, self.constant(f"{name}.factor", 1 / smooth))
         if precision is Precision.INT8:
-            return self.int8_product(name, linear.weight, x, bias)
-        return self.product_of_codes(name, linear.weight, x, bias, precision)
+            return self.int8_product(name, weight, x, bias)
+        return self.product_of_codes(name, weight, x, bias, precision)
 
     def int8_product(self, name: str, weight: FloatArray, x: str, bias: str) -> str:
-        """``x @ weight + bias`` in int8, with ``x`` quantized at run time, per tensor."""
+        """``x @ weight + bias`` in int8, with ``x`` quantized per tensor."""
         values, scale, zero = quantize_matrix(
             weight,
             symmetric=self.quantization.symmetric,
@@ -318,13 +327,25 @@ class GraphBuilder:
         zero: NDArray[np.integer],
         bias: str,
     ) -> str:
-        """``x @ weight + bias`` of a quantized weight."""
+        """``x @ weight + bias`` of a quantized weight; ``x`` in a calibrated range or its own."""
+        of_weight = self.constant(f"{name}.scale", scale), self.constant(f"{name}.zero", zero)
+        calibrated = self.inputs.get(f"{name}{RANGE}")
+        if calibrated is None:
+            return self.node("DynamicQuantizeMatMul", x, values, *of_weight, bias, domain=CONTRIB)
+        low, high = calibrated
+        step = (high - low) / ACTIVATION_LEVELS
+        of_input = (
+            self.constant(f"{name}.input_scale", np.array(step, np.float32)),
+            self.constant(f"{name}.input_zero", np.array(np.rint(-low / step), np.uint8)),
+        )
         return self.node(
-            "DynamicQuantizeMatMul",
-            x,
+            "MatMulIntegerToFloat",
+            self.node("QuantizeLinear", x, *of_input),
             values,
-            self.constant(f"{name}.scale", scale),
-            self.constant(f"{name}.zero", zero),
+            of_input[0],
+            of_weight[0],
+            of_input[1],
+            of_weight[1],
             bias,
             domain=CONTRIB,
         )

@@ -14,7 +14,8 @@ A real number r is stored as an integer q with a scale s and a zero point z (Jac
 
 Activations have one range for each token on trimseek's own kernels, where they are 7 bits, [0,
 127], on a CPU with AVX2 alone, and one for a whole batch on onnxruntime. So what an encoder loses
-differs a little between machines.
+differs a little between machines. Or they have ranges that were calibrated, one for each matrix
+(``shrink.input_ranges``).
 
 A matrix has a scale for each output channel, or one for all. -128 is left out of the symmetric
 range, so that the range is the same on both sides. The scale of a 4-bit row is the one with the
@@ -37,6 +38,7 @@ from trimseek.encoders.weights import FloatArray
 
 FULL_RANGE = 127
 REDUCED_RANGE = 64
+ACTIVATION_LEVELS = 255
 WHOLE_ROW = 512  # longer than a table's rows, so that each row is one block with one scale
 NIBBLE_ZERO = 8
 SHARES = np.linspace(0.7, 1.15, 19, dtype=np.float32)  # of max abs(r) / 7

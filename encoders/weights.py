@@ -6,7 +6,8 @@ Matrices are stored ``(in, out)``: a layer computes ``x @ weight + bias``.
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -76,6 +77,8 @@ class LayerWeights:
 
 
 LAYER_NORM = "layer_norm"
+RANGE, SMOOTH = ".range", ".smooth"
+OF_INPUTS = (RANGE, SMOOTH)  # ends of names in ``EncoderWeights.inputs``
 LAYER_PARTS = (
     *("query", "key", "value", "attention_output", "attention_norm"),
     *("intermediate", "output", "output_norm"),
@@ -117,6 +120,9 @@ class EncoderWeights:
     may have where there is no table of positions. ``reach``: the distance from which on all
     distances are in the last bucket. ``pre_norm``, ``gated`` and ``causal`` as in ``Structure``;
     ``final_norm`` where it is pre-norm. ``transforms``: what comes behind pooling, in order.
+    ``inputs``: of what int8 matrices read, where it was calibrated (``shrink.input_ranges``):
+    ``layers.0.qkv.range (2,)``, the least and the most that is told apart; and
+    ``layers.0.qkv.smooth (in,)``, by which each number is divided, and its row multiplied.
     """
 
     token_embeddings: FloatArray
@@ -136,6 +142,7 @@ class EncoderWeights:
     reach: int = 0
     transforms: tuple[Dense | LayerNorm, ...] = ()
     causal: bool = False
+    inputs: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
     def vector_dim(self) -> int:
@@ -202,7 +209,7 @@ class EncoderWeights:
             flat |= named("final_norm", self.final_norm)
         for i, transform in enumerate(self.transforms):
             flat |= named(f"transforms.{i}", transform)
-        return flat
+        return {**flat, **self.inputs}
 
     def facts(self) -> "WeightsFacts":
         """What a file says of the encoder beside its arrays."""
@@ -295,6 +302,11 @@ def read_facts(path: Path) -> WeightsFacts:
         raise EncoderError(f"{path}: not an encoder's weights: {error}") from error
 
 
+def starts_plain(structure: Structure, layer: str, arrays: Container[str]) -> bool:
+    """Whether a layer has no norm before its attention, as ModernBERT's first; ``layers.0``."""
+    return structure.pre_norm and f"{layer}.attention_norm.weight" not in arrays
+
+
 def from_arrays(arrays: dict[str, FloatArray], facts: WeightsFacts) -> EncoderWeights:
     """The encoder whose ``arrays()`` and ``facts()`` these are; KeyError if one is missing."""
     structure = facts.structure
@@ -307,13 +319,13 @@ def from_arrays(arrays: dict[str, FloatArray], facts: WeightsFacts) -> EncoderWe
 
     def layer(i: int) -> LayerWeights:
         name = f"layers.{i}"
-        starts_plain = structure.pre_norm and f"{name}.attention_norm.weight" not in arrays
+        plain = starts_plain(structure, name, arrays)
         return LayerWeights(
             query=linear(f"{name}.query"),
             key=linear(f"{name}.key"),
             value=linear(f"{name}.value"),
             attention_output=linear(f"{name}.attention_output"),
-            attention_norm=None if starts_plain else norm(f"{name}.attention_norm"),
+            attention_norm=None if plain else norm(f"{name}.attention_norm"),
             intermediate=linear(f"{name}.intermediate"),
             output=linear(f"{name}.output"),
             output_norm=norm(f"{name}.output_norm"),
@@ -347,6 +359,7 @@ def from_arrays(arrays: dict[str, FloatArray], facts: WeightsFacts) -> EncoderWe
         reach=facts.reach,
         transforms=tuple(transform(i, kind) for i, kind in enumerate(structure.transforms)),
         causal=structure.causal,
+        inputs={name: array for name, array in arrays.items() if name.endswith(OF_INPUTS)},
     )
 
 

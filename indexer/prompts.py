@@ -77,11 +77,14 @@ def check_given(
 
 
 def check_queries(card: IndexCard, folder: Path, pair: Pair) -> None:
-    """IndexFolderError for a query encoder that is named, and is not that of an index there."""
+    """IndexFolderError for a query encoder that is not that of an index there.
+
+    It was named, or belongs to an encoder of documents that was.
+    """
     if pair.queries not in (pair.documents, card.query_encoder):
         raise IndexFolderError(
-            f"{folder}: its queries are encoded by {card.query_encoder}, not {pair.queries}; leave "
-            f"that out, search with --query-encoder {pair.queries}, or embed the index anew: "
+            f"{folder}: made with {Pair(card.encoder, card.query_encoder)}, not {pair}; leave the "
+            f"encoder out, search with --query-encoder {pair.queries}, or embed the index anew: "
             f"trimseek reembed {folder} --encoder {pair}"
         )
 

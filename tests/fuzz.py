@@ -19,6 +19,7 @@ import tempfile
 import time
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.tiny import tiny_checkpoint, write_tiny
+from tests.tiny import tiny_checkpoint, tiny_weights, write_tiny
 from trimseek.atomic import sha256_of
 from trimseek.encoders import write_encoder
 from trimseek.encoders.card import CARD, GRAPH
@@ -75,6 +76,12 @@ NUMBERS = (
 VALUES: tuple[Any, ...] = (*NUMBERS, "7", "", None, 1.5, -0.0, 1e300, [], {}, True, [7], {"a": 1})
 TEXTS = ["the list of files", "a", " ".join(["shell"] * 60)]
 COUNT, DIM = 1100, 16
+INPUTS = {  # of some matrices: both kinds together, and each alone
+    "layers.0.qkv.smooth": np.linspace(0.5, 2, 32, dtype=np.float32),
+    "layers.0.qkv.range": np.array([-3, 4], np.float32),
+    "layers.0.intermediate.smooth": np.linspace(2, 0.5, 32, dtype=np.float32),
+    "layers.1.output.range": np.array([0, 2], np.float32),
+}
 EFFORTS = (1, 16, 2000)
 
 
@@ -127,7 +134,9 @@ class EncoderCases:
     def __init__(self, base: Path, chosen: random.Random) -> None:
         self.chosen = chosen
         self.sound = base / "sound"
-        write_encoder(tiny_checkpoint(), self.sound, Quantization.everywhere(Precision.INT8))
+        weights = replace(tiny_weights(), inputs=INPUTS)
+        checkpoint = tiny_checkpoint(weights=weights)
+        write_encoder(checkpoint, self.sound, Quantization.everywhere(Precision.INT8))
         self.card = json.loads((self.sound / CARD).read_text())
         self.graph = onnx.load(self.sound / GRAPH)
         self.folder = shutil.copytree(self.sound, base / "damaged")

@@ -97,6 +97,9 @@ static int pack(Product *p, Matrix matrix, int panel, int8_t **at)
     p->out_dim = matrix.out_dim;
     p->depth = round_up(matrix.in_dim, 4);
     p->width = round_up(matrix.out_dim, panel);
+    p->factor = matrix.factor;
+    p->least = matrix.least;
+    p->most = matrix.most;
     p->panels = *at;
     *at += panel_bytes(matrix, panel);
     p->scale = aligned(sizeof(float) * p->width);
@@ -433,7 +436,7 @@ double product_rate(const char *name, int rows, int in_dim, int out_dim, double 
     Quantized a = {aligned(inputs), malloc(sizeof(float) * BLOCK_ROWS),
                    malloc(sizeof(int32_t) * BLOCK_ROWS)};
     float *y = aligned(sizeof(float) * BLOCK_ROWS * round_up(out_dim, kernels->panel));
-    const Matrix matrix = {in_dim, out_dim, values, ones, ones};
+    const Matrix matrix = {in_dim, out_dim, values, ones, ones, NULL, 0.0f, 0.0f};
     int8_t *panels = aligned(panel_bytes(matrix, kernels->panel)), *at = panels;
     Product p = {0};
     double rate = 0.0;

@@ -26,6 +26,8 @@ typedef struct {
     int32_t in_dim, out_dim;
     const int8_t *values;
     const float *scale, *bias;
+    const float *factor; /* (in_dim,): what is read is multiplied by it; NULL if it is not */
+    float least, most;   /* of what is read, as calibrated; both 0: each row's own */
 } Matrix;
 
 typedef struct {
@@ -66,6 +68,8 @@ typedef struct {
 typedef struct {
     int in_dim, out_dim; /* as the caller gave them */
     int depth, width;    /* rounded up to 4 rows and to whole panels; padding is zero */
+    const float *factor; /* the caller's memory */
+    float least, most;
     int8_t *panels;      /* the encoder's memory */
     float *scale, *bias; /* (width,) */
     int32_t *sums;       /* (width,): the sum of each column's weights */

@@ -30,7 +30,11 @@ STAGES = (
 
 
 class Matrix(Structure):
-    """int8 ``values (in_dim, out_dim)``; ``scale`` and ``bias (out_dim,)`` float32."""
+    """int8 ``values (in_dim, out_dim)``; ``scale`` and ``bias (out_dim,)`` float32.
+
+    ``factor (in_dim,)`` float32, or NULL: what is read is multiplied by it. ``least`` and ``most``:
+    the range that is told apart of what is read, as it was calibrated; both 0: each row's own.
+    """
 
     _fields_ = (
         ("in_dim", c_int32),
@@ -38,6 +42,9 @@ class Matrix(Structure):
         ("values", c_void_p),
         ("scale", c_void_p),
         ("bias", c_void_p),
+        ("factor", c_void_p),
+        ("least", c_float),
+        ("most", c_float),
     )
 
 

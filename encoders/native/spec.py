@@ -1,15 +1,16 @@
 """From the files of an int8 encoder to the structures that the compiled kernels read."""
 
+import importlib
+import importlib.util
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from trimseek.compiled import address
-from trimseek.encoders.block_codes import BLOCK, LEVELS, Codes, unpack
+from trimseek.encoders.block_codes import BLOCK, LEVELS, integers_of, unpack
 from trimseek.encoders.card import LARGEST_SIZE, EncoderCard, LayerShape
 from trimseek.encoders.native.library import (
     DISTANCE_PADDING,
@@ -19,7 +20,8 @@ from trimseek.encoders.native.library import (
     Norm,
 )
 from trimseek.encoders.pooling import Pooling
-from trimseek.encoders.weights import LAYER_NORM, Dense, FloatArray, LayerNorm
+from trimseek.encoders.quantize import ACTIVATION_LEVELS
+from trimseek.encoders.weights import LAYER_NORM, Dense, FloatArray, LayerNorm, starts_plain
 from trimseek.errors import EncoderError
 
 # How token embeddings are stored, by the end of their name: the number in encoder.h, how many
@@ -32,6 +34,15 @@ TABLES: dict[str, tuple[int, int, type[np.generic]]] = {
 ACTIVATIONS = {"gelu": 0, "gelu_new": 1, "gelu_pytorch_tanh": 1, "relu": 2, "silu": 3}
 MOST_TOKENS = 2**24  # rows of the token table
 POOLINGS = {pooling: number for number, pooling in enumerate(Pooling)}  # as in encoder.h
+
+MESSAGES = "onnx_ml_pb2"  # a module of onnx that imports nothing of it
+DTYPES: dict[int, np.dtype[Any]] = {  # by onnx's number, as little-endian as its raw data are
+    1: np.dtype("<f4"),
+    2: np.dtype("u1"),
+    3: np.dtype("i1"),
+    6: np.dtype("<i4"),
+    7: np.dtype("<i8"),
+}
 
 Constants = dict[str, NDArray[Any]]
 
@@ -104,13 +115,13 @@ class SpecReader:
         name, structure = f"layers.{i}", self.card.structure
         dim, width = self.card.dim, shape.heads * self.card.head_dim
         inner = (1 + structure.gated) * shape.neurons
-        starts_plain = structure.pre_norm and f"{name}.attention_norm.weight" not in self.constants
+        plain = starts_plain(structure, name, self.constants)
         return LayerSpec(
             qkv=self.matrix(f"{name}.qkv", dim, 3 * width),
             attention_output=self.matrix(f"{name}.attention_output", width, dim),
             intermediate=self.matrix(f"{name}.intermediate", dim, inner),
             output=self.matrix(f"{name}.output", shape.neurons, dim),
-            attention_norm=Norm() if starts_plain else self.norm(f"{name}.attention_norm", dim),
+            attention_norm=Norm() if plain else self.norm(f"{name}.attention_norm", dim),
             output_norm=self.norm(f"{name}.output_norm", dim),
             distances=self.distances(name, shape.heads) if structure.distances else None,
             rotary=self.rotary(structure.rotary[i]) if structure.rotary else None,
@@ -158,13 +169,34 @@ class SpecReader:
         check(name, values, (in_dim, out_dim))
         bias = self.array(f"{name}.bias", 1)
         check(f"{name}.bias", bias, (out_dim,))
+        least, most = self.input_range(name)
         return Matrix(
             in_dim=in_dim,
             out_dim=out_dim,
             values=keep(self.copied, values, np.int8),
             scale=keep(self.copied, self.scales(name, out_dim), np.float32),
             bias=keep(self.copied, bias, np.float32),
+            factor=self.factor(name, in_dim),
+            least=least,
+            most=most,
         )
+
+    def factor(self, name: str, in_dim: int) -> int | None:
+        """The address of what a matrix's inputs are multiplied by; None where they are not."""
+        if f"{name}.factor" not in self.constants:
+            return None
+        factor = self.array(f"{name}.factor", 1)
+        check(f"{name}.factor", factor, (in_dim,))
+        return keep(self.kept, factor, np.float32)
+
+    def input_range(self, name: str) -> tuple[float, float]:
+        """The least and the most that a matrix reads, if that was calibrated; else 0 and 0."""
+        if f"{name}.input_scale" not in self.constants:
+            return 0.0, 0.0
+        step, zero = self.array(f"{name}.input_scale", 0), self.array(f"{name}.input_zero", 0)
+        if not (step.dtype == np.float32 and 0 < step < np.inf and zero.dtype == np.uint8):
+            raise EncoderError(f"{name}.input_scale, input_zero: {step}, {zero} is no range")
+        return -float(step) * int(zero), float(step) * (ACTIVATION_LEVELS - int(zero))
 
     def integers(self, name: str, in_dim: int, out_dim: int) -> NDArray[Any]:
         """An int8 matrix, which may be stored as ``block_codes``."""
@@ -179,7 +211,7 @@ class SpecReader:
                 if multipliers.max(initial=0) > levels.most(reduced=False):
                     raise EncoderError(f"{name}.multipliers: larger than codes allow")
                 codes = unpack(packed, in_dim, levels)
-                return Codes(codes, multipliers, np.ones(1, np.float32), levels).integers()
+                return integers_of(codes, multipliers, levels)
         return self.array(f"{name}.int8", 2)
 
     def norm(self, name: str, dim: int) -> Norm:
@@ -261,9 +293,33 @@ def keep(arrays: list[NDArray[Any]], array: NDArray[Any], dtype: type[np.generic
 
 def read_constants(graph: Path) -> Constants:
     """The arrays of an ONNX file by their names; EncoderError if it cannot be read."""
+    model = onnx_messages().ModelProto()
     try:
-        # arrays in other files are refused: to_array finds no data
-        initializers = onnx.load(graph, load_external_data=False).graph.initializer
-        return {tensor.name: numpy_helper.to_array(tensor) for tensor in initializers}
-    except Exception as error:  # protobuf's errors have no common base with onnx's
+        model.ParseFromString(graph.read_bytes())
+        return {tensor.name: to_array(tensor) for tensor in model.graph.initializer}
+    except Exception as error:  # protobuf's errors have no common base with numpy's
         raise EncoderError(f"{graph}: not an encoder's graph: {error}") from error
+
+
+def to_array(tensor: Any) -> NDArray[Any]:
+    """An array of ``GraphBuilder``; ValueError for another type, or one that lies elsewhere."""
+    dtype = DTYPES.get(tensor.data_type)
+    if dtype is None or not tensor.HasField("raw_data"):
+        raise ValueError(f"{tensor.name}: no array of a type that is known")
+    array: NDArray[Any] = np.frombuffer(tensor.raw_data, dtype)
+    return array.reshape(tuple(tensor.dims))
+
+
+@cache
+def onnx_messages() -> Any:
+    """Onnx's protobuf messages, without the rest of onnx, which takes half a second to import."""
+    found = importlib.util.find_spec("onnx")
+    folders = None if found is None else found.submodule_search_locations
+    for folder in folders or ():
+        path = Path(folder) / f"{MESSAGES}.py"
+        spec = importlib.util.spec_from_file_location(f"trimseek_{MESSAGES}", path)
+        if path.is_file() and spec is not None and spec.loader is not None:
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+    return importlib.import_module("onnx")

@@ -103,6 +103,10 @@ def measures(found: NDArray[np.int64]) -> Found:
     """Of ranks; 0 where there are none."""
     if not len(found):
         return Found(0.0, 0.0)
-    within = found <= CUTOFF
-    gains = np.where(within, 1 / np.log2(found + 1), 0.0)
-    return Found(float(within.mean()), float(gains.mean()))
+    return Found(float((found <= CUTOFF).mean()), float(gains(found).mean()))
+
+
+def gains(found: NDArray[np.int64]) -> NDArray[np.float64]:
+    """nDCG@10 of each user ``(users,)``, of whom one item is relevant: 1 / log2(rank + 1)."""
+    values: NDArray[np.float64] = np.where(found <= CUTOFF, 1 / np.log2(found + 1), 0.0)
+    return values

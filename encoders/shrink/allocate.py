@@ -4,10 +4,15 @@ Uniform: every layer keeps the same share. Global: optimal brain surgeon predict
 every layer and count of units; the units that cost the least error for each saved
 multiply-accumulate go next. Errors of different layers are made comparable: each is scaled to how
 much the encoder's vectors move when that layer alone loses half of its units.
+
+Searched: losses of layers do not simply add up, so that what they add up to is then measured.
+Scales are changed at random, a few at a time, and the encoder that they lead to is put together of
+layers that were each pruned on their own. The search goes on from what moves the vectors least
+(SPDY, Frantar & Alistarh 2022).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -26,12 +31,23 @@ from trimseek.encoders.shrink.calibration import (
     probes,
 )
 from trimseek.encoders.shrink.module import EncoderModule, LayerModule
-from trimseek.encoders.shrink.obs import Elimination, eliminate, inputs_and_targets, pose, refit
-from trimseek.encoders.shrink.unit_kinds import HEADS, UNIT_KINDS, UnitKind
-from trimseek.encoders.weights import EncoderWeights
+from trimseek.encoders.shrink.obs import (
+    Elimination,
+    Problem,
+    check_shapes,
+    eliminate,
+    inputs_and_targets,
+    pose,
+    refit,
+)
+from trimseek.encoders.shrink.unit_kinds import HEADS, NEURONS, UNIT_KINDS, UnitKind
+from trimseek.encoders.weights import EncoderWeights, LayerWeights
 from trimseek.errors import EncoderError
 
 NEURON_BLOCK = 32  # neurons go in blocks, because round sizes suit the kernels
+TRIALS = 32  # allocations that are put together and measured
+CHANGED = 0.25  # share of the scales that a trial changes
+SPREAD = 0.7  # standard deviation of such a change, as a natural logarithm
 
 
 class Curve(NamedTuple):
@@ -84,10 +100,21 @@ def allocate(weights: EncoderWeights, curves: Sequence[Curve], keep: float) -> l
 
 def least_share(weights: EncoderWeights) -> float:
     """The least share of the arithmetic of a token that ``allocate`` can keep."""
-    of_head, of_neuron = 4 * weights.head_dim, 3 if weights.gated else 2
-    shapes = list(zip(weights.heads, weights.neurons, strict=True))
-    least = sum(of_head + of_neuron * neuron_block(neurons) for _, neurons in shapes)
-    return least / sum(of_head * heads + of_neuron * neurons for heads, neurons in shapes)
+    return share_of(weights, [LayerShape(1, neuron_block(each)) for each in weights.neurons])
+
+
+def share_of(weights: EncoderWeights, shapes: Sequence[LayerShape]) -> float:
+    """The share of the layers' arithmetic that these shapes take."""
+    kept, whole = (
+        sum(
+            HEADS.work(weights) * heads + NEURONS.work(weights) * neurons for heads, neurons in each
+        )
+        for each in (
+            [(shape.heads, shape.neurons) for shape in shapes],
+            zip(weights.heads, weights.neurons, strict=True),
+        )
+    )
+    return kept / whole
 
 
 def price(curve: Curve, kept: int) -> tuple[float, int]:
@@ -99,38 +126,101 @@ def price(curve: Curve, kept: int) -> tuple[float, int]:
     return min(options)
 
 
-@torch.inference_mode()
-def loss_curves(
-    weights: EncoderWeights, texts: Sequence[Ids], pooling: Pooling, *, normalize: bool
-) -> list[Curve]:
-    """A curve for each kind of units in each layer, when only they are cut.
+class LayerStudy(NamedTuple):
+    """Units of one kind in one layer, the order in which they go, and what their loss costs."""
+
+    kind: UnitKind
+    problem: Problem
+    elimination: Elimination
+    curve: Curve
+
+
+class LayerStudies:
+    """What an encoder loses with fewer units in each layer.
 
     ``texts``: token ids of calibration texts. EncoderError if they are too few; OutOfTimeError when
     a ``time_limit`` passes.
     """
-    check_enough(texts)
-    module = EncoderModule(weights, pooling, normalize=normalize).eval()
-    probed = first_states(module, probes(texts))
-    vectors = onwards(module, probed, module.stack)
-    states = first_states(module, texts)
-    curves = []
-    for i, (original, layer) in enumerate(zip(module.stack, weights.layers, strict=True)):
-        for kind in UNIT_KINDS:
-            outputs, sums, after = kind.forward(original, states)
-            problem = pose(
-                inputs_and_targets(states, outputs, sums),
-                kind.linear(layer),
-                kind.unit_size(weights.head_dim),
-            )
-            elimination = eliminate(problem)
-            half = elimination.kept(max(1, elimination.units // 2))
-            cut = kind.cut(layer, half, refit(problem, half), weights.head_dim)
-            layers = [LayerModule(cut, weights).eval(), *module.stack[i + 1 :]]
-            half_loss = cosine_loss(onwards(module, probed, layers), vectors)
-            curves.append(curve(i, kind, elimination, half_loss, weights))
-            states = after
-        probed = [States(original(x, mask), mask) for x, mask in probed]
-    return curves
+
+    def __init__(
+        self, weights: EncoderWeights, texts: Sequence[Ids], pooling: Pooling, *, normalize: bool
+    ) -> None:
+        check_enough(texts)
+        self.weights = weights
+        self.module = EncoderModule(weights, pooling, normalize=normalize).eval()
+        self.probed = first_states(self.module, probes(texts))
+        self.vectors = onwards(self.module, self.probed, self.module.stack)
+        self.studies = list(self._study(texts))
+        self.curves = [study.curve for study in self.studies]
+
+    @torch.inference_mode()
+    def _study(self, texts: Sequence[Ids]) -> Iterator[LayerStudy]:
+        probed, states = self.probed, first_states(self.module, texts)
+        for i, (original, layer) in enumerate(
+            zip(self.module.stack, self.weights.layers, strict=True)
+        ):
+            for kind in UNIT_KINDS:
+                outputs, sums, after = kind.forward(original, states)
+                problem = pose(
+                    inputs_and_targets(states, outputs, sums),
+                    kind.linear(layer),
+                    kind.unit_size(self.weights.head_dim),
+                )
+                elimination = eliminate(problem)
+                half = elimination.kept(max(1, elimination.units // 2))
+                cut = kind.cut(layer, half, refit(problem, half), self.weights)
+                layers = [LayerModule(cut, self.weights).eval(), *self.module.stack[i + 1 :]]
+                half_loss = cosine_loss(onwards(self.module, probed, layers), self.vectors)
+                found = curve(i, kind, elimination, half_loss, self.weights)
+                yield LayerStudy(kind, problem, elimination, found)
+                states = after
+            probed = [States(original(x, mask), mask) for x, mask in probed]
+
+    def allocate(self, keep: float) -> list[LayerShape]:
+        """Shapes of at most this share of the arithmetic by the curves alone; see ``allocate``."""
+        return allocate(self.weights, self.curves, keep)
+
+    def search(self, keep: float, trials: int = TRIALS) -> list[LayerShape]:
+        """As ``allocate``, the shapes that lose least of those that are measured."""
+        random = np.random.default_rng(0)
+        scales = np.ones(len(self.curves))
+        best = self.allocate(keep)
+        least, seen = self.loss(best), {tuple(best)}
+        for _ in range(trials):
+            chosen = random.random(len(scales)) < CHANGED
+            changed = scales * np.exp(SPREAD * chosen * random.standard_normal(len(scales)))
+            curves = [
+                curve._replace(losses=[scale * loss for loss in curve.losses])
+                for curve, scale in zip(self.curves, changed, strict=True)
+            ]
+            shapes = allocate(self.weights, curves, keep)
+            if tuple(shapes) in seen:
+                continue
+            seen.add(tuple(shapes))
+            loss = self.loss(shapes)
+            if loss < least:
+                best, least, scales = shapes, loss, changed
+        return best
+
+    @torch.inference_mode()
+    def loss(self, shapes: Sequence[LayerShape]) -> float:
+        """Mean 1 - cosine of probes, if every layer is pruned on its own; raises as ``prune``."""
+        check_shapes(self.weights, shapes)
+        layers = [
+            LayerModule(self.pruned(number, shape), self.weights).eval()
+            for number, shape in enumerate(shapes)
+        ]
+        return cosine_loss(onwards(self.module, self.probed, layers), self.vectors)
+
+    def pruned(self, number: int, shape: LayerShape) -> LayerWeights:
+        """The layer of this number with fewer units, without regard to the others."""
+        layer = self.weights.layers[number]
+        for kind, problem, elimination, of in self.studies:
+            count = getattr(shape, kind.name)
+            if of.layer == number and count < elimination.units:
+                kept = elimination.kept(count)
+                layer = kind.cut(layer, kept, refit(problem, kept), self.weights)
+        return layer
 
 
 def curve(
@@ -142,8 +232,7 @@ def curve(
     errors = [elimination.errors[-1], *reversed(elimination.errors), 0.0]  # by units that are kept
     scale = half_loss / max(errors[max(1, units // 2)], np.finfo(float).tiny)
     losses = [scale * errors[kept] for kept in range(0, units + 1, block)]
-    width = 4 * weights.head_dim if kind is HEADS else 3 if weights.gated else 2
-    return Curve(layer, kind.name, losses, block, width * block * weights.dim)
+    return Curve(layer, kind.name, losses, block, block * kind.work(weights))
 
 
 def neuron_block(neurons: int) -> int:

@@ -23,8 +23,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trimseek.encoders.block_codes import BLOCK, Codes, Levels, code_matrix, nearest_codes
+from trimseek.encoders.block_codes import (
+    BLOCK,
+    LEVELS,
+    Codes,
+    Levels,
+    code_matrix,
+    nearest_codes,
+)
 from trimseek.encoders.pooling import Pooling
+from trimseek.encoders.quantize import LOW_BITS, Quantization
 from trimseek.encoders.shrink.calibration import Ids, States, check_enough, first_states
 from trimseek.encoders.shrink.module import (
     EncoderModule,
@@ -34,7 +42,7 @@ from trimseek.encoders.shrink.module import (
     joined_outputs,
     taken_apart,
 )
-from trimseek.encoders.shrink.obs import Problem, pose
+from trimseek.encoders.shrink.obs import Problem, pose, refit
 from trimseek.encoders.weights import EncoderWeights, FloatArray, LayerWeights, Linear
 from trimseek.time_limit import check_time
 
@@ -87,6 +95,24 @@ class ToCodes:
         codes = nearest_codes(values, np.where(steps > 0, steps, 1), self.levels)
         replaced: DoubleArray = (self.levels.step * codes + self.levels.lowest) * steps
         return replaced
+
+
+def round_with_feedback(
+    weights: EncoderWeights, texts: Sequence[Ids], quantization: Quantization
+) -> EncoderWeights:
+    """The encoder with matrices that lie on their codes, each making up for those before it.
+
+    Matrices of 8 bits or more are refitted to what comes to them. ``texts``: token ids of
+    calibration texts. EncoderError if there is too little text.
+    """
+
+    def treatment(name: str, problem: Problem, _before: Linear) -> Linear:
+        precision = quantization.precision_of(name)
+        if precision not in LOW_BITS:
+            return refit(problem, range(problem.units))
+        return fed_back(problem, ToCodes(LEVELS[precision], reduced=quantization.reduced_range))
+
+    return replace_matrices(weights, texts, treatment)
 
 
 @torch.inference_mode()

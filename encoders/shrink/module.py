@@ -84,13 +84,9 @@ class LayerModule(nn.Module):
     def context(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The heads' outputs ``(batch, tokens, heads * head_dim)``, before their projection."""
         x = self.before("attention_norm", x)
-        joined = functional.linear(
-            x,
-            torch.cat([self.query.weight, self.key.weight, self.value.weight]),
-            torch.cat([self.query.bias, self.key.bias, self.value.bias]),
-        )
-        batch, tokens, _ = joined.shape
-        split = joined.view(batch, tokens, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        projected = self.project(x)
+        batch, tokens, _ = projected.shape
+        split = projected.view(batch, tokens, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         query, key, value = split.unbind(0)
         if self.origin.rotary:
             query, key = turned(query, key, self.origin.rotary)
@@ -98,32 +94,37 @@ class LayerModule(nn.Module):
             query,
             key,
             value,
-            attn_mask=self.added_to_scores(tokens, mask, x.dtype),
+            attn_mask=self.added_to_scores(mask, x),
             dropout_p=self.dropout.p if self.training else 0.0,
         )
         return attended.transpose(1, 2).reshape(batch, tokens, -1)
 
-    def added_to_scores(
-        self, tokens: int, mask: Tensor | None, dtype: torch.dtype
-    ) -> Tensor | None:
+    def project(self, x: Tensor) -> Tensor:
+        """Queries, keys and values ``(batch, tokens, 3 * heads * head_dim)``, by one product."""
+        return functional.linear(
+            x,
+            torch.cat([self.query.weight, self.key.weight, self.value.weight]),
+            torch.cat([self.query.bias, self.key.bias, self.value.bias]),
+        )
+
+    def added_to_scores(self, mask: Tensor | None, x: Tensor) -> Tensor | None:
         """A mask (bool) or what is added to scores, for ``(batch, heads, tokens, tokens)``."""
         seen = None if mask is None else mask[:, None, None, :]
         if self.distances is None and not self.origin.window and not self.causal:
             return seen
-        places = np.arange(tokens)
+        places = np.arange(x.shape[1])
         distances = places[None, :] - places[:, None]
-        device = self.query.weight.device
         if self.origin.window:
-            near = torch.from_numpy(np.abs(distances) <= self.origin.window).to(device)
+            near = torch.from_numpy(np.abs(distances) <= self.origin.window).to(x.device)
             seen = near if seen is None else seen & near
         if self.causal:
-            before = torch.from_numpy(distances <= 0).to(device)
+            before = torch.from_numpy(distances <= 0).to(x.device)
             seen = before if seen is None else seen & before
         if self.distances is None:
             return seen
         buckets = bucket_of(distances, len(self.distances), self.reach)
-        added = self.distances[torch.from_numpy(buckets).to(device)].permute(2, 0, 1)[None]
-        added = added.to(dtype)
+        added = self.distances[torch.from_numpy(buckets).to(x.device)].permute(2, 0, 1)[None]
+        added = added.to(x.dtype)
         return added if seen is None else added.masked_fill(~seen, -torch.inf)
 
     def hidden(self, x: Tensor) -> Tensor:

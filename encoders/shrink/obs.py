@@ -12,7 +12,8 @@ where H = X'X + r I. Taking out the rows B of W and refitting the others raises 
 
 and changes W by -H^-1_:B (H^-1_BB)^-1 W_B, and H^-1 by -H^-1_:B (H^-1_BB)^-1 H^-1_B: (Hassibi &
 Stork 1993, equations 5 and 6, for a block instead of a single weight). Units are taken out one
-after another, the cheapest first.
+after another, the cheapest first. Then some of those that stay are exchanged for some of those that
+went, as long as E falls (OSSCAR, Meng et al. 2024).
 
 Layers are pruned in order. The inputs of a layer are the outputs of the pruned layers before it,
 and its targets are the outputs of the original layer, so that later layers make up for the errors
@@ -20,7 +21,7 @@ of earlier ones. So do the matrices that the units read with (query, key and val
 they are refitted alike, without taking anything out, before their units are chosen.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -39,12 +40,15 @@ from trimseek.encoders.shrink.module import (
     taken_apart,
 )
 from trimseek.encoders.shrink.unit_kinds import UNIT_KINDS, UnitKind
-from trimseek.encoders.weights import EncoderWeights, LayerWeights, Linear
+from trimseek.encoders.weights import EncoderWeights, FloatArray, LayerWeights, Linear
 from trimseek.errors import EncoderError
 from trimseek.time_limit import check_time
 
 RIDGE = 1e-4  # r, as a share of X'X's mean diagonal
 PENDING = 64  # units that are taken out until H^-1 and W are brought up to date
+EXCHANGES = 8  # at most, of several units each
+EXCHANGED = 8  # at first, one of so many units that stay is exchanged
+LEAST_FALL = 1e-3  # of E, for which an exchange is made
 
 
 class StatesPair(NamedTuple):
@@ -56,23 +60,28 @@ class StatesPair(NamedTuple):
 
 @torch.inference_mode()
 def prune(
-    weights: EncoderWeights, shapes: Sequence[LayerShape], texts: Sequence[Ids]
+    weights: EncoderWeights,
+    shapes: Sequence[LayerShape],
+    texts: Sequence[Ids],
+    scores: Sequence[Mapping[str, FloatArray]] | None = None,
 ) -> EncoderWeights:
     """The encoder with as many heads and neurons in each layer as ``shapes`` say.
 
-    ``texts``: token ids of calibration texts. Layers before the first that loses a unit stay as
-    they are. EncoderError if there is too little text or a shape is out of range; OutOfTimeError
-    when a ``time_limit`` passes.
+    ``texts``: token ids of calibration texts. ``scores``: of each layer, by the kind's name, how
+    much its units ``(units,)`` matter; those that matter most then stay. Layers before the first
+    that loses a unit stay as they are. EncoderError if there is too little text or a shape is out
+    of range; OutOfTimeError when a ``time_limit`` passes.
     """
     check_enough(texts)
     check_shapes(weights, shapes)
     module = EncoderModule(weights, Pooling.MEAN, normalize=False).eval()
     states = [StatesPair(batch, batch) for batch in first_states(module, texts)]
     layers = []
-    for original, layer, shape in zip(module.stack, weights.layers, shapes, strict=True):
+    for i, (original, layer) in enumerate(zip(module.stack, weights.layers, strict=True)):
         for kind in UNIT_KINDS:
-            count = getattr(shape, kind.name)
-            layer, states = prune_units(kind, original, layer, states, count, weights)
+            count = getattr(shapes[i], kind.name)
+            by = None if scores is None else scores[i][kind.name]
+            layer, states = prune_units(kind, original, layer, states, count, weights, by)
         layers.append(layer)
     return replace(weights, layers=tuple(layers))
 
@@ -97,10 +106,11 @@ def prune_units(
     states: Sequence[StatesPair],
     count: int,
     weights: EncoderWeights,
+    scores: FloatArray | None,
 ) -> tuple[LayerWeights, list[StatesPair]]:
     """The layer with ``count`` units of the kind, and the states behind those units.
 
-    ``weights``: of the encoder that the layer is of.
+    ``weights``: of the encoder that the layer is of. ``scores``: of the units, see ``prune``.
     """
     outputs, sums, originals = kind.forward(original, [pair.original for pair in states])
     is_unpruned = all(pair.original is pair.pruned for pair in states)
@@ -108,12 +118,15 @@ def prune_units(
         return layer, [StatesPair(batch, batch) for batch in originals]
     pruned = [pair.pruned for pair in states]
     if not is_unpruned:
-        layer = refit_inputs(kind, original, layer, states)
+        layer = refit_inputs(kind, original, layer, states, weights)
         current = LayerModule(layer, weights).eval()
         outputs = [kind.outputs(current, batch) for batch in pruned]
     size = kind.unit_size(original.head_dim)
     problem = pose(inputs_and_targets(pruned, outputs, sums), kind.linear(layer), size)
-    kept = eliminate(problem, count).kept(count)
+    if scores is None:
+        kept = exchanged(problem, eliminate(problem, count).kept(count))
+    else:
+        kept = sorted(np.argsort(-scores, kind="stable")[:count].tolist())
     projection = refit(problem, kept)
     rows = rows_of_units(problem, kept)[:-1]
     weight, bias = map(torch.from_numpy, projection)
@@ -121,25 +134,30 @@ def prune_units(
     for batch, output, target in zip(pruned, outputs, originals, strict=True):
         x = kind.normalize(original, batch.x + output[..., rows] @ weight + bias)
         pairs.append(StatesPair(target, States(x, batch.mask)))
-    return kind.cut(layer, kept, projection, original.head_dim), pairs
+    return kind.cut(layer, kept, projection, weights), pairs
 
 
 def refit_inputs(
-    kind: UnitKind, original: LayerModule, layer: LayerWeights, states: Sequence[StatesPair]
+    kind: UnitKind,
+    original: LayerModule,
+    layer: LayerWeights,
+    states: Sequence[StatesPair],
+    weights: EncoderWeights,
 ) -> LayerWeights:
     """The layer whose units read from the pruned states what they read from the original ones."""
+    matrices = kind.units(layer, weights).writers
     pairs = (
         (
             pair.pruned.real(kind.inputs(original, pair.pruned)),
             joined_outputs(
-                original, kind.readers, pair.original.real(kind.inputs(original, pair.original))
+                original, matrices, pair.original.real(kind.inputs(original, pair.original))
             ),
         )
         for pair in states
     )
-    problem = pose(pairs, joined(original, kind.readers), 1)
+    problem = pose(pairs, joined(original, matrices), 1)
     made = refit(problem, range(problem.units))
-    parts: dict[str, Any] = dict(taken_apart(original, kind.readers, made))
+    parts: dict[str, Any] = dict(taken_apart(original, matrices, made))
     return replace(layer, **parts)
 
 
@@ -209,12 +227,79 @@ def pose(
     return Problem(hessian, target + r * w0, energy + r * float(w0.square().sum()), size)
 
 
+class Fit(NamedTuple):
+    """W of some units alone at its least E, the factor of their part of H, and that E."""
+
+    rows: Tensor
+    factor: Tensor
+    weights: Tensor
+    error: float
+
+
+def fit(problem: Problem, units: Sequence[int]) -> Fit:
+    """Of these units, and the bias."""
+    rows = rows_of_units(problem, units)
+    target = problem.target[rows]
+    factor = torch.linalg.cholesky(problem.hessian[rows][:, rows])
+    weights = torch.cholesky_solve(target, factor)
+    return Fit(rows, factor, weights, problem.energy - float((weights * target).sum()))
+
+
 def refit(problem: Problem, kept: Sequence[int]) -> Linear:
     """The output projection of these units alone that has the least E."""
-    rows = rows_of_units(problem, kept)
-    factor = torch.linalg.cholesky(problem.hessian[rows][:, rows])
-    solution = torch.cholesky_solve(problem.target[rows], factor).float().numpy()
+    solution = fit(problem, kept).weights.float().numpy()
     return Linear(np.ascontiguousarray(solution[:-1]), solution[-1].copy())
+
+
+def exchanged(problem: Problem, kept: Sequence[int]) -> list[int]:
+    """As many units, with less E if there is an exchange that lowers it; ascending.
+
+    Those of the kept that cost least go, all at once, and as many of the others come that then
+    lower E most, each on its own. Where that does not lower E, half as many are tried.
+    OutOfTimeError when a ``time_limit`` passes.
+    """
+    alive = sorted(kept)
+    several = min(len(alive), problem.units - len(alive)) // EXCHANGED
+    best = fit(problem, alive)
+    for _ in range(EXCHANGES if len(alive) < problem.units else 0):
+        check_time()
+        several = max(1, several)
+        going = torch.topk(costs_of(problem, best), several, largest=False).indices.tolist()
+        fewer = [unit for place, unit in enumerate(alive) if place not in going]
+        without = fit(problem, fewer)
+        others = sorted(set(range(problem.units)) - set(fewer))
+        coming = torch.topk(gains_of(problem, without, others), several).indices.tolist()
+        changed = sorted([*fewer, *(others[place] for place in coming)])
+        found = fit(problem, changed)
+        if found.error < best.error * (1 - LEAST_FALL):
+            alive, best = changed, found
+        elif several == 1:
+            break
+        else:
+            several //= 2
+    return alive
+
+
+def costs_of(problem: Problem, found: Fit) -> Tensor:
+    """By how much E rises when one of the units goes, and the others are refitted."""
+    inverse = torch.cholesky_inverse(found.factor)
+    products = row_products(found.weights[:-1], problem.size)
+    return unit_costs(diagonal_blocks(inverse, problem.size), products)
+
+
+def gains_of(problem: Problem, found: Fit, others: Sequence[int]) -> Tensor:
+    """By how much E falls when one of the other units comes, and all are refitted.
+
+    With the units' rows S and those of another one O, H's Schur complement H_OO - H_OS H_SS^-1 H_SO
+    takes the place of (H^-1_BB)^-1, and X'T + r W0 less what the units' fit gives that of W_B.
+    """
+    rows, size = rows_of_units(problem, others)[:-1], problem.size
+    between = problem.hessian[found.rows][:, rows]
+    missing = problem.target[rows] - between.T @ found.weights
+    solved = torch.linalg.solve_triangular(found.factor, between, upper=False)
+    solved = solved.view(len(solved), len(others), size).transpose(0, 1)
+    own = diagonal_blocks(problem.hessian, size)[list(others)]
+    return unit_costs(own - solved.transpose(1, 2) @ solved, row_products(missing, size))
 
 
 def rows_of_units(problem: Problem, units: Sequence[int]) -> Tensor:

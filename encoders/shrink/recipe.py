@@ -14,12 +14,13 @@ from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.folder import graph_of
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.quantize import Quantization
-from trimseek.encoders.shrink.allocate import Curve, allocate, loss_curves, uniform
+from trimseek.encoders.shrink.allocate import LayerStudies, share_of, uniform
 from trimseek.encoders.shrink.calibration import Ids
-from trimseek.encoders.shrink.cut import keep_layers
-from trimseek.encoders.shrink.layers import best_layers
+from trimseek.encoders.shrink.error_feedback import round_with_feedback
+from trimseek.encoders.shrink.gates import Scores, learn_scores, shapes_by_scores
+from trimseek.encoders.shrink.input_ranges import calibrate_inputs
+from trimseek.encoders.shrink.layers import best_layers, fold_layers, keep_layers
 from trimseek.encoders.shrink.obs import check_shapes, prune
-from trimseek.encoders.shrink.rounding import round_with_feedback
 from trimseek.encoders.shrink.sensitivity import product_sizes, sensitivities
 from trimseek.encoders.shrink.sparsity import Pattern, SparsityMethod, sparsify
 from trimseek.encoders.shrink.taylor import prune_by_magnitude, prune_by_taylor
@@ -29,10 +30,11 @@ from trimseek.errors import ConfigError
 
 
 class Method(str, Enum):
-    """How units are chosen: see the modules ``obs`` and ``taylor``."""
+    """How units are chosen: see the modules ``obs``, ``taylor`` and ``gates``."""
 
     OBS = "obs"
     TAYLOR = "taylor"
+    GATES = "gates"
     MAGNITUDE = "magnitude"
 
 
@@ -41,6 +43,7 @@ class Allocation(str, Enum):
 
     UNIFORM = "uniform"
     GLOBAL = "global"
+    SEARCHED = "searched"
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ class Recipe:
     """What to do, in the order of the fields.
 
     ``layers``: the numbers of the layers to keep, or how many to keep (the best are then chosen);
-    None keeps all. ``keep``: with uniform allocation the share of each layer's heads and neurons to
-    keep, with global allocation the share of all layers' arithmetic. ``heads`` and ``neurons``: how
+    None keeps all. ``folded``: what the others did is folded into those before them. ``keep``: with
+    uniform allocation the share of each layer's heads and neurons to keep, else the share of all
+    layers' arithmetic. ``heads`` and ``neurons``: how
     many each layer keeps, instead of ``keep``. ``vocabulary``: how many tokens to keep at most,
     those that the texts have most often; 0 for all. ``sparsity``: share of single weights to zero.
     ``sparsity_by``, ``pattern``: which go (``sparsity``). ``quantization``: how numbers are stored.
@@ -57,13 +61,16 @@ class Recipe:
     ``kept_in_int8``: of matrices in fewer bits, how many are int8; those that lose most for each
     byte that they save. ``megabytes``: instead, as many of them as let the encoder be of at most so
     many MB (10^6 bytes). ``feedback``: what rounding to fewer than 8 bits loses is made up for
-    (``error_feedback``). ``align_minutes``: minutes of training towards the original's vectors,
-    with the numbers rounded as they will be stored where they have fewer than 8 bits. ``student``:
-    a smaller encoder that is projected into the original's space and takes its place, for queries;
-    else none.
+    (``error_feedback``). ``static_ranges``: activations have the ranges of the texts instead of
+    each token's own, and ``smoothing``: channels of activations that are large are made smaller,
+    and their weights larger, by this power (``input_ranges``). ``align_minutes``: minutes of
+    training towards the original's vectors, with the numbers rounded as they will be stored where
+    they have fewer than 8 bits. ``student``: a smaller encoder that is projected into the
+    original's space and takes its place, for queries; else none.
     """
 
     layers: tuple[int, ...] | int | None = None
+    folded: bool = True
     method: Method = Method.OBS
     allocation: Allocation = Allocation.GLOBAL
     keep: float = 1.0
@@ -78,6 +85,8 @@ class Recipe:
     kept_in_int8: int = 0
     megabytes: float = 0.0
     feedback: bool = True
+    static_ranges: bool = False
+    smoothing: float = 0.0
     align_minutes: float = 0.0
     student: str = ""
 
@@ -117,7 +126,8 @@ class Shrinker:
     ) -> None:
         self.checkpoint, self.texts, self.corpus = checkpoint, texts, corpus
         self._layers: dict[int, tuple[int, ...]] = {}
-        self._curves: dict[tuple[int, ...], list[Curve]] = {}
+        self._studies: dict[tuple[int, ...], LayerStudies] = {}
+        self._scores: dict[tuple[float, ...], Scores] = {}
 
     def shrink(self, recipe: Recipe) -> Shrunk:
         """Follow the recipe, except for its alignment.
@@ -128,12 +138,17 @@ class Shrinker:
         weights = self.checkpoint.weights
         layers, steps = self.layers(recipe), []
         if layers != tuple(range(len(weights.layers))):
-            weights = keep_layers(weights, layers)
-            steps.append(f"keep layers {', '.join(map(str, layers))}")
-        shapes = self.shapes(weights, layers, recipe)
+            keeping = f"keep layers {', '.join(map(str, layers))}"
+            if recipe.folded:
+                weights = fold_layers(weights, layers, self.texts)
+                keeping += ", the others folded into them"
+            else:
+                weights = keep_layers(weights, layers)
+            steps.append(keeping)
+        shapes = self.shapes(weights, recipe)
         check_shapes(weights, shapes)
         if shapes != uniform(weights, 1.0):
-            weights = PRUNERS[recipe.method](weights, shapes, self.texts, self.checkpoint.pooling)
+            weights = self.prune(weights, shapes, recipe)
             steps.append(f"prune by {recipe.method.value} to {described(shapes)}")
         if recipe.sparsity:
             weights, sparsity = sparsify(
@@ -156,6 +171,14 @@ class Shrinker:
             small = prune_vocabulary(small, self.counts, recipe.vocabulary)
             count = len(small.weights.token_embeddings)
             steps.append(f"keep {count:,} tokens of {len(weights.token_embeddings):,}")
+        if recipe.static_ranges or recipe.smoothing:
+            weights = calibrate_inputs(
+                small.weights, self.texts, ranges=recipe.static_ranges, smoothing=recipe.smoothing
+            )
+            small = replace(small, weights=weights)
+            done = [f"smooth activations by {recipe.smoothing:g}"] if recipe.smoothing else []
+            done += ["calibrate ranges of activations"] if recipe.static_ranges else []
+            steps += done
         return Shrunk(small, quantization, tuple(steps))
 
     @cached_property
@@ -206,9 +229,18 @@ class Shrinker:
             )
         return self._layers[count]
 
-    def shapes(
-        self, weights: EncoderWeights, layers: tuple[int, ...], recipe: Recipe
-    ) -> list[LayerShape]:
+    def prune(
+        self, weights: EncoderWeights, shapes: Sequence[LayerShape], recipe: Recipe
+    ) -> EncoderWeights:
+        """The encoder with as many heads and neurons, by the recipe's method."""
+        if recipe.method is not Method.GATES:
+            return PRUNERS[recipe.method](weights, shapes, self.texts, self.checkpoint.pooling)
+        by_gates = recipe.heads is None and recipe.neurons is None
+        by_gates = by_gates and recipe.allocation is not Allocation.UNIFORM
+        keep = recipe.keep if by_gates else share_of(weights, shapes)
+        return prune(weights, shapes, self.texts, self.scores(weights, recipe, keep))
+
+    def shapes(self, weights: EncoderWeights, recipe: Recipe) -> list[LayerShape]:
         """How many heads and neurons each layer keeps."""
         if recipe.heads is not None or recipe.neurons is not None:
             return [
@@ -220,11 +252,35 @@ class Shrinker:
             ]
         if recipe.keep == 1 or recipe.allocation is Allocation.UNIFORM:
             return uniform(weights, recipe.keep)
-        if layers not in self._curves:
-            self._curves[layers] = loss_curves(
+        if recipe.method is Method.GATES:
+            scores = self.scores(weights, recipe, recipe.keep)
+            return shapes_by_scores(weights, scores, recipe.keep)
+        studies = self.studies(weights, recipe)
+        if recipe.allocation is Allocation.SEARCHED:
+            return studies.search(recipe.keep)
+        return studies.allocate(recipe.keep)
+
+    def scores(self, weights: EncoderWeights, recipe: Recipe, keep: float) -> Scores:
+        """What gates learn for a share of the arithmetic of the layers that the recipe keeps."""
+        key = (keep, recipe.folded, *self.layers(recipe))
+        if key not in self._scores:
+            self._scores[key] = learn_scores(
+                weights,
+                self.texts,
+                self.checkpoint.pooling,
+                keep,
+                normalize=self.checkpoint.normalize,
+            )
+        return self._scores[key]
+
+    def studies(self, weights: EncoderWeights, recipe: Recipe) -> LayerStudies:
+        """Of the layers that the recipe keeps."""
+        key = (recipe.folded, *self.layers(recipe))
+        if key not in self._studies:
+            self._studies[key] = LayerStudies(
                 weights, self.texts, self.checkpoint.pooling, normalize=self.checkpoint.normalize
             )
-        return allocate(weights, self._curves[layers], recipe.keep)
+        return self._studies[key]
 
 
 def size_of(checkpoint: Checkpoint, quantization: Quantization) -> int:
@@ -242,6 +298,10 @@ def check(recipe: Recipe) -> None:
     for name in ("kept_in_float", "kept_in_int8", "megabytes", "vocabulary"):
         if not 0 <= getattr(recipe, name) < float("inf"):
             raise ConfigError(f"{name} {getattr(recipe, name)}: must not be negative")
+    if not 0 <= recipe.smoothing <= 1:
+        raise ConfigError(f"smoothing {recipe.smoothing:g}: must be from 0 to 1")
+    if recipe.smoothing and recipe.quantization.codes:
+        raise ConfigError("smoothing: goes with int8 matrices, not with fewer bits")
     for name in ("kept_in_int8", "megabytes"):
         if getattr(recipe, name) and not recipe.quantization.codes:
             raise ConfigError(f"{name}: goes with matrices in fewer than 8 bits, as int4")

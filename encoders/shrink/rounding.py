@@ -4,7 +4,7 @@ Quantization-aware training as in Jacob et al. 2018, with the straight-through e
 et al. 2013: forwards a weight is what it will be once stored, backwards rounding is not there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -19,10 +19,7 @@ from trimseek.encoders.quantize import (
     Quantization,
 )
 from trimseek.encoders.shrink.averaging import fill, filled_with
-from trimseek.encoders.shrink.calibration import Ids
-from trimseek.encoders.shrink.error_feedback import MATRICES, ToCodes, fed_back, replace_matrices
-from trimseek.encoders.shrink.obs import Problem, refit
-from trimseek.encoders.weights import EncoderWeights, Linear
+from trimseek.encoders.shrink.error_feedback import MATRICES
 
 SMALLEST_SCALE = 1e-12
 TABLE_CHANGE, POSITIONS = "up", "positions"
@@ -113,20 +110,3 @@ def rounded_in_place(module: nn.Module, quantization: Quantization) -> Iterator[
     values = rounded_parameters(module, quantization)
     with filled_with({name: module.get_parameter(name) for name in values}, values):
         yield
-
-
-def round_with_feedback(
-    weights: EncoderWeights, texts: Sequence[Ids], quantization: Quantization
-) -> EncoderWeights:
-    """The encoder with matrices that lie on their codes, each making up for those before it.
-
-    ``texts``: token ids of calibration texts. EncoderError if there is too little text.
-    """
-
-    def treatment(name: str, problem: Problem, _before: Linear) -> Linear:
-        precision = quantization.precision_of(name)
-        if precision not in LOW_BITS:
-            return refit(problem, range(problem.units))
-        return fed_back(problem, ToCodes(LEVELS[precision], reduced=quantization.reduced_range))
-
-    return replace_matrices(weights, texts, treatment)

@@ -10,18 +10,18 @@ The estimate holds near the encoder that it was made for, and no longer when hal
 gone. So some units go in each round, and the others are scored again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from trimseek.encoders.card import LayerShape
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.shrink.calibration import Ids, batches, check_enough
+from trimseek.encoders.shrink.gates import BATCH_TOKENS, Key, Scores, gated
 from trimseek.encoders.shrink.module import EncoderModule
 from trimseek.encoders.shrink.obs import check_shapes
 from trimseek.encoders.shrink.unit_kinds import UNIT_KINDS
@@ -30,9 +30,6 @@ from trimseek.time_limit import check_time
 
 ROUNDS = 8
 TEMPERATURE = 0.05
-BATCH_TOKENS = 2048
-
-Scores = list[dict[str, FloatArray]]  # of each layer: by the kind's name, ``(units,)``
 
 
 def prune_by_taylor(
@@ -73,7 +70,7 @@ def prune_by_scores(
     for later_rounds in reversed(range(rounds)):
         share_left = later_rounds / (later_rounds + 1)
         layers = [
-            cut_to_best(layer, shape, scores, share_left, weights.head_dim)
+            cut_to_best(layer, shape, scores, share_left, weights)
             for layer, shape, scores in zip(weights.layers, shapes, score(weights), strict=True)
         ]
         weights = replace(weights, layers=tuple(layers))
@@ -85,14 +82,14 @@ def cut_to_best(
     shape: LayerShape,
     scores: dict[str, FloatArray],
     share_left: float,
-    head_dim: int,
+    weights: EncoderWeights,
 ) -> LayerWeights:
     """The layer's best units; ``share_left`` of those that must go stay until later rounds."""
     for kind in UNIT_KINDS:
         kept = getattr(shape, kind.name)
-        count = kept + round((kind.count(layer, head_dim) - kept) * share_left)
+        count = kept + round((kind.count(layer, weights.head_dim) - kept) * share_left)
         best = np.sort(np.argsort(-scores[kind.name], kind="stable")[:count])
-        layer = kind.keep(layer, best, head_dim)
+        layer = kind.keep(layer, best, weights)
     return layer
 
 
@@ -118,14 +115,15 @@ def taylor_scores(
     ``time_limit`` passes.
     """
     module = EncoderModule(weights, pooling, normalize=True).eval().requires_grad_(False)
-    totals: dict[tuple[int, str], Tensor] = {}
-    with gates(module, weights.head_dim) as open_gates:
+    totals: dict[Key, Tensor] = {}
+    with gated(module, weights.head_dim) as gates:
+        values = {key: gate.value.requires_grad_() for key, gate in gates.items()}
         for (ids, mask), vectors in zip(batches(texts, BATCH_TOKENS), targets, strict=True):
             check_time()
             logits = module(ids, mask) @ vectors.T / TEMPERATURE
             loss = functional.cross_entropy(logits, torch.arange(len(ids)))
-            slopes = torch.autograd.grad(loss, list(open_gates.values()))
-            for key, slope in zip(open_gates, slopes, strict=True):
+            slopes = torch.autograd.grad(loss, list(values.values()))
+            for key, slope in zip(values, slopes, strict=True):
                 totals[key] = totals.get(key, torch.zeros_like(slope)) + slope.abs() * len(ids)
     return [
         {kind.name: unit_norm(totals[i, kind.name]) for kind in UNIT_KINDS}
@@ -137,31 +135,3 @@ def unit_norm(scores: Tensor) -> FloatArray:
     """Scores divided by their Euclidean norm."""
     normalized: FloatArray = functional.normalize(scores, dim=0).numpy()
     return normalized
-
-
-@contextmanager
-def gates(module: EncoderModule, head_dim: int) -> Iterator[dict[tuple[int, str], Tensor]]:
-    """Put gates of 1 on all units while the context lasts; by layer and the kind's name."""
-    gates_by_key: dict[tuple[int, str], Tensor] = {}
-    hooks = []
-    for i, layer in enumerate(module.stack):
-        for kind in UNIT_KINDS:
-            projection: nn.Linear = getattr(layer, kind.projection)
-            size = kind.unit_size(head_dim)
-            gate = torch.ones(projection.in_features // size, requires_grad=True)
-            gates_by_key[i, kind.name] = gate
-            hooks.append(projection.register_forward_pre_hook(gate_hook(gate, size)))
-    try:
-        yield gates_by_key
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def gate_hook(gate: Tensor, size: int) -> Callable[[nn.Module, tuple[Tensor]], tuple[Tensor]]:
-    """A hook that multiplies the projection's inputs by the gates of their units."""
-
-    def hook(_module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        return (inputs[0] * gate.repeat_interleave(size),)
-
-    return hook

@@ -18,7 +18,7 @@ from trimseek.encoders.aligned import (
 from trimseek.encoders.catalog import read_encoder
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.cpu import SATURATING, int8_path
-from trimseek.encoders.shrink.cut import keep_layers
+from trimseek.encoders.shrink.layers import keep_layers
 from trimseek.encoders.weights import EncoderWeights, FloatArray
 from trimseek.errors import EncoderError
 

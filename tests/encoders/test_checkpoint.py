@@ -53,6 +53,7 @@ def encode(checkpoint: Checkpoint, folder: Path, texts: list[str]) -> FloatArray
     return DocumentEncoder(folder).encode(texts).vectors
 
 
+LONGEST = 8192  # tokens
 IN_TRANSFORMERS = [family for family in FAMILIES if family != "new"]  # GTE's name on the hub
 
 
@@ -65,6 +66,24 @@ def test_every_family_equals_transformers(family: str, tmp_path: Path) -> None:
     cosine = (ours * reference(model, checkpoint, texts)).sum(1)
     assert cosine.min() >= 0.99999
     assert np.unique(ours.round(4), axis=0).shape[0] > 50  # the vectors do differ
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [name for name in IN_TRANSFORMERS if FAMILIES[name][0].theta])
+def test_long_texts_equal_transformers(family: str, tmp_path: Path) -> None:
+    """Up to 8,192 tokens, as far as encoders with rotary positions are trained."""
+    folder = tmp_path / "checkpoint"
+    model = save_hugging_face(family, folder, max_position_embeddings=LONGEST)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": LONGEST}))
+    checkpoint = read_checkpoint(folder)
+    assert checkpoint.max_tokens == LONGEST
+    texts = [texts_of_many_lengths(2, count)[1] for count in (7, 130, 1100, 5000, LONGEST)]
+    ours = encode(checkpoint, tmp_path / "encoder", texts)
+    assert (ours * reference(model, checkpoint, texts)).sum(1).min() >= 0.99999
+    # the kernels beside onnxruntime: the same but for what int8 rounds
+    write_encoder(checkpoint, tmp_path / "int8", Quantization())
+    by_kernels = DocumentEncoder(tmp_path / "int8").encode(texts).vectors
+    assert (ours * by_kernels).sum(1).min() >= 0.99
 
 
 @pytest.mark.parametrize("activation", ["gelu_new", "relu"])

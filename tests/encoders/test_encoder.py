@@ -117,7 +117,7 @@ def test_a_card_of_a_newer_format_is_refused(tmp_path: Path, tiny_encoder: Path)
     folder = copy_encoder(tiny_encoder, tmp_path / "encoder")
     card = json.loads((folder / "encoder.json").read_text())
     (folder / "encoder.json").write_text(json.dumps(card | {"format_version": 99}))
-    with pytest.raises(EncoderError, match="format version 99, this trimseek reads 2, 3 and 4"):
+    with pytest.raises(EncoderError, match="format version 99, this trimseek reads 2, 3, 4 and 5"):
         DocumentEncoder(folder)
 
 

@@ -103,11 +103,14 @@ def test_an_index_of_a_pair(tmp_path: Path, run: Run) -> None:
     assert read_card(tmp_path / "index") == card
     other = run("index", "docs.jsonl", "-o", "index", "--encoder", "minilm-int8+minilm-dash")
     assert other.returncode == 2
-    assert "its queries are encoded by minilm-swift, not minilm-dash" in other.stderr
+    assert "made with minilm-int8+minilm-swift, not minilm-int8+minilm-dash;" in other.stderr
     assert run("reembed", "index", "--encoder", "minilm-int8+minilm-dash").returncode == 0
     assert read_card(tmp_path / "index").query_encoder == "minilm-dash"
     assert run("reembed", "index", "--encoder", "minilm-int8").returncode == 0
     assert read_card(tmp_path / "index").queries == ""
+    brief = run("index", "docs.jsonl", "-o", "index", "--encoder", "minilm-brief")
+    assert brief.returncode == 2
+    assert "made with minilm-int8, not minilm-brief+minilm-swift;" in brief.stderr
 
 
 @pytest.mark.usefixtures("minilm")

@@ -19,7 +19,15 @@ import numpy as np
 from trimseek.console import note, progress
 from trimseek.encoders.catalog import find_encoder
 from trimseek.encoders.recommender.events import EventLog
-from trimseek.encoders.recommender.histories import CUTOFF, TEST, HeldOut, History, held_out
+from trimseek.encoders.recommender.histories import (
+    CUTOFF,
+    TEST,
+    HeldOut,
+    History,
+    gains,
+    held_out,
+    measures,
+)
 from trimseek.errors import ConfigError, TrimseekError
 from trimseek.eval.bench.machine import describe_machine
 from trimseek.eval.bench.recommendation.systems import (
@@ -154,12 +162,12 @@ def measured(
     """The quality of a system as fields of ``SystemRow``, and nDCG@10 of each user."""
     best = best_of_all(system, test.histories, CUTOFF, len(log.items))
     hits = best == test.targets[:, None]
-    gains = hits / np.log2(np.arange(2, CUTOFF + 2))
-    values = gains.sum(1)
+    found = np.where(hits.any(1), hits.argmax(1) + 1, CUTOFF + 1)
+    means, values = measures(found), gains(found)
     fields: dict[str, Any] = {
         "name": system.name,
-        "hit_rate": float(hits.any(1).mean()),
-        "ndcg": float(values.mean()),
+        "hit_rate": means.hit_rate,
+        "ndcg": means.ndcg,
         "coverage": len(np.unique(best[best >= 0])) / len(log.items),
         "loss": None if reference is None else loss(reference, values),
         "interval": None if reference is None else loss_interval(reference, values),

@@ -63,10 +63,16 @@ def one(
     quantization: Quantization,
     levels: int,
 ) -> Array:
-    def linear(matrix: Linear, x: Array) -> Array:
-        integers, scale = stored(matrix.weight, quantization)
+    def linear(matrix: Linear, x: Array, name: str) -> Array:
+        weight, smooth = matrix.weight, weights.inputs.get(f"{name}.smooth")
+        if smooth is not None:
+            weight, x = weight * smooth[:, None], x * (1 / smooth)
+        integers, scale = stored(weight, quantization)
         low = np.minimum(x.min(axis=1, keepdims=True), 0)
-        step = (np.maximum(x.max(axis=1, keepdims=True), 0) - low) / levels
+        high = np.maximum(x.max(axis=1, keepdims=True), 0)
+        if f"{name}.range" in weights.inputs:
+            low, high = calibrated(weights.inputs[f"{name}.range"])
+        step = (high - low) / levels
         zero = np.floor(0.5 - low / step)
         q = np.clip(np.floor(x / step + zero + 0.5), 0, levels)
         product: Array = step * ((q - zero) @ integers) * scale
@@ -85,8 +91,9 @@ def one(
     if weights.embedding_norm is not None:
         x = norm(weights.embedding_norm, x)
     if weights.embedding_projection is not None:
-        x = linear(weights.embedding_projection, x)
-    for layer in weights.layers:
+        x = linear(weights.embedding_projection, x, "embedding_projection")
+    for i, layer in enumerate(weights.layers):
+        name = f"layers.{i}"
         scale = np.float32(weights.head_dim**-0.5)
         joined = Linear(
             np.concatenate([layer.query.weight * scale, layer.key.weight, layer.value.weight], 1),
@@ -95,22 +102,23 @@ def one(
         read = x
         if weights.pre_norm and layer.attention_norm is not None:
             read = norm(layer.attention_norm, x)
-        split = linear(joined, read).reshape(len(ids), 3, -1, weights.head_dim)
+        split = linear(joined, read, f"{name}.qkv").reshape(len(ids), 3, -1, weights.head_dim)
         query, key = (turned(split[:, i], layer.rotary) for i in (0, 1))
         scores = np.einsum("qhd,khd->hqk", query, key) + added(weights, layer, len(ids))
         shares = np.exp(scores - scores.max(axis=2, keepdims=True))
         shares /= shares.sum(axis=2, keepdims=True)
         context = np.einsum("hqk,khd->qhd", shares, split[:, 2]).reshape(len(ids), -1)
-        x = x + linear(layer.attention_output, context)
+        x = x + linear(layer.attention_output, context, f"{name}.attention_output")
         if not weights.pre_norm and layer.attention_norm is not None:
             x = norm(layer.attention_norm, x)
-        hidden = linear(layer.intermediate, norm(layer.output_norm, x) if weights.pre_norm else x)
+        read = norm(layer.output_norm, x) if weights.pre_norm else x
+        hidden = linear(layer.intermediate, read, f"{name}.intermediate")
         if weights.gated:
             hidden, gate = np.split(hidden, 2, axis=1)
             hidden = activate(hidden, weights.activation) * gate
         else:
             hidden = activate(hidden, weights.activation)
-        x = x + linear(layer.output, hidden)
+        x = x + linear(layer.output, hidden, f"{name}.output")
         if not weights.pre_norm:
             x = norm(layer.output_norm, x)
     if weights.final_norm is not None:
@@ -135,6 +143,14 @@ def turned(x: Array, theta: float) -> Array:
     cosines, sines = np.cos(angles)[:, None], np.sin(angles)[:, None]
     first, second = x[..., :half], x[..., half:]
     return np.concatenate([first * cosines - second * sines, second * cosines + first * sines], 2)
+
+
+def calibrated(limits: FloatArray) -> tuple[float, float]:
+    """The range as the graph has it: 0 is one of its 256 steps."""
+    low, high = map(float, limits)
+    step = np.float32((high - low) / 255)
+    zero = np.rint(-low / step)
+    return float(-step * zero), float(step * (255 - zero))
 
 
 def stored(weight: FloatArray, quantization: Quantization) -> tuple[Array, FloatArray]:

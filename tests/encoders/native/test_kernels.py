@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.encoders.native.reference import encode, gelu_polynomial
+from tests.encoders.shrink.test_obs import calibration
 from tests.tiny import (
     MAX_TOKENS,
     STRUCTURES,
@@ -37,6 +38,7 @@ from trimseek.encoders.native.spec import SpecReader, read_constants
 from trimseek.encoders.onnx_runtime import run_batches
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.quantize import LOW_BITS, OF_TABLES, Precision, Quantization
+from trimseek.encoders.shrink.input_ranges import calibrate_inputs
 from trimseek.encoders.tokens import Tokens
 from trimseek.encoders.weights import EncoderWeights, Linear
 from trimseek.errors import EncoderError
@@ -211,6 +213,39 @@ def test_token_tables(table: Precision, tmp_path: Path) -> None:
         assert (runtime.run(MANY) * expected).sum(1).min() > 0.97
     else:
         check(runtime, SHAPES["uniform"], quantization=quantization)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("smoothing", [0.0, 0.5])
+@pytest.mark.parametrize("name", ["uneven", "pre-norm", "distances"])
+def test_calibrated_inputs(name: str, smoothing: float, ranges: bool, tmp_path: Path) -> None:
+    weights = SHAPES[name]
+    made = calibrate_inputs(weights, calibration(), ranges=ranges, smoothing=smoothing)
+    for quantization in (INT8, *([] if smoothing else [Quantization.everywhere(Precision.INT4)])):
+        quantization = replace(quantization, table=Precision.FLOAT32)
+        runtime = native(made, tmp_path, quantization=quantization)
+        check(runtime, made, quantization=quantization)
+
+
+def test_calibrated_inputs_that_are_damaged_are_refused(tmp_path: Path) -> None:
+    weights = SHAPES["uniform"]
+    made = calibrate_inputs(weights, calibration(), ranges=True, smoothing=0.5)
+    native(made, tmp_path)
+    path = tmp_path / "model.onnx"
+    for name, array in (
+        ("layers.0.qkv.factor", np.ones(31, np.float32)),
+        ("layers.0.qkv.factor", np.full(32, np.nan, np.float32)),
+        ("layers.1.output.input_scale", np.array(0, np.float32)),
+        ("layers.1.output.input_scale", np.array(np.inf, np.float32)),
+        ("layers.1.output.input_zero", np.array(-3, np.int8)),
+    ):
+        graph = onnx.load(path)
+        for tensor in graph.graph.initializer:
+            if tensor.name == name:
+                tensor.CopyFrom(onnx.numpy_helper.from_array(array, name))
+        onnx.save(graph, tmp_path / "damaged.onnx")
+        with pytest.raises(EncoderError, match="not an encoder's graph"):
+            NativeRuntime(tmp_path / "damaged.onnx", tiny_card(weights), threads=1)
 
 
 @pytest.mark.parametrize("precision", LOW_BITS)

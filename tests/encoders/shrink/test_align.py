@@ -22,7 +22,7 @@ from trimseek.encoders.shrink.align import (
 )
 from trimseek.encoders.shrink.averaging import fill
 from trimseek.encoders.shrink.calibration import Ids, embeddings, padded
-from trimseek.encoders.shrink.cut import keep_layers
+from trimseek.encoders.shrink.layers import keep_layers
 from trimseek.encoders.shrink.lessons import Lessons, TrainingTexts, length_batches, nearest
 from trimseek.encoders.shrink.module import EncoderModule, to_array
 from trimseek.encoders.shrink.rounding import rounded_parameters

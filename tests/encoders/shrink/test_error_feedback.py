@@ -7,10 +7,14 @@ from trimseek.encoders.block_codes import LEVELS, code_matrix
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.quantize import LOW_BITS, Precision, Quantization
 from trimseek.encoders.shrink.calibration import Ids, embeddings
-from trimseek.encoders.shrink.error_feedback import ToCodes, fed_back, replace_matrices
+from trimseek.encoders.shrink.error_feedback import (
+    ToCodes,
+    fed_back,
+    replace_matrices,
+    round_with_feedback,
+)
 from trimseek.encoders.shrink.module import EncoderModule
 from trimseek.encoders.shrink.obs import Problem, pose, refit
-from trimseek.encoders.shrink.rounding import round_with_feedback
 from trimseek.encoders.shrink.sensitivity import product_names
 from trimseek.encoders.weights import EncoderWeights, Linear
 from trimseek.errors import EncoderError

@@ -13,8 +13,9 @@ from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.quantize import Precision, Quantization
 from trimseek.encoders.shrink.calibration import batches, embeddings
-from trimseek.encoders.shrink.cut import keep_heads, keep_layers, keep_neurons
+from trimseek.encoders.shrink.layers import keep_layers
 from trimseek.encoders.shrink.module import EncoderModule
+from trimseek.encoders.shrink.unit_kinds import HEADS, NEURONS
 from trimseek.encoders.weights import EncoderWeights
 from trimseek.errors import EncoderError
 
@@ -24,8 +25,8 @@ TEXTS = ["split words", "the shell command for text", "a", "number of words in t
 def uneven(weights: EncoderWeights) -> EncoderWeights:
     """Another shape in each layer."""
     first, second = weights.layers
-    first = keep_neurons(keep_heads(first, [0, 2], 8), [5, 3, 40])
-    return replace(weights, layers=(first, keep_heads(second, [3], 8)))
+    first = NEURONS.keep(HEADS.keep(first, [0, 2], weights), [5, 3, 40], weights)
+    return replace(weights, layers=(first, HEADS.keep(second, [3], weights)))
 
 
 KINDS = {"plain": tiny_weights(), **STRUCTURES}

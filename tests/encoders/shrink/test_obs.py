@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +15,20 @@ from trimseek.encoders.card import LayerShape
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.shrink.calibration import cosine_loss, embeddings
-from trimseek.encoders.shrink.cut import keep_heads, keep_neurons
 from trimseek.encoders.shrink.module import EncoderModule
-from trimseek.encoders.shrink.obs import Problem, eliminate, pose, prune, refit
+from trimseek.encoders.shrink.obs import (
+    Problem,
+    costs_of,
+    eliminate,
+    exchanged,
+    fit,
+    gains_of,
+    pose,
+    prune,
+    refit,
+)
 from trimseek.encoders.shrink.taylor import prune_by_magnitude
+from trimseek.encoders.shrink.unit_kinds import HEADS, NEURONS
 from trimseek.encoders.weights import EncoderWeights, Linear
 from trimseek.errors import EncoderError
 
@@ -88,6 +99,39 @@ def test_each_step_takes_the_unit_that_costs_least_by_brute_force(size: int) -> 
     assert found.kept(1) == left
 
 
+@pytest.mark.parametrize("size", [1, 4])
+def test_what_going_costs_and_coming_gains_is_so_by_brute_force(size: int) -> None:
+    problem, inputs, wanted = small_problem(size)
+    stay, others = [0, 2, 5], [1, 3, 4]
+
+    def error(units: list[int]) -> float:
+        return squares(inputs[:, columns(units, size, 6)], wanted)
+
+    found = fit(problem, stay)
+    assert found.error == pytest.approx(error(stay), rel=1e-5)
+    rises = [error([u for u in stay if u != unit]) - error(stay) for unit in stay]
+    falls = [error(stay) - error([*stay, unit]) for unit in others]
+    np.testing.assert_allclose(costs_of(problem, found), rises, rtol=1e-4)
+    np.testing.assert_allclose(gains_of(problem, found, others), falls, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_exchanges_come_near_the_best_choice(size: int) -> None:
+    problem, inputs, wanted = small_problem(size, units=10)
+
+    def error(units: Sequence[int]) -> float:
+        return squares(inputs[:, columns(list(units), size, 10)], wanted)
+
+    worst = max(itertools.combinations(range(10), 5), key=error)
+    best = min(map(error, itertools.combinations(range(10), 5)))
+    found = exchanged(problem, worst)
+    assert len(set(found)) == 5
+    assert error(found) < best + 0.2 * (error(worst) - best)
+    greedy = eliminate(problem, 5).kept(5)
+    assert error(exchanged(problem, greedy)) <= error(greedy)
+    assert exchanged(problem, range(10)) == list(range(10))
+
+
 def test_steps_that_are_pending_count(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = eliminate(small_problem(4)[0])
     monkeypatch.setattr("trimseek.encoders.shrink.obs.PENDING", 2)
@@ -117,7 +161,7 @@ def redundant(weights: EncoderWeights) -> EncoderWeights:
     """Half of the neurons of the second layer say what the others say."""
     first, second = weights.layers
     chosen = [*range(32), *range(32)]
-    return replace(weights, layers=(first, keep_neurons(second, chosen)))
+    return replace(weights, layers=(first, NEURONS.keep(second, chosen, weights)))
 
 
 def test_what_is_redundant_costs_nothing() -> None:
@@ -161,7 +205,7 @@ def test_what_cannot_be_pruned_is_said(tiny: Checkpoint) -> None:
 
 
 def test_heads_go_whole(tiny: Checkpoint) -> None:
-    layer = keep_heads(tiny.weights.layers[0], [1, 3], 8)
+    layer = HEADS.keep(tiny.weights.layers[0], [1, 3], tiny.weights)
     np.testing.assert_array_equal(
         layer.key.weight, tiny.weights.layers[0].key.weight[:, [*range(8, 16), *range(24, 32)]]
     )

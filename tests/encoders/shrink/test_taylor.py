@@ -11,8 +11,9 @@ from trimseek.encoders.card import LayerShape
 from trimseek.encoders.checkpoint import Checkpoint
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.shrink.calibration import batches
+from trimseek.encoders.shrink.gates import gated
 from trimseek.encoders.shrink.module import EncoderModule
-from trimseek.encoders.shrink.taylor import TEMPERATURE, gates, prune_by_taylor, taylor_scores
+from trimseek.encoders.shrink.taylor import TEMPERATURE, prune_by_taylor, taylor_scores
 from trimseek.encoders.weights import EncoderWeights
 
 STEP = 0.02
@@ -32,8 +33,8 @@ def test_scores_are_the_slope_of_the_loss_at_each_gate(tiny: Checkpoint) -> None
     module = EncoderModule(weights, Pooling.MEAN, normalize=True)
     for part, unit in (("heads", 2), ("neurons", 17)):
         slopes = []
-        with gates(module, weights.head_dim) as gated, torch.no_grad():
-            gate = gated[1, part]
+        with gated(module, weights.head_dim) as gates, torch.no_grad():
+            gate = gates[1, part].value
             for each in range(len(gate)):
                 before = gate[each].clone()
                 losses = []
