@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes  # noqa: F401 - registers bfloat16, which safetensors then reads
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
@@ -43,6 +42,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 def read_tensors(files: list[Path]) -> dict[str, FloatArray]:
     """All tensors of the files in their own types; EncoderError naming a damaged file."""
+    # takes half a second to import, and what only serves reads no checkpoint
+    import ml_dtypes  # noqa: F401 - registers bfloat16, which safetensors then reads
+
     tensors: dict[str, FloatArray] = {}
     for path in files:
         try:

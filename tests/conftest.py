@@ -29,6 +29,8 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+# For processes whose files may not grow: Python keeps bytecode that was cut short by that.
+WITHOUT_BYTECODE = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @pytest.fixture(scope="session")

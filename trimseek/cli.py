@@ -123,13 +123,17 @@ def main(args: list[str] | None = None) -> int:
         if debug:
             raise
         return report(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
-    except typer.Abort:
+    except typer.Abort as abort:
+        # typer's for an interrupt, and for the end of a file, wherever that was
+        if isinstance(abort.__cause__, EOFError):
+            if debug:
+                raise
+            return report(unexpected(abort.__cause__), 1)
         status = INTERRUPTED
     except Exception as error:
         if debug:
             raise
-        kind = error.__class__.__name__
-        return report(f"unexpected {kind}: {error} (trimseek --debug ... shows where)", 1)
+        return report(unexpected(error), 1)
     if status == INTERRUPTED:
         return report("interrupted; what was finished is kept", INTERRUPTED)
     return status if isinstance(status, int) else 0
@@ -171,6 +175,12 @@ def message_of(error: TrimseekError | typer.TyperException) -> str:
     if not near:
         return f"{error.message}; {ctx.command_path} --help lists them"
     return f"{error.message}; did you mean {' or '.join(near)}?"
+
+
+def unexpected(error: BaseException) -> str:
+    """The line of an error that nobody has thought of."""
+    kind = error.__class__.__name__
+    return f"unexpected {kind}: {error} (trimseek --debug ... shows where)"
 
 
 def report(message: str, status: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run, ingest, write_jsonl
+from tests.conftest import WITHOUT_BYTECODE, Run, ingest, write_jsonl
 from tests.indexer.test_ingest import rows, stored
 from trimseek.encoders import DocumentEncoder
 from trimseek.errors import IndexFolderError
@@ -253,6 +253,7 @@ def test_a_full_disk_is_one_clear_line(
         capture_output=True,
         text=True,
         check=False,
+        env=WITHOUT_BYTECODE,
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr

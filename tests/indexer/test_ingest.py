@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run, ingest, write_jsonl
+from tests.conftest import WITHOUT_BYTECODE, Run, ingest, write_jsonl
 from trimseek.encoders import DocumentEncoder
 from trimseek.errors import CorpusError, IndexFolderError, StorageError, TrimseekError
 from trimseek.indexer import Ingest, open_corpus
@@ -264,6 +264,7 @@ def test_a_file_size_limit_is_a_clear_error(corpus: Path, folder: Path, tiny_enc
         capture_output=True,
         text=True,
         check=False,
+        env=WITHOUT_BYTECODE,
     )
     assert done.returncode == 1, done.stderr
     assert "cannot write" in done.stderr.splitlines()[-1]

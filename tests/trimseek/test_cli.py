@@ -1,4 +1,5 @@
 import json
+import marshal
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ DOCUMENTS = [
     {"id": "a", "text": "a cat sleeps", "year": 2020},
     {"id": "b", "text": "oil for the engine", "year": 2021},
 ]
-HEAVY = ("torch", "transformers", "datasets")
+HEAVY = ("torch", "transformers", "datasets", "onnx", "ml_dtypes")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -129,6 +130,10 @@ def test_an_unexpected_error_is_one_line_and_status_1(
     monkeypatch.setattr("trimseek.indexer.commands.summarize", lambda _: 1 / 0)
     assert main(["info", "x"]) == 1
     assert capsys.readouterr().err.startswith("trimseek: unexpected ZeroDivisionError: division")
+    # typer takes the end of a file for an interrupt
+    monkeypatch.setattr("trimseek.indexer.commands.summarize", lambda _: marshal.loads(b"c"))
+    assert main(["info", "x"]) == 1
+    assert "unexpected EOFError: marshal data too short" in capsys.readouterr().err
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path, tiny_encoder: Path) -> None:
