@@ -12,6 +12,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?= ../shared/data
 TEXT ?= ../shared/text/passages.jsonl.gz
 COLLECTIONS ?= $(addprefix $(DATA)/,scifact nfcorpus cranfield squad-dev) sample:python
+ENCODERS ?= minilm-float32 minilm-int8 minilm-int8+minilm-swift minilm-int8+minilm-dash \
+    minilm-brief+minilm-swift mpnet-int8 bm25
 BIN := .venv/bin
 PEERS := .venv-peers/bin/python -m pip install --quiet
 PEERS_NEED := eval/bench/workers/requirements.txt
@@ -101,7 +103,7 @@ format: .venv/dev
 
 # About an hour on 2 cores, half of it when the embeddings are cached; rewrites docs/results.md and the README's table.
 bench: .venv/dev .venv-peers/done
-	$(BIN)/trimseek bench $(COLLECTIONS) --peer all --into bench-report
+	$(BIN)/trimseek bench $(COLLECTIONS) $(addprefix --encoder ,$(ENCODERS)) --peer all --into bench-report
 	cp bench-report/results.json bench-report/pareto.svg bench-report/documents.svg eval/figures/results/
 	rm -rf bench-index
 	gzip -dc $(TEXT) | head -n 10000 | $(BIN)/trimseek index - --into bench-index

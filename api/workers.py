@@ -20,8 +20,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from prometheus_client.multiprocess import mark_process_dead
-
 from trimseek.api.balance import Balance, Descriptors, new_descriptors
 from trimseek.api.keys import read_keys
 from trimseek.api.rates import bucket_file
@@ -149,6 +147,9 @@ class Supervisor:
                 if not self._may_start_again(worker):
                     self.end()
                     return worker.returncode if worker.returncode > 0 else 1
+                # not needed until then, and the start waits for it
+                from prometheus_client.multiprocess import mark_process_dead
+
                 mark_process_dead(worker.pid, str(self._shared))  # type: ignore[no-untyped-call]
                 self._workers[i] = self._start(i)
         statuses = [worker.wait() for worker in self._workers]

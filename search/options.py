@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from trimseek.encoders.cross_encoder import PairScores
 from trimseek.errors import QueryError
 from trimseek.indexer.filters import Field, Filter, check_filter, check_path, field_name
+
+if TYPE_CHECKING:  # the supervisor of a service reads the limits below, and needs no encoder
+    from trimseek.encoders.cross_encoder import PairScores
 
 MOST_HITS = 1000
 MOST_OFFSET = 9000
@@ -41,7 +43,7 @@ class Fusion(str, Enum):
 class Scorer(Protocol):
     """What reranks, as ``encoders.cross_encoder.CrossEncoder`` does."""
 
-    def scores(self, query: str, texts: Sequence[str]) -> PairScores:
+    def scores(self, query: str, texts: Sequence[str]) -> "PairScores":
         """The score of each text for the query."""
 
 

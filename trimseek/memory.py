@@ -19,6 +19,14 @@ def shared_bytes(process: int) -> int:
     raise OSError(f"process {process} does not say how large it is")
 
 
+def family_bytes(process: int) -> int:
+    """Memory of a process and of those that it has started, what they share counted once.
+
+    Of the process alone where none is left. OSError as above.
+    """
+    return sum(map(shared_bytes, [process, *children(process)]))
+
+
 def children(process: int) -> list[int]:
     """The processes that a process has started; OSError where the system does not say."""
     listed = Path(f"/proc/{process}/task/{process}/children").read_text()

@@ -15,10 +15,11 @@ FIGURES = {
     "modes": "COLLECTION ...",
     "over_http": "INDEX QUESTIONS.jsonl.gz",
     "pairs": "COLLECTION ...",
+    "paraphrase": "FOLDER",
     "requests": "INDEX QUESTIONS.jsonl.gz [TRIMSEEK OTHER_INDEX]",
     "reranking": "[--model MODEL COLLECTION ...]",
     "scale": "TEXTS.jsonl.gz QUESTIONS.jsonl.gz",
-    "shrinking": "COLLECTION ...",
+    "shrinking": "COLLECTION ... [--only TEXT ...]",
     "soak": "[--minutes N] [--encoder NAME]",
     "startup": "INDEX",
 }

@@ -121,6 +121,7 @@ def benchmark_section(report: BenchReport) -> str:
         console(report.command),
         *titled(summary_cells(report)),
         f"![Quality against latency]({PICTURES}/pareto.svg)",
+        f"![Quality against the time of a document]({PICTURES}/documents.svg)",
         *(part for cells in benchmark_tables(report) for part in titled(cells)),
         "\n".join(f"- {line}" for line in caveats(report)),
         f"Measured on {setting_line(report)}.",
@@ -272,8 +273,8 @@ def startup_section(startup: Startup) -> str:
     return joined(
         console(figures_command("startup", "INDEX")),
         f"`trimseek serve` on an index of {startup.documents:,} documents is ready "
-        f"{startup.ready_seconds:.1f} s after its start and holds {startup.resident_mb:.0f} MB; "
-        f"`trimseek --help` takes {startup.help_seconds:.2f} s.",
+        f"{startup.ready_seconds:.1f} s after its start and holds {startup.memory_mb:.0f} MB, all "
+        f"processes together; `trimseek --help` takes {startup.help_seconds:.2f} s.",
     )
 
 

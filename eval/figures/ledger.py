@@ -1,4 +1,4 @@
-"""The ledger: the quality expected of each encoder on each collection, and whether it holds.
+"""The ledger: the quality expected of the default encoders, and whether it holds.
 
 python -m trimseek.eval.figures ledger [COLLECTION ...]  check, encoding what is not cached
 python -m trimseek.eval.figures ledger --write           make the ledger from results/results.json
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from trimseek.encoders.cached import text_hash
-from trimseek.eval.bench.grid import plan
+from trimseek.eval.bench.grid import DEFAULT_ENCODERS, plan
 from trimseek.eval.bench.results import BenchReport, read_results
 from trimseek.eval.bench.run import run_bench
 from trimseek.eval.figures.files import RESULTS, read_figures, write_rows
@@ -60,7 +60,7 @@ def read_ledger() -> list[LedgerEntry]:
 
 
 def entries(report: BenchReport) -> list[LedgerEntry]:
-    """Entries for trimseek's encoders under exact search in a report."""
+    """Entries for the default encoders under exact search in a report."""
     hashes = {collection.name: collection.text_hash for collection in report.collections}
     return [
         LedgerEntry(
@@ -71,7 +71,7 @@ def entries(report: BenchReport) -> list[LedgerEntry]:
             tolerance=tolerance(row.precision, len(row.quality.per_query)),
         )
         for row in report.rows
-        if row.quality and not row.peer and row.index == "exact"
+        if row.quality and row.encoders in DEFAULT_ENCODERS and row.index == "exact"
     ]
 
 

@@ -1,14 +1,16 @@
 """What each technique of compression costs and brings without any training, on judged collections.
 
-python -m trimseek.eval.figures shrinking COLLECTION [COLLECTION ...]
+python -m trimseek.eval.figures shrinking COLLECTION [COLLECTION ...] [--only TEXT ...]
 
-Rows go into results/shrinking.json as soon as a collection is done; rows of other collections stay.
+Rows go into results/shrinking.json as soon as a collection is done; rows of other collections, and
+those of recipes whose name has none of the texts behind --only, stay.
 Each collection is compressed on its own documents, unlabelled. Documents and queries both go
 through the small encoder. Losses are relative to float32.
 """
 
+import argparse
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -19,6 +21,8 @@ from trimseek.compression.judge import Judge
 from trimseek.compression.techniques import PRUNING, SPARSITY, STORAGE, VOCABULARY
 from trimseek.compression.trial import Trial, whole
 from trimseek.encoders.catalog import read_encoder
+from trimseek.encoders.shrink.recipe import Recipe
+from trimseek.errors import ConfigError
 from trimseek.eval.bench.report import Cells
 from trimseek.eval.figures.files import (
     RESULTS,
@@ -54,7 +58,7 @@ class Shrinking(CollectionRow):
     interval: Interval
 
 
-def measure_shrinking(name: str) -> Iterator[Shrinking]:
+def measure_shrinking(name: str, recipes: Mapping[str, Recipe] = RECIPES) -> Iterator[Shrinking]:
     """Every recipe on one collection; the matrices are int8."""
     base, _ = read_encoder(BASE)
     collection = read_collection(name)
@@ -64,7 +68,7 @@ def measure_shrinking(name: str) -> Iterator[Shrinking]:
         trial = Trial(collection.name, judged, judged)
         compressor = Compressor(base, trial, documents, [], Budget(), Path(folder))
         exact = float(Judge(judged, compressor.reference, None).judged.exact.mean())
-        for title, recipe in RECIPES.items():
+        for title, recipe in recipes.items():
             measurement = compressor.attempt(recipe, f"{collection.name}: {title}").measurement
             yield Shrinking(
                 collection.name,
@@ -104,6 +108,25 @@ def kept(row: Shrinking) -> str:
     return f"{1 - row.loss:.1%} ±{50 * (high - low):.1f}"
 
 
-def main(names: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Measure the collections named on the command line."""
-    measure_again(SHRINKING, Shrinking, names, measure_shrinking)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("collections", nargs="+", metavar="COLLECTION")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT")
+    chosen = parser.parse_args(arguments)
+    recipes = {
+        name: recipe
+        for name, recipe in RECIPES.items()
+        if any(text in name for text in chosen.only)
+    }
+    if not recipes:
+        raise ConfigError(f"--only {' '.join(chosen.only)}: no recipe has that in its name")
+
+    def measure(name: str) -> list[Shrinking]:
+        measured = {row.recipe: row for row in measure_shrinking(name, recipes)}
+        collection = next(iter(measured.values())).collection
+        known = {row.recipe: row for row in read_shrinking() if row.collection == collection}
+        rows = known | measured
+        return [rows[recipe] for recipe in RECIPES if recipe in rows]
+
+    measure_again(SHRINKING, Shrinking, chosen.collections, measure)

@@ -25,7 +25,7 @@ import aiohttp
 from trimseek.api.keys import Role, new_key
 from trimseek.console import note
 from trimseek.eval.figures.service import RunningService, service
-from trimseek.memory import resident_bytes
+from trimseek.memory import family_bytes
 
 WORDS = [
     "shell",
@@ -45,7 +45,7 @@ WORDS = [
 READERS, WRITERS = 3, 1
 IDS, FILLED = 2000, 200  # documents, and how many of them are written at a time at first
 WARM_UP = 0.25  # share of the time before memory is compared
-GROWTH = 0.05  # of resident memory that is allowed
+GROWTH = 0.05  # of the memory of all the service's processes that is allowed
 INDEX = "soak"
 MEMORY_INTERVAL = 1.0  # seconds between two measurements of memory
 
@@ -55,7 +55,7 @@ class Soak:
     """A soak of so many seconds, and what came of it.
 
     ``expected``: by id the text that was acknowledged last, None for a deleted document.
-    ``memory``: seconds since the start, resident bytes.
+    ``memory``: seconds since the start, and bytes of all the service's processes.
     """
 
     seconds: float
@@ -133,14 +133,14 @@ class Soak:
             await asyncio.sleep(0.02)
 
     async def watch(self, pid: int, end: float) -> None:
-        """Measure a process's memory until ``end``, a monotonic time."""
+        """Measure the memory of a service until ``end``, a monotonic time."""
         began = time.monotonic()
         while time.monotonic() < end:
-            self.memory.append((time.monotonic() - began, resident_bytes(pid)))
+            self.memory.append((time.monotonic() - began, family_bytes(pid)))
             await asyncio.sleep(MEMORY_INTERVAL)
 
     def growth(self) -> float:
-        """Of resident memory: median of the last tenth of the time against the first's, as a share.
+        """Of memory: median of the last tenth of the time against the first's, as a share.
 
         The time begins after the warm-up.
         """

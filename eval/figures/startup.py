@@ -14,7 +14,7 @@ from pathlib import Path
 from trimseek.eval.figures.demo import QUESTIONS
 from trimseek.eval.figures.files import RESULTS, read_figures, write_figures
 from trimseek.eval.figures.service import TRIMSEEK, get, service
-from trimseek.memory import resident_bytes
+from trimseek.memory import family_bytes
 
 STARTUP = RESULTS / "startup.json"
 RUNS = 5
@@ -23,17 +23,21 @@ SEARCHES = 200
 
 @dataclass(frozen=True)
 class Startup:
-    """Medians of ``RUNS`` starts; ``resident_mb``: after ``SEARCHES`` searches, in 10^6 bytes."""
+    """Medians of ``RUNS`` starts.
+
+    ``memory_mb``: of all processes after ``SEARCHES`` searches, what they share counted once, in
+    10^6 bytes.
+    """
 
     documents: int
     help_seconds: float
     ready_seconds: float
-    resident_mb: float
+    memory_mb: float
 
 
 def measure_startup(folder: Path) -> Startup:
     """Run ``trimseek --help`` and start and stop ``trimseek serve``, ``RUNS`` times each."""
-    ready, resident, documents = [], [], 0
+    ready, memory, documents = [], [], 0
     for _ in range(RUNS):
         with service(folder) as running:
             ready.append(running.ready_seconds)
@@ -41,12 +45,12 @@ def measure_startup(folder: Path) -> Startup:
             for i in range(SEARCHES):
                 query = urllib.parse.urlencode({"q": QUESTIONS[i % len(QUESTIONS)]})
                 get(f"{running.url}/v1/indexes/{folder.resolve().name}/search?{query}")
-            resident.append(resident_bytes(running.pid) / 1e6)
+            memory.append(family_bytes(running.pid) / 1e6)
     return Startup(
         documents,
         statistics.median(help_seconds() for _ in range(RUNS)),
         statistics.median(ready),
-        statistics.median(resident),
+        statistics.median(memory),
     )
 
 
