@@ -395,9 +395,7 @@ class Compressor:
         )
         count = len(lessons.training.ids)
         step = f"align on {count:,} texts for {settings.minutes:.1f} minutes"
-        weights = module.weights()
-        if weights.inputs:
-            weights = recalibrated(weights, self.shrinker.texts)
+        weights = recalibrated(module.weights(), self.shrinker.texts)
         aligned = replace(shrunk.checkpoint, weights=weights)
         return shrunk._replace(checkpoint=aligned, steps=(*shrunk.steps, step))
 

@@ -14,6 +14,7 @@ layers that were each pruned on their own. The search goes on from what moves th
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +24,12 @@ from trimseek.encoders.card import LayerShape
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.shrink.calibration import (
     Ids,
-    States,
     check_enough,
     cosine_loss,
     first_states,
     onwards,
     probes,
+    through,
 )
 from trimseek.encoders.shrink.module import EncoderModule, LayerModule
 from trimseek.encoders.shrink.obs import (
@@ -146,16 +147,25 @@ class LayerStudies:
         self, weights: EncoderWeights, texts: Sequence[Ids], pooling: Pooling, *, normalize: bool
     ) -> None:
         check_enough(texts)
-        self.weights = weights
+        self.weights, self.texts = weights, texts
         self.module = EncoderModule(weights, pooling, normalize=normalize).eval()
         self.probed = first_states(self.module, probes(texts))
         self.vectors = onwards(self.module, self.probed, self.module.stack)
-        self.studies = list(self._study(texts))
-        self.curves = [study.curve for study in self.studies]
+
+    @cached_property
+    def curves(self) -> list[Curve]:
+        """A curve for each kind of units in each layer, when only they are cut."""
+        return [study.curve for study in self.study()]
+
+    @cached_property
+    def studies(self) -> list[LayerStudy]:
+        """All of them; their problems are a gigabyte for MPNet, so that only a search has them."""
+        return list(self.study())
 
     @torch.inference_mode()
-    def _study(self, texts: Sequence[Ids]) -> Iterator[LayerStudy]:
-        probed, states = self.probed, first_states(self.module, texts)
+    def study(self) -> Iterator[LayerStudy]:
+        """Each kind of units in each layer, one after another."""
+        probed, states = self.probed, first_states(self.module, self.texts)
         for i, (original, layer) in enumerate(
             zip(self.module.stack, self.weights.layers, strict=True)
         ):
@@ -174,7 +184,7 @@ class LayerStudies:
                 found = curve(i, kind, elimination, half_loss, self.weights)
                 yield LayerStudy(kind, problem, elimination, found)
                 states = after
-            probed = [States(original(x, mask), mask) for x, mask in probed]
+            probed = through([original], probed)
 
     def allocate(self, keep: float) -> list[LayerShape]:
         """Shapes of at most this share of the arithmetic by the curves alone; see ``allocate``."""
@@ -182,16 +192,16 @@ class LayerStudies:
 
     def search(self, keep: float, trials: int = TRIALS) -> list[LayerShape]:
         """As ``allocate``, the shapes that lose least of those that are measured."""
-        random = np.random.default_rng(0)
-        scales = np.ones(len(self.curves))
-        best = self.allocate(keep)
+        random, predicted = np.random.default_rng(0), [study.curve for study in self.studies]
+        scales = np.ones(len(predicted))
+        best = allocate(self.weights, predicted, keep)
         least, seen = self.loss(best), {tuple(best)}
         for _ in range(trials):
             chosen = random.random(len(scales)) < CHANGED
             changed = scales * np.exp(SPREAD * chosen * random.standard_normal(len(scales)))
             curves = [
                 curve._replace(losses=[scale * loss for loss in curve.losses])
-                for curve, scale in zip(self.curves, changed, strict=True)
+                for curve, scale in zip(predicted, changed, strict=True)
             ]
             shapes = allocate(self.weights, curves, keep)
             if tuple(shapes) in seen:

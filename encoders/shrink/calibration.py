@@ -86,6 +86,15 @@ def onwards(
     return torch.cat(vectors)
 
 
+@torch.inference_mode()
+def through(layers: Sequence[LayerModule], states: Sequence[States]) -> list[States]:
+    """The states behind layers; raises as ``onwards``."""
+    for layer in layers:
+        check_time()
+        states = [States(layer(x, mask), mask) for x, mask in states]
+    return list(states)
+
+
 def embeddings(module: EncoderModule, texts: Sequence[Ids]) -> Tensor:
     """Vectors ``(n, dim)`` of texts, in the order of ``batches``; raises as ``onwards``."""
     return onwards(module, first_states(module, texts), module.stack)

@@ -37,17 +37,27 @@ SMALLEST = 1e-5
 
 
 class MatrixInputs(NamedTuple):
-    """What a matrix reads: by channel the largest size, the least and the most, and a sample.
+    """What a matrix reads: by channel the least and the most ``(in,)``, and a sample ``(n, in)``.
 
-    ``largest``, ``least``, ``most``: ``(in,)``; ``rows (n, in)``. ``weight (in, out)``: its own.
+    ``weight (in, out)``: its own.
     """
 
     name: str
-    largest: FloatArray
     least: FloatArray
     most: FloatArray
     rows: FloatArray
     weight: FloatArray
+
+    @property
+    def largest(self) -> FloatArray:
+        """By channel the largest size ``(in,)``."""
+        sizes: FloatArray = np.maximum(np.abs(self.least), np.abs(self.most))
+        return sizes
+
+    def range(self, smooth: FloatArray | float) -> FloatArray:
+        """The range ``(2,)`` of what is read divided by ``smooth``."""
+        low, high = (self.least / smooth).min(), (self.most / smooth).max()
+        return best_range(float(low), float(high), self.rows / smooth)
 
 
 def calibrate_inputs(
@@ -60,27 +70,21 @@ def calibrate_inputs(
     """
     inputs: dict[str, FloatArray] = {}
     for read in matrix_inputs(weights, texts):
-        smooth = np.ones_like(read.largest)
         if smoothing:
-            smooth = smooth_factors(read, smoothing)
-            inputs[f"{read.name}{SMOOTH}"] = smooth
+            inputs[f"{read.name}{SMOOTH}"] = smooth_factors(read, smoothing)
         if ranges:
-            inputs[f"{read.name}{RANGE}"] = best_range(
-                float((read.least / smooth).min()),
-                float((read.most / smooth).max()),
-                read.rows / smooth,
-            )
+            inputs[f"{read.name}{RANGE}"] = read.range(inputs.get(f"{read.name}{SMOOTH}", 1.0))
     return replace(weights, inputs=inputs)
 
 
 def recalibrated(weights: EncoderWeights, texts: Sequence[Ids]) -> EncoderWeights:
     """An encoder that was trained since, with ranges of what its matrices read now."""
     inputs = dict(weights.inputs)
+    if not any(name.endswith(RANGE) for name in inputs):
+        return weights
     for read in matrix_inputs(weights, texts):
         if f"{read.name}{RANGE}" in inputs:
-            smooth = inputs.get(f"{read.name}{SMOOTH}", np.ones_like(read.largest))
-            low, high = float((read.least / smooth).min()), float((read.most / smooth).max())
-            inputs[f"{read.name}{RANGE}"] = best_range(low, high, read.rows / smooth)
+            inputs[f"{read.name}{RANGE}"] = read.range(inputs.get(f"{read.name}{SMOOTH}", 1.0))
     return replace(weights, inputs=inputs)
 
 
@@ -103,7 +107,6 @@ def matrix_inputs(weights: EncoderWeights, texts: Sequence[Ids]) -> Iterator[Mat
             every = -(-rows.size // SAMPLED)
             yield MatrixInputs(
                 f"layers.{i}.{matrix}",
-                np.abs(rows).max(0),
                 rows.min(0),
                 rows.max(0),
                 rows[::every],

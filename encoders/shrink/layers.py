@@ -17,19 +17,18 @@ import torch
 from trimseek.encoders.pooling import Pooling
 from trimseek.encoders.shrink.calibration import (
     Ids,
-    States,
     check_enough,
     cosine_loss,
     embeddings,
     first_states,
     probes,
+    through,
 )
 from trimseek.encoders.shrink.module import EncoderModule, LayerModule
 from trimseek.encoders.shrink.obs import inputs_and_targets, pose, refit
 from trimseek.encoders.shrink.unit_kinds import HEADS, NEURONS
 from trimseek.encoders.weights import EncoderWeights
 from trimseek.errors import EncoderError
-from trimseek.time_limit import check_time
 
 MOST_TRIED = 100  # combinations; if there are more, layers are dropped one by one
 
@@ -110,11 +109,3 @@ def fold_layers(
         states = through([LayerModule(layer, weights).eval()], states)
         layers.append(layer)
     return replace(weights, layers=tuple(layers))
-
-
-def through(layers: Sequence[LayerModule], states: Sequence[States]) -> list[States]:
-    """The states behind layers."""
-    for layer in layers:
-        check_time()
-        states = [States(layer(x, mask), mask) for x, mask in states]
-    return list(states)

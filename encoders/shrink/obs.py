@@ -259,9 +259,11 @@ def exchanged(problem: Problem, kept: Sequence[int]) -> list[int]:
     OutOfTimeError when a ``time_limit`` passes.
     """
     alive = sorted(kept)
+    if len(alive) == problem.units:
+        return alive
     several = min(len(alive), problem.units - len(alive)) // EXCHANGED
     best = fit(problem, alive)
-    for _ in range(EXCHANGES if len(alive) < problem.units else 0):
+    for _ in range(EXCHANGES):
         check_time()
         several = max(1, several)
         going = torch.topk(costs_of(problem, best), several, largest=False).indices.tolist()

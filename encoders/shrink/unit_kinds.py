@@ -51,9 +51,9 @@ class UnitKind:
     def units(self, layer: LayerWeights, weights: EncoderWeights) -> Units:
         """Where the layer, which is of an encoder like this, has its units' numbers."""
         form = form_of(layer, weights)
-        if form not in FOUND:
-            FOUND[form] = find_units(layer, weights)
-        return FOUND[form][self.projection]
+        if form not in UNITS_BY_FORM:
+            UNITS_BY_FORM[form] = find_units(layer, weights)
+        return UNITS_BY_FORM[form][self.projection]
 
     def keep(self, layer: LayerWeights, kept: Kept, weights: EncoderWeights) -> LayerWeights:
         """The layer with these units alone, in this order."""
@@ -108,7 +108,7 @@ NEURONS = UnitKind(
     lambda layer, states: layer.hidden(states.x),
 )
 UNIT_KINDS = (HEADS, NEURONS)
-FOUND: dict[Hashable, dict[str, Units]] = {}  # by ``form_of``
+UNITS_BY_FORM: dict[Hashable, dict[str, Units]] = {}  # see ``form_of``
 
 
 def form_of(layer: LayerWeights, weights: EncoderWeights) -> Hashable:

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         config |= {"num_hidden_layers": LAYERS, "_name_or_path": "paraphrase-MiniLM-L3-v2"}
         write_text(made / "config.json", json.dumps(config, indent=2) + "\n")
         save_file(tensors, made / "model.safetensors", {"format": "pt"})
-    read_checkpoint(folder)
+        read_checkpoint(made)
     note(f"{folder}: written; try: trimseek bench sample:python --encoder {folder}")
 
 
